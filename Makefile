@@ -1,0 +1,28 @@
+# `make course` runs everything, `make test` tests everything, `make lab` opens the notebooks.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: course test lab
+course: .venv/ready
+	$(BIN)/course run
+
+test: .venv/ready
+	$(BIN)/course test
+
+lab: .venv/ready
+	$(BIN)/course lab
+
+# Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else 'The course needs Python 3.11 to 3.13; name one: make PYTHON=python3.12')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# After a change of pyproject.toml: new versions, all hashes, no index named.
+requirements.lock:
+.PHONY: lock
+lock: .venv/ready
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml

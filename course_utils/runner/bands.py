@@ -1,0 +1,122 @@
+"""Bands: what a notebook's headline figures may be, measured over seeds."""
+
+import importlib.metadata
+import math
+import os
+import platform
+import statistics
+import tempfile
+import tomllib
+from pathlib import Path
+
+import nbformat
+import tomli_w
+
+from course_utils.evaluation.expectations import BANDS_PATH
+from course_utils.evaluation.metrics import prediction_interval
+from course_utils.runner.build import compose
+from course_utils.runner.notebooks import Notebook
+from course_utils.runner.run import Job, run_jobs
+from course_utils.settings import ROOT, CourseError
+
+PACKAGES = ("tensorflow", "keras", "keras-hub", "numpy", "scikit-learn")
+TIMING_SHARE = 0.6  # a ratio of times may fall to this share of the smallest one measured
+LEAST_SHARE = 0.005  # other processors round differently, also where the seeds agree exactly
+
+
+def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) -> dict:
+    """Run a notebook once per seed, and write what its headline figures may be to ``data/bands.toml``.
+
+    Parameters
+    ----------
+    notebook
+        Which notebook; it is composed from its source.
+    profile
+        The profile to measure.
+    seeds
+        How many runs, with ``SEED`` = 0, 1, …; at least 2.
+    workers
+        Runs at a time; 1 measures times undisturbed.
+
+    Returns
+    -------
+    dict
+        The record written: ``seconds``, ``seeds``, ``versions`` and ``bands``.
+
+    Raises
+    ------
+    CourseError
+        When a run fails, or a band would admit the variant it is contrasted with.
+    """
+    if seeds < 2:
+        raise CourseError(f"A band needs at least 2 seeds to have a spread; got {seeds}.")
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / notebook.path.name
+        nbformat.write(compose(notebook, measured=False), draft)
+        jobs = [
+            Job(
+                f"{notebook.number} seed {seed}",
+                draft,
+                Path(folder) / f"seed{seed}.ipynb",
+                {"PROFILE": profile, "SEED": seed},
+                {"COURSE_MEASURE": "1"},
+            )
+            for seed in range(seeds)
+        ]
+        results = run_jobs(jobs, workers)
+    failed = [result for result in results if result["status"] != "passed"]
+    if failed:
+        error = failed[0]["error"]
+        raise CourseError(f"{failed[0]['name']} failed in the cell\n{error['cell']}\n{error['message']}")
+    record = {
+        "seconds": round(statistics.median(result["seconds"] for result in results), 1),
+        "seeds": list(range(seeds)),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "bands": bands_from([result["records"] for result in results]),
+    }
+    _write(notebook.name, profile, record)
+    return record
+
+
+def bands_from(runs: list[list[dict]]) -> dict[str, dict]:
+    """Return a band per figure from the records of several runs.
+
+    A band is the 99% prediction interval for one more run; of a ratio of times it is
+    one-sided. A band that admits its contrast is refused, for it could not fail.
+    """
+    bands = {}
+    for name in dict.fromkeys(record["name"] for run in runs for record in run):
+        records = [record for run in runs for record in run if record["name"] == name]
+        if len(records) != len(runs):
+            raise CourseError(f"{name} was recorded {len(records)} times in {len(runs)} runs; once per run is needed.")
+        bands[name] = _band(name, records)
+    return bands
+
+
+def _band(name: str, records: list[dict]) -> dict:
+    values = [record["value"] for record in records]
+    mean, contrasts = statistics.fmean(values), [record["contrast"] for record in records if record["contrast"] is not None]
+    if records[0]["timing"]:
+        low, high = TIMING_SHARE * min(values), math.inf
+    else:
+        low, high = prediction_interval(values)
+        reach = LEAST_SHARE * abs(mean)
+        low, high = min(low, mean - reach), max(high, mean + reach)
+    if any(low <= contrast <= high for contrast in contrasts):
+        raise CourseError(
+            f"The band of {name}, {low:.4g} to {high:.4g}, admits its contrast ({min(contrasts):.4g} to {max(contrasts):.4g}): "
+            "it could not tell right from wrong."
+        )
+    band = {"low": low, "high": high, "mean": mean, "std": statistics.stdev(values), "timing": records[0]["timing"]}
+    if contrasts:
+        band |= {"contrast": statistics.fmean(contrasts), "contrast_low": min(contrasts), "contrast_high": max(contrasts)}
+    return {key: value if isinstance(value, bool) else float(f"{value:.4g}") for key, value in band.items()}
+
+
+def _write(name: str, profile: str, record: dict) -> None:
+    known = tomllib.loads(BANDS_PATH.read_text(encoding="utf-8")) if BANDS_PATH.exists() else {}
+    known.setdefault(name, {})[profile] = record
+    ordered = {notebook: dict(sorted(known[notebook].items())) for notebook in sorted(known)}
+    partial = BANDS_PATH.with_suffix(".partial")
+    partial.write_text("# Written by `course bands`: do not edit.\n\n" + tomli_w.dumps(ordered), encoding="utf-8")
+    os.replace(partial, BANDS_PATH)

@@ -1,0 +1,191 @@
+"""The command line: ``course --help``."""
+
+import subprocess
+import sys
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+from typer.core import TyperCommand
+
+from course_utils.settings import ROOT, CourseError
+
+# What a command needs is imported inside it: `course --help` must not wait for TensorFlow or Dask.
+
+app = typer.Typer(
+    help="The transfer-learning course: run it, build it, test it.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+
+Numbers = Annotated[Optional[list[str]], typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out.")]
+Workers = Annotated[int, typer.Option(min=1, help="Notebooks at a time; each wants up to 6 GB of memory.")]
+Profile = Annotated[str, typer.Option(help="smoke (does it run), lesson (as stored) or full (the best figures).")]
+Parameters = Annotated[
+    Optional[list[str]],
+    typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A parameter of the notebooks, such as -p SEED 3; may be repeated."),
+]
+Scheduler = Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="A Dask scheduler to run on instead of this machine.")]
+Force = Annotated[bool, typer.Option("--force", help="Run also notebooks that have not changed.")]
+
+
+class PairsCommand(TyperCommand):
+    """A command whose ``-p NAME VALUE`` may be repeated, as papermill's may; Typer itself repeats only single words."""
+
+    def parse_args(self, ctx, args):
+        words, joined = iter(args), []
+        for word in words:
+            joined.append(word)
+            if word in ("-p", "--parameter"):
+                name, value = next(words, ""), next(words, "")
+                if not name.isidentifier() or not value:
+                    raise CourseError(f"-p takes a name and a value, such as -p SEED 3; got {f'{name} {value}'.strip()!r}.")
+                joined.append(f"{name}={value}")
+        return super().parse_args(ctx, joined)
+
+
+@app.command(cls=PairsCommand)
+def run(
+    numbers: Numbers = None,
+    profile: Profile = "lesson",
+    parameter: Parameters = None,
+    workers: Workers = 2,
+    scheduler: Scheduler = None,
+    force: Force = False,
+) -> None:
+    """Execute notebooks into build/, with a table and HTML pages at the end."""
+    from course_utils.runner.notebooks import check_parameters, select_notebooks
+    from course_utils.runner.page import result_table, write_pages
+    from course_utils.runner.run import BUILD, job_for, run_jobs
+
+    given = {"PROFILE": profile} | dict(pair.split("=", 1) for pair in parameter or [])
+    jobs = [job_for(notebook, check_parameters(notebook.path, given)) for notebook in select_notebooks(numbers)]
+    results = run_jobs(jobs, workers, scheduler, force)
+    failed = [result for result in results if result["status"] == "failed"]
+    for result in failed:
+        error = result["error"]
+        console.print(f"\n[bold red]{result['name']} failed[/] in this cell:\n\n{escape(error['cell'])}\n\n{escape(error['message'])}\n")
+    console.print(result_table(results))
+    console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command("list")
+def list_notebooks() -> None:
+    """List the notebooks with their measured times."""
+    from course_utils.evaluation.expectations import read_bands
+    from course_utils.runner.notebooks import PROFILES, all_notebooks
+
+    table, measured = Table("Notebook", *PROFILES), read_bands()
+    for notebook in all_notebooks():
+        records = measured.get(notebook.name, {})
+        times = [f"{records[profile]['seconds']:.0f} s" if profile in records else "–" for profile in PROFILES]
+        table.add_row(notebook.name, *times)
+    console.print(table)
+
+
+@app.command()
+def fetch(names: Annotated[Optional[list[str]], typer.Argument(help="Names of the catalog; all when left out.")] = None) -> None:
+    """Fetch the carried models and data into the cache, verified."""
+    from course_utils.data.assets import fetch as fetch_asset
+    from course_utils.data.catalog import find_asset, load_catalog
+
+    assets = [find_asset(name) for name in names] if names else [asset for asset in load_catalog().values() if asset.archive]
+    with Progress(console=console) as progress:
+        bar = progress.add_task("", total=sum(asset.size_mb for asset in assets))
+        for asset in assets:
+            progress.update(bar, description=f"{asset.name} ({asset.size_mb:.0f} MB)")
+            fetch_asset(asset.name)
+            progress.advance(bar, asset.size_mb)
+        progress.update(bar, description=f"{len(assets)} assets in the cache, verified")
+
+
+@app.command()
+def data() -> None:
+    """Print the catalog of models and data sets."""
+    from course_utils.data.catalog import load_catalog
+
+    table = Table("Name", "What it is", "MB", "Comes from", "Licence")
+    table.columns[2].justify = "right"
+    for asset in load_catalog().values():
+        origin = asset.handle or asset.url or f"{asset.package} {asset.version}".strip()
+        table.add_row(asset.name, asset.title, f"{asset.size_mb:.0f}" if asset.size_mb else "", origin, asset.licence)
+    console.print(table)
+
+
+@app.command()
+def build(numbers: Numbers = None) -> None:
+    """Execute the sources and store the notebooks with their outputs."""
+    from course_utils.runner.build import build as build_notebook
+    from course_utils.runner.notebooks import select_notebooks
+
+    with Progress(console=console) as progress:
+        for notebook in select_notebooks(numbers):
+            bar = progress.add_task(notebook.name)
+            seconds = build_notebook(notebook, lambda done, total: progress.update(bar, completed=done, total=total))
+            progress.update(bar, description=f"{notebook.name}, {seconds:.0f} s")
+
+
+@app.command()
+def bands(
+    numbers: Numbers = None,
+    profile: Profile = "lesson",
+    seeds: Annotated[int, typer.Option(min=2, help="Runs per notebook, with SEED = 0, 1, …")] = 5,
+    workers: Workers = 1,
+) -> None:
+    """Measure the headline figures over seeds, and write their bands."""
+    from course_utils.runner.bands import measure_bands
+    from course_utils.runner.notebooks import select_notebooks
+
+    table = Table("Notebook", "Figure", "Mean ± std", "Band", "Contrast")
+    for notebook in select_notebooks(numbers):
+        for name, band in measure_bands(notebook, profile, seeds, workers)["bands"].items():
+            spread = f"{band['mean']:.3g} ± {band['std']:.2g}"
+            table.add_row(notebook.name, name, spread, f"{band['low']:.3g} to {band['high']:.3g}", f"{band['contrast']:.3g}" if 'contrast' in band else '–')
+    console.print(table)
+
+
+@app.command()
+def readme() -> None:
+    """Bring the README's table and picture up to date with the notebooks."""
+    from course_utils.runner.readme import write_readme
+
+    write_readme()
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: Python, versions, memory, cores, kernel, cache, assets."""
+    from course_utils.runner.doctor import examine
+
+    table = Table("Check", "Found", "Remedy")
+    for finding in examine():
+        mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
+        table.add_row(f"{mark} {finding.subject}", finding.found, "" if finding.well else finding.remedy)
+    console.print(table)
+
+
+@app.command()
+def lab() -> None:
+    """Open JupyterLab on the notebooks."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT / "notebooks")]))
+
+
+@app.command()
+def test() -> None:
+    """Run all tests: the package, the notebooks' outputs, notebooks against sources."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest"], cwd=ROOT))
+
+
+def main() -> None:
+    """Run the command line; bad input ends in its one sentence."""
+    try:
+        app()
+    except CourseError as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,120 @@
+"""One notebook, executed headlessly by papermill in a kernel of its own."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
+
+from course_utils.settings import ROOT
+
+ERROR_LINES = 12
+
+
+class ProgressEngine(NBClientEngine):
+    """papermill's own engine, which also tells how many cells are done."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, **settings):
+        complete, total = nb_man.cell_complete, len(nb_man.nb.cells)
+
+        def complete_and_tell(cell, cell_index=None, **more):
+            complete(cell, cell_index=cell_index, **more)
+            on_cell(cell_index + 1, total)
+
+        if on_cell is not None:
+            nb_man.cell_complete = complete_and_tell
+        return super().execute_managed_notebook(nb_man, kernel_name, **settings)
+
+
+papermill_engines.register("course", ProgressEngine)
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: dict[str, object],
+    on_cell: Callable[[int, int], None] | None = None,
+    environment: dict[str, str] | None = None,
+) -> dict:
+    """Execute ``notebook`` and write it with its outputs to ``output``, also when a cell fails.
+
+    Parameters
+    ----------
+    notebook, output
+        Files; they may be the same.
+    parameters
+        Checked values for the cell tagged ``parameters``.
+    on_cell
+        Called with (cells done, cells in all) after each cell.
+    environment
+        Variables for the kernel, beside those of this process.
+
+    Returns
+    -------
+    dict
+        ``status`` ("passed" or "failed"), ``seconds``, ``records`` (one per ``expect``)
+        and ``error`` (``cell``, ``message``) when it failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        records = Path(folder) / "records.jsonl"
+        variables = {**(environment or {}), "COURSE_RECORDS": str(records)}
+        log = Path(folder) / "kernel.log"
+        started, error = time.perf_counter(), None
+        try:
+            with _inherited_by_the_kernel(variables, log):
+                papermill.execute_notebook(
+                    str(notebook),
+                    str(output),
+                    parameters=parameters,
+                    engine_name="course",
+                    on_cell=on_cell,
+                    progress_bar=False,
+                    cwd=str(ROOT / "notebooks"),
+                )
+        except papermill.PapermillExecutionError as failure:
+            error = _told_briefly(failure)
+        except (DeadKernelError, CellTimeoutError) as failure:
+            last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[-ERROR_LINES:]
+            error = {"cell": "", "message": "\n".join([f"{type(failure).__name__}: {failure}", *last_words])}
+        lines = records.read_text(encoding="utf-8").splitlines() if records.exists() else []
+    return {
+        "status": "failed" if error else "passed",
+        "seconds": round(time.perf_counter() - started, 1),
+        "records": [json.loads(line) for line in lines],
+        "error": error,
+    }
+
+
+@contextmanager
+def _inherited_by_the_kernel(variables: dict[str, str], log: Path):
+    """Set environment variables, and send what libraries log to the terminal to a file instead."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with open(log, "wb") as file:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _told_briefly(failure: papermill.PapermillExecutionError) -> dict[str, str]:
+    source = failure.source.strip().splitlines()
+    if len(source) > ERROR_LINES:
+        source = source[:ERROR_LINES] + ["…"]
+    message = re.sub(r"\x1b\[[0-9;]*m", "", f"{failure.ename}: {failure.evalue}")
+    return {"cell": "\n".join(source), "message": "\n".join(message.splitlines()[:ERROR_LINES])}

@@ -1,0 +1,51 @@
+"""The parts of the README that are made from the notebooks: the table of what each shows, and the picture."""
+
+import base64
+import os
+import re
+
+import jupytext
+import nbformat
+
+from course_utils.evaluation.expectations import read_bands
+from course_utils.runner.build import with_figures
+from course_utils.runner.notebooks import Notebook, all_notebooks
+from course_utils.settings import ROOT, CourseError
+
+README = ROOT / "README.md"
+PICTURE = ROOT / "notebooks" / "images" / "readme.png"
+PICTURE_TAG = "readme-picture"
+TABLE = re.compile(r"(<!-- notebooks: `course readme` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def readme_text() -> str:
+    """Return the README with its table of notebooks as the stored notebooks and bands make it."""
+    rows = ["| Notebook | What it shows, in numbers | `lesson` |", "|---|---|---|", *map(_row, all_notebooks())]
+    text = README.read_text(encoding="utf-8")
+    if not TABLE.search(text):
+        raise CourseError("README.md lacks the two comments between which the table of notebooks stands.")
+    return TABLE.sub(lambda match: match[1] + "\n".join(rows) + "\n" + match[2], text)
+
+
+def write_readme() -> None:
+    """Bring the README's table and picture up to date."""
+    partial = README.with_suffix(".partial")
+    partial.write_text(readme_text(), encoding="utf-8")
+    os.replace(partial, README)
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_bytes(_picture())
+
+
+def _row(notebook: Notebook) -> str:
+    course = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]
+    record = read_bands()[notebook.name]["lesson"]
+    shows = with_figures(course["shows"], record["bands"], notebook.source.name)
+    return f"| [{notebook.number} {course['title']}](notebooks/{notebook.path.name}) | {shows} | {record['seconds']:.0f} s |"
+
+
+def _picture() -> bytes:
+    for notebook in all_notebooks():
+        for cell in nbformat.read(notebook.path, as_version=4).cells:
+            if PICTURE_TAG in cell.metadata.get("tags", []):
+                return base64.b64decode(next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})))
+    raise CourseError(f"No notebook has a cell tagged {PICTURE_TAG!r}.")

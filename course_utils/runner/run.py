@@ -1,0 +1,178 @@
+"""Many notebooks at once on a Dask cluster, resumable and with a live progress display."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from distributed import Client, LocalCluster, as_completed, get_worker
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from course_utils.runner.execute import execute
+from course_utils.runner.notebooks import Notebook
+from course_utils.settings import ROOT, CourseError
+
+BUILD = ROOT / "build"
+TOPIC = "course-progress"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution of one notebook: what runs, with which parameters, and where its output goes."""
+
+    name: str
+    notebook: Path
+    output: Path
+    parameters: dict[str, object] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def record(self) -> Path:
+        """The JSON file beside the output that tells how the run ended."""
+        return self.output.with_suffix(".json")
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that decides the output: sources, parameters, package, data files, lock."""
+        digest = hashlib.sha256(f"{platform.python_version()}{sorted(self.parameters.items())}".encode())
+        for cell in nbformat.read(self.notebook, as_version=4).cells:
+            digest.update(f"{cell.cell_type}\0{cell.source}\0".encode())
+        package = sorted((ROOT / "course_utils").rglob("*.py")) + sorted((ROOT / "data").glob("*.toml"))
+        for path in [*package, ROOT / "requirements.lock"]:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def job_for(notebook: Notebook, parameters: dict[str, object]) -> Job:
+    """Return the job that executes a stored notebook into ``build/``."""
+    return Job(notebook.name, notebook.path, BUILD / notebook.path.name, parameters)
+
+
+def run_jobs(jobs: list[Job], workers: int, scheduler: str | None = None, force: bool = False) -> list[dict]:
+    """Execute jobs in parallel and return their results in order.
+
+    A job whose fingerprint is that of its last success is not run again unless ``force``.
+    A failing notebook does not stop the others.
+
+    Parameters
+    ----------
+    jobs
+        What to run.
+    workers
+        Processes of the local cluster.
+    scheduler
+        Address of a Dask scheduler to use instead; its workers need this checkout at the same path.
+    force
+        Run also what has not changed.
+
+    Returns
+    -------
+    list of dict
+        As ``execute`` returns them, with ``name``, ``fingerprint``, ``parameters`` and ``reused``.
+    """
+    results = {} if force else {job.name: last for job in jobs if (last := _last_success(job))}
+    waiting = [job for job in jobs if job.name not in results]
+    if waiting:
+        with _alone_in(waiting[0].output.parent), _cluster(min(workers, len(waiting)), scheduler) as client:
+            results |= _run_on(client, waiting)
+    return [results[job.name] for job in jobs]
+
+
+def _run_on(client: Client, jobs: list[Job]) -> dict[str, dict]:
+    columns = TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
+    console = Console()
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        bars = {job.name: progress.add_task(job.name, total=None, start=False, note="waiting") for job in jobs}
+
+        def tell(event) -> None:
+            _, message = event
+            if message["name"] in bars:
+                bar, done, total = bars[message["name"]], message["done"], message["total"]
+                progress.start_task(bar) if done == 0 else None
+                progress.update(bar, completed=done, total=total, note=f"cell {done}/{total}")
+
+        client.subscribe_topic(TOPIC, tell)
+        futures = {client.submit(_run_job, job, key=f"{job.name}-{job.fingerprint()}", pure=False): job for job in jobs}
+        results = {}
+        for future in as_completed(futures):
+            job = futures[future]
+            if future.status == "error":
+                failure = {"cell": "", "message": f"{type(future.exception()).__name__}: {future.exception()}"}
+                results[job.name] = {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": failure}
+            else:
+                results[job.name] = future.result()
+            status = results[job.name]["status"]
+            progress.update(bars[job.name], note=status)
+            progress.stop_task(bars[job.name])
+            if not console.is_terminal:
+                console.print(f"{job.name}: {status} in {results[job.name]['seconds']:.0f} s")
+        client.unsubscribe_topic(TOPIC)
+    return results
+
+
+def _run_job(job: Job) -> dict:
+    """Execute one job on a worker; output and record appear whole or not at all."""
+
+    def tell(done: int, total: int) -> None:
+        get_worker().log_event(TOPIC, {"name": job.name, "done": done, "total": total})
+
+    tell(0, 1)
+    fingerprint = job.fingerprint()
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=job.output.parent) as folder:
+        partial = Path(folder) / job.output.name
+        result = execute(job.notebook, partial, job.parameters, tell, job.environment)
+        result |= {"name": job.name, "parameters": job.parameters, "fingerprint": fingerprint}
+        record = partial.with_suffix(".json")
+        record.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        job.record.unlink(missing_ok=True)  # an old record never stands beside a new output
+        os.replace(partial, job.output)
+        os.replace(record, job.record)
+    return result | {"reused": False}
+
+
+def _last_success(job: Job) -> dict | None:
+    if not (job.record.exists() and job.output.exists()):
+        return None
+    try:
+        last = json.loads(job.record.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return None
+    same = last.get("status") == "passed" and last.get("fingerprint") == job.fingerprint()
+    return last | {"reused": True} if same else None
+
+
+@contextmanager
+def _alone_in(folder: Path):
+    """Let one run at a time write to a folder, and clear what a killed one left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            for partial in folder.glob(".partial-*"):
+                shutil.rmtree(partial, ignore_errors=True)
+            yield
+    except Timeout:
+        raise CourseError(f"Another run is writing to {folder.name}/; wait until it has finished.") from None
+
+
+@contextmanager
+def _cluster(workers: int, scheduler: str | None):
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise CourseError(f"No Dask scheduler answers at {scheduler!r} ({error}).") from None
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

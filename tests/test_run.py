@@ -1,0 +1,119 @@
+"""The runner: parallel, going on after a failure, resumable, never half-written."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from course_utils.runner.notebooks import check_parameters, select_notebooks
+from course_utils.runner.page import result_table, write_pages
+from course_utils.runner.run import Job, _alone_in, run_jobs
+from course_utils.settings import CourseError
+
+RECORD = """
+import json, os
+with open(os.environ["COURSE_RECORDS"], "a") as file:
+    file.write(json.dumps({"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}) + "\\n")
+"""
+
+
+def make_job(path, folder, **parameters):
+    return Job(path.stem, path, folder / path.name, parameters)
+
+
+def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook, tmp_path):
+    good, bad = write_notebook("01_good", RECORD), write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')")
+    folder = tmp_path / "build"
+    jobs = [make_job(good, folder, SEED=3), make_job(bad, folder)]
+
+    passed, failed = run_jobs(jobs, workers=2)
+
+    assert passed["status"] == "passed" and passed["records"][0]["value"] == 3.5
+    assert failed["status"] == "failed" and "wrong / 0" in failed["error"]["cell"]
+    assert failed["error"]["message"].startswith("ZeroDivisionError")
+    assert sorted(path.name for path in folder.glob(".partial-*")) == []
+    assert json.loads(jobs[0].record.read_text())["fingerprint"] == jobs[0].fingerprint()
+
+    # Resumed: the one that passed is not run again, the failed one is.
+    again = run_jobs(jobs, workers=1)
+    assert [result["reused"] for result in again] == [True, False]
+
+    index = write_pages(folder)
+    assert "02_bad.html" in index.read_text() and "figure 3.5 (0 to 9)" in index.read_text()
+    assert result_table(again).row_count == 2
+
+
+def test_changed_code_or_parameters_are_run_again(write_notebook, tmp_path):
+    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
+    before = job.fingerprint()
+    assert dataclasses.replace(job, parameters={"SEED": 1}).fingerprint() != before
+    write_notebook("01_one", "1 + 2")
+    assert job.fingerprint() != before
+
+
+def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
+    path, folder = write_notebook("01_slow", "import time; time.sleep(60)"), tmp_path / "build"
+    script = (
+        "from pathlib import Path; from course_utils.runner.run import Job, run_jobs\n"
+        f"if __name__ == '__main__': run_jobs([Job('slow', Path({str(path)!r}), Path({str(folder / path.name)!r}))], 1)"
+    )
+    main = tmp_path / "main.py"
+    main.write_text(script)
+    process = subprocess.Popen([sys.executable, main], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(".partial-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    assert not (folder / path.name).exists() and not (folder / "01_slow.json").exists()
+    with _alone_in(folder):  # the lock of the killed run is free, and its rest is swept away
+        assert list(folder.glob(".partial-*")) == []
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path):
+    with _alone_in(tmp_path), pytest.raises(CourseError, match="Another run is writing"):
+        with _alone_in(tmp_path):
+            pass
+
+
+def test_an_unknown_scheduler_is_told_in_a_sentence(write_notebook, tmp_path):
+    job = make_job(write_notebook("01_one", "1"), tmp_path / "build")
+    with pytest.raises(CourseError, match="No Dask scheduler answers at 'nonsense://"):
+        run_jobs([job], 1, scheduler="nonsense://here")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"SEDE": "3"}, "has no parameter 'SEDE'; it takes PROFILE, RATE, SEED"),
+        ({"SEED": "three"}, "SEED takes a value of type int, such as 0; got 'three'"),
+        ({"PROFILE": "quick"}, "PROFILE 'quick' is unknown; choose one of smoke, lesson, full"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(write_notebook, given, sentence):
+    path = write_notebook("01_one", parameters='PROFILE = "lesson"\nSEED = 0\nRATE = 0.5')
+    with pytest.raises(CourseError, match=sentence):
+        check_parameters(path, given)
+
+
+def test_parameters_take_the_types_of_their_defaults(write_notebook):
+    path = write_notebook("01_one", parameters='PROFILE = "lesson"\nSEED = 0\nRATE = 0.5')
+    assert check_parameters(path, {"SEED": "7", "RATE": "1", "PROFILE": "full"}) == {"SEED": 7, "RATE": 1.0, "PROFILE": "full"}
+
+
+def test_an_unknown_notebook_is_refused():
+    with pytest.raises(CourseError, match="There is no notebook '77'; the course has 01"):
+        select_notebooks(["77"])
+
+
+def test_the_command_line_tells_bad_input_in_one_line():
+    command = [sys.executable, "-c", "from course_utils.runner.cli import main; main()", "run", "77"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0 and "There is no notebook '77'" in done.stderr

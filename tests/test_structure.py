@@ -1,0 +1,44 @@
+"""The house: imports run one way, and no notebook reaches into the upper floor."""
+
+import ast
+
+import pytest
+
+from course_utils.settings import ROOT
+
+# Each part may import what its row names, and itself.
+ALLOWED = {
+    "settings": set(),
+    "data": {"settings"},
+    "models": {"settings", "data"},
+    "evaluation": {"settings"},
+    "runner": {"settings", "data", "models", "evaluation"},
+}
+MODULES = sorted(path for path in (ROOT / "course_utils").rglob("*.py") if path.name != "__init__.py")
+SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
+
+
+def imported_parts(path):
+    """Return the parts of course_utils that a file imports."""
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        parts |= {name.split(".")[1] for name in names if name.startswith("course_utils.")}
+    return parts
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_run_one_way(path):
+    part = path.relative_to(ROOT / "course_utils").parts[0].removesuffix(".py")
+    assert imported_parts(path) <= ALLOWED[part] | {part}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_no_notebook_imports_the_runner(path):
+    code = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if "course_utils.runner" in line)
+    assert "import" not in code
