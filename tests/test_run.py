@@ -117,3 +117,9 @@ def test_the_command_line_tells_bad_input_in_one_line():
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0 and "There is no notebook '77'" in done.stderr
+
+
+def test_a_notebook_that_kills_its_kernel_fails_alone(write_notebook, tmp_path):
+    path = write_notebook("01_dies", "import os; os._exit(3)")
+    (result,) = run_jobs([make_job(path, tmp_path / "build")], workers=1)
+    assert result["status"] == "failed" and "DeadKernelError" in result["error"]["message"]

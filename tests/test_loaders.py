@@ -1,0 +1,178 @@
+"""Each loader gives the stated counts, shapes and types, and refuses what it cannot read."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+
+from course_utils.data import (
+    fetch,
+    load_image_folder,
+    load_imagenet_photos,
+    load_mnist,
+    load_openmoji,
+    load_sentiment,
+    load_uci_digits,
+    openmoji,
+)
+from course_utils.settings import CourseError
+
+PARTS = ("train", "validation", "test")
+
+
+def all_samples(split):
+    return [np.concatenate([getattr(split, part)[i] for part in PARTS]) for i in range(2)]
+
+
+def test_mnist():
+    split = load_mnist()
+    assert split.train.x.shape == (3000, 28, 28, 1) and split.train.x.dtype == np.uint8
+    assert split.counts().to_numpy().tolist() == [[300, 100, 100]] * 10
+    x, y = all_samples(split)
+    assert x.max() == 255 and y.dtype == np.int64
+    ones, zeros = (x[y == digit].mean() for digit in (1, 0))
+    assert ones < zeros / 2  # a one takes less ink than a zero
+    assert len(np.unique(x.reshape(len(x), -1), axis=0)) == 5000  # none in two parts
+
+
+def test_uci_digits():
+    split = load_uci_digits()
+    x, y = all_samples(split)
+    assert x.shape == (1797, 8, 8, 1) and x.dtype == np.uint8 and y.dtype == np.int64
+    assert (x.min(), x.max()) == (0, 255)
+    assert len(split.train.y) == 1077 and split.class_names == tuple("0123456789")
+
+
+def test_openmoji():
+    split = load_openmoji(size=64)
+    x, y = all_samples(split)
+    assert x.shape[1:] == (64, 64, 3) and x.dtype == np.uint8 and y.dtype == np.int64
+    sizes = split.counts().sum(axis=1).to_dict()
+    assert sizes == {
+        "animal": 131, "building": 41, "clothing": 42, "face": 104, "food": 126, "plant": 34,
+        "sport and music": 41, "vehicle": 54,
+    }  # fmt: skip
+    assert split.counts()["train"].min() >= 20
+    assert "CC BY-SA 4.0" in repr(split) and "OpenMoji" in split.card.citation
+
+
+def test_openmoji_pictures_are_whole_centred_and_unique():
+    x, _ = all_samples(load_openmoji(size=64))
+    font = ImageFont.truetype(fetch("openmoji"), 49, layout_engine=ImageFont.Layout.BASIC)
+    missing = openmoji._draw(chr(0x10FFFF), font, 64)  # what the font draws for want of a glyph
+    assert len({image.tobytes() for image in [*x, missing]}) == len(x) + 1
+    border = np.ones((64, 64), bool)
+    border[1:-1, 1:-1] = False
+    assert (x[:, border] == 255).all()
+    ink = (x < 255).any(axis=3)
+    for axis in (1, 2):
+        lines = ink.any(axis=axis)
+        margins = lines.argmax(axis=1) - lines[:, ::-1].argmax(axis=1)
+        assert np.abs(margins).max() <= 1
+    assert ink.mean(axis=(1, 2)).min() > 0.02
+
+
+def test_imagenet_photos():
+    photos = load_imagenet_photos(size=64)
+    assert photos.x.shape == (20, 64, 64, 3) and photos.x.dtype == np.uint8
+    assert photos.y.dtype == np.int64
+    assert photos.y.tolist()[:4] == [243, 559, 438, 990] and len(set(photos.y)) == 19
+    assert photos.x[17].mean() > 50  # not black
+
+
+@pytest.mark.parametrize(
+    ("domain", "counts"),
+    [
+        ("movie", (5061, 562, 4982)),
+        ("tweets", (1062, 838, 2300)),
+        ("amazon", (1218, 765, 1725)),
+        ("nyt", (1688, 2402, 1100)),
+    ],
+)
+def test_sentiment_counts(domain, counts):
+    three, two = load_sentiment(domain, classes=3), load_sentiment(domain)
+    assert tuple(three.counts().sum(axis=1)) == counts
+    assert tuple(two.counts().sum(axis=1)) == (counts[0], counts[2])
+    assert two.class_names == ("negative", "positive") and two.train.y.dtype == np.int64
+    texts, _ = all_samples(two)
+    assert texts.dtype == object and all(isinstance(text, str) and text.strip() for text in texts)
+    assert 0.58 < len(two.train.y) / len(texts) < 0.62
+    share = [np.mean(getattr(two, part).y) for part in PARTS]
+    assert np.ptp(share) < 0.02
+
+
+def test_sentiment_parts_share_no_document(monkeypatch):
+    from course_utils.data import sentiment
+
+    texts = np.array([f"{n // 4}" for n in range(400)], dtype=object)
+    names = [f"{n // 4}_{n % 4}" for n in range(400)]
+    ratings = np.where(np.arange(400) % 2, 1.0, -1.0)
+    monkeypatch.setattr(sentiment, "_read_domain", lambda domain: (names, ratings, texts))
+    documents = [set(getattr(load_sentiment("nyt"), part).x) for part in PARTS]
+    assert sum(map(len, documents)) == len(set.union(*documents)) == 100
+    documents = [set(getattr(load_sentiment("movie"), part).x) for part in PARTS]
+    assert sum(map(len, documents)) > 100  # single sentences: no document to keep whole
+
+
+@pytest.mark.parametrize(
+    "load", [load_mnist, load_uci_digits, lambda seed: load_openmoji(32, seed)]
+)
+def test_seed_decides_the_split(load):
+    first, again, other = load(seed=0), load(seed=0), load(seed=1)
+    assert np.array_equal(first.test.x, again.test.x) and np.array_equal(first.test.y, again.test.y)
+    assert not np.array_equal(first.test.x, other.test.x)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(CourseError, match="'books'; accepted are movie, tweets, amazon, nyt"):
+        load_sentiment("books")
+    with pytest.raises(CourseError, match="classes must be 2 or 3; got 5"):
+        load_sentiment("movie", classes=5)
+    with pytest.raises(CourseError, match="at least 16 pixels; got 8"):
+        load_openmoji(size=8)
+    with pytest.raises(CourseError, match="at least 1 pixel; got 0"):
+        load_imagenet_photos(size=0)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Five red and six blue pictures, wider than high."""
+    for name, colour, count in (("red", (255, 0, 0), 5), ("blue", (0, 0, 255), 6)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.new("RGB", (30, 20), colour).save(tmp_path / name / f"{i}.png")
+    return tmp_path
+
+
+def test_image_folder(pictures):
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(pictures / "red" / "clear.png")
+    Image.new("L", (9, 9), 255).save(pictures / "red" / "grey.JPG")
+    (pictures / "red" / "notes.txt").write_text("no picture")
+    (pictures / ".hidden").mkdir()
+    split = load_image_folder(pictures, size=16)
+    x, y = all_samples(split)
+    assert split.class_names == ("blue", "red")
+    assert x.shape == (13, 16, 16, 3) and x.dtype == np.uint8
+    assert (x[y == 0] == (0, 0, 255)).all()
+    assert (x[y == 1] == 255).all(axis=(1, 2, 3)).sum() == 2  # transparent and grey ones are white
+
+
+def test_image_folder_refusals(pictures, tmp_path):
+    with pytest.raises(CourseError, match="no directory .*nowhere"):
+        load_image_folder(tmp_path / "nowhere")
+    with pytest.raises(CourseError, match="has 0 subfolders"):
+        load_image_folder(pictures / "red")
+    (pictures / "green").mkdir()
+    with pytest.raises(CourseError, match="green holds no picture"):
+        load_image_folder(pictures)
+    Image.new("RGB", (9, 9)).save(pictures / "green" / "only.png")
+    with pytest.raises(CourseError, match="Class green has 1 samples"):
+        load_image_folder(pictures)
+    (pictures / "green" / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(CourseError, match="broken.png cannot be read"):
+        load_image_folder(pictures)
+    (pictures / "green" / "broken.png").write_bytes((pictures / "red" / "0.png").read_bytes()[:60])
+    with pytest.raises(CourseError, match="broken.png cannot be read"):
+        load_image_folder(pictures)
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(pictures / "green" / "broken.png")
+    with pytest.raises(CourseError, match="broken.png has more than 8 bits"):
+        load_image_folder(pictures)
