@@ -1,0 +1,134 @@
+"""Scores of a classifier and intervals over seeds, by scikit-learn and SciPy."""
+
+import numpy as np
+import sklearn.metrics
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from course_utils.evaluation.inputs import as_floats, class_probabilities, positive_scores, true_labels
+from course_utils.settings import CourseError
+
+
+def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the mean of repeated runs and the half width of its confidence interval.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        One result a run (for example a seed), n >= 2.
+    confidence : float
+        Coverage of the interval, between 0 and 1.
+
+    Returns
+    -------
+    mean, half_width : float
+        The interval is ``mean - half_width`` to ``mean + half_width``.
+
+    Raises
+    ------
+    CourseError
+        With fewer than two values, or values that are not finite numbers.
+
+    References
+    ----------
+    Student, "The probable error of a mean", Biometrika 6, 1-25 (1908), https://doi.org/10.2307/2331554
+    """
+    runs = _finite_runs(values, confidence)
+    half_width = _t_quantile(confidence, runs.size) * runs.std(ddof=1) / np.sqrt(runs.size)
+    return float(runs.mean()), float(half_width)
+
+
+def prediction_interval(values: ArrayLike, confidence: float = 0.99) -> tuple[float, float]:
+    """Return the interval in which one more run is expected: mean ± t s sqrt(1 + 1/n).
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        One result a run, n >= 2, taken as normally distributed.
+    confidence : float
+        Probability that the next run falls inside, between 0 and 1.
+
+    Returns
+    -------
+    low, high : float
+
+    Raises
+    ------
+    CourseError
+        With fewer than two values, or values that are not finite numbers.
+
+    References
+    ----------
+    Hahn & Meeker, "Statistical Intervals", Wiley 1991, https://doi.org/10.1002/9780470316771
+    """
+    runs = _finite_runs(values, confidence)
+    half_width = _t_quantile(confidence, runs.size) * runs.std(ddof=1) * np.sqrt(1 + 1 / runs.size)
+    return float(runs.mean() - half_width), float(runs.mean() + half_width)
+
+
+def classification_metrics(y_true: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+    """Return the usual scores of a classifier in one dictionary.
+
+    Parameters
+    ----------
+    y_true : array-like of int, shape (n,)
+        Labels 0 .. k - 1; one-hot labels are refused.
+    scores : array-like of shape (n,), (n, 1) or (n, k)
+        Probabilities, see `class_probabilities`.
+
+    Returns
+    -------
+    dict of str to float
+        accuracy, balanced_accuracy, macro_precision, macro_recall, macro_f1, log_loss (nats); for two classes
+        also roc_auc, average_precision, sensitivity (recall of class 1) and specificity (recall of class 0).
+        Macro averages weigh every class that occurs in `y_true` alike; the precision of a class that is never
+        predicted counts as 0.
+
+    Raises
+    ------
+    CourseError
+        For bad labels or scores, and when only one of two classes occurs.
+    """
+    probabilities = class_probabilities(scores)
+    labels = true_labels(y_true, *probabilities.shape)
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1, _ = sklearn.metrics.precision_recall_fscore_support(
+        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
+    )
+    result = {
+        "accuracy": sklearn.metrics.accuracy_score(labels, predicted),
+        # The mean recall of the classes that occur: this is the definition of balanced accuracy.
+        "balanced_accuracy": recall,
+        "macro_precision": precision,
+        "macro_recall": recall,
+        "macro_f1": f1,
+        "log_loss": sklearn.metrics.log_loss(labels, probabilities, labels=range(probabilities.shape[1])),
+    }
+    if probabilities.shape[1] == 2:
+        result |= _binary_metrics(labels, probabilities[:, 1], predicted)
+    return {name: float(value) for name, value in result.items()}
+
+
+def _binary_metrics(labels: np.ndarray, positive: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    labels, positive = positive_scores(labels, positive)
+    return {
+        "roc_auc": sklearn.metrics.roc_auc_score(labels, positive),
+        "average_precision": sklearn.metrics.average_precision_score(labels, positive),
+        "sensitivity": sklearn.metrics.recall_score(labels, predicted, pos_label=1),
+        "specificity": sklearn.metrics.recall_score(labels, predicted, pos_label=0),
+    }
+
+
+def _finite_runs(values: ArrayLike, confidence: float) -> np.ndarray:
+    runs = as_floats(values, "values")
+    if runs.ndim != 1 or runs.size < 2:
+        raise CourseError(f"values have shape {runs.shape}; a spread needs two or more runs in one dimension.")
+    if not np.isfinite(runs).all():
+        raise CourseError(f"values hold {runs[~np.isfinite(runs)][0]}; accepted are finite numbers.")
+    if not 0 < confidence < 1:
+        raise CourseError(f"confidence is {confidence}; accepted is a number between 0 and 1.")
+    return runs
+
+
+def _t_quantile(confidence: float, runs: int) -> float:
+    return float(stats.t.ppf((1 + confidence) / 2, df=runs - 1))

@@ -1,0 +1,191 @@
+import matplotlib
+import numpy as np
+import pandas
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from course_utils.evaluation.curves import plot_history, plot_learning_curves
+from course_utils.evaluation.metrics import mean_and_interval
+from course_utils.evaluation.pictures import plot_embedding, plot_images
+from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
+from course_utils.evaluation.style import MARKERS, PALETTE, ROLE_COLOURS, use_course_style
+from course_utils.settings import CourseError
+
+LABELS = np.array([0, 0, 0, 1, 1, 1])
+SCORES = np.array([0.1, 0.4, 0.6, 0.55, 0.8, 0.9])
+
+
+@pytest.fixture(autouse=True)
+def style():
+    use_course_style()
+    yield
+    plt.close("all")
+
+
+def runs(seeds=3):
+    rows = [
+        {"per_class": size, "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed, "method": method}
+        for size in (5, 10, 20)
+        for method, transfer in (("scratch", 0), ("transfer", 1))
+        for seed in range(seeds)
+    ]
+    return pandas.DataFrame(rows)
+
+
+def test_style_is_legible_at_lecture_width():
+    assert plt.rcParams["figure.figsize"][0] <= 8
+    for key in ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"):
+        assert plt.rcParams[key] >= 12
+    assert plt.rcParams["figure.constrained_layout.use"]
+    assert len(set(PALETTE)) == len(MARKERS) == 10
+
+
+def test_confusion_matrix_counts_rows_are_true_classes():
+    ax = plot_confusion_matrix(LABELS, SCORES[:, None], ["no", "yes"])
+    assert [text.get_text() for text in ax.texts] == ["2", "1", "0", "3"]
+    shares = ax.collections[0].get_array()
+    assert np.ravel(shares).tolist() == pytest.approx([2 / 3, 1 / 3, 0, 1])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["no", "yes"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_roc_and_precision_recall_name_their_areas_and_share_axes():
+    ax = plot_roc(LABELS, SCORES, "frozen")
+    assert plot_roc(LABELS, 1 - SCORES, "reversed", ax=ax) is ax
+    assert [text.get_text() for text in ax.get_legend().texts] == [
+        "chance (AUC 0.5)",
+        "frozen (AUC 0.889)",
+        "reversed (AUC 0.111)",
+    ]
+    assert len({line.get_color() for line in ax.lines}) == 3
+    ax = plot_precision_recall(LABELS, np.stack([1 - SCORES, SCORES], axis=1))
+    assert ax.get_legend().texts[1].get_text() == "model (AP 0.917)"
+    assert ax.get_title("left") == "Precision-recall curve"
+
+
+@pytest.mark.parametrize("plot", [plot_roc, plot_precision_recall])
+def test_curves_refuse(plot):
+    with pytest.raises(CourseError, match="hold 3 classes"):
+        plot([0, 1], [[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]])
+    with pytest.raises(CourseError, match="only class 0"):
+        plot([0, 0], [0.2, 0.3])
+
+
+def test_learning_curves_draw_mean_interval_and_measured_sizes():
+    frame = runs()
+    ax = plot_learning_curves(frame, "per_class", "accuracy", "method")
+    assert list(ax.get_xticks()) == [5, 10, 20]
+    of_transfer = frame.query("method == 'transfer' and per_class == 10")["accuracy"]
+    mean, half_width = mean_and_interval(of_transfer)
+    line = next(
+        line for line in ax.lines if line.get_color() == ROLE_COLOURS["transfer"] and len(line.get_xdata()) == 3
+    )
+    assert line.get_ydata()[1] == pytest.approx(mean)
+    # A band of standard errors or bootstrap draws would be narrower than Student's.
+    heights = np.concatenate([band.get_paths()[0].vertices for band in ax.collections])
+    at_ten = heights[np.isclose(heights[:, 0], 10), 1]
+    assert np.isclose(at_ten, mean + half_width).any()
+    assert np.isclose(at_ten, mean - half_width).any()
+    assert "3 runs" in ax.get_title("left")
+
+
+def test_learning_curves_of_one_seed_have_no_band(recwarn):
+    ax = plot_learning_curves(runs(seeds=1), "per_class", "accuracy", "method")
+    assert ax.get_title("left") == "One run at each size"
+    ax.figure.canvas.draw()
+    assert not recwarn.list
+
+
+def test_learning_curves_refuse():
+    frame = runs()
+    with pytest.raises(CourseError, match="no column 'size'"):
+        plot_learning_curves(frame, "size", "accuracy", "method")
+    for broken in (frame.assign(per_class=0), frame.assign(accuracy=np.nan), frame.iloc[:0]):
+        with pytest.raises(CourseError, match="accepted are results"):
+            plot_learning_curves(broken, "per_class", "accuracy", "method")
+    with pytest.raises(CourseError, match="18 methods; accepted are at most 10"):
+        plot_learning_curves(frame.assign(method=range(18)), "per_class", "accuracy", "method")
+
+
+def test_history_has_a_panel_for_loss_first_and_none_for_the_learning_rate():
+    records = {
+        "accuracy": [0.5, 0.7],
+        "loss": [1.0, 0.5],
+        "val_accuracy": [0.4, 0.6],
+        "val_loss": [1.1, 0.7],
+        "learning_rate": [1, 1],
+    }
+    axes = plot_history(records)
+    assert [ax.get_title("left") for ax in axes] == ["Loss", "Accuracy"]
+    assert [line.get_label() for line in axes[1].lines] == ["training", "validation"]
+    assert list(axes[1].lines[1].get_ydata()) == [0.4, 0.6]
+    assert list(axes[0].lines[0].get_xdata()) == [1, 2]
+    assert len(plot_history({"loss": [1.0]})[0].lines) == 1
+
+
+@pytest.mark.parametrize("history", [None, {}, [1, 2]])
+def test_history_refuses(history):
+    with pytest.raises(CourseError, match="what fit"):
+        plot_history(history)
+
+
+@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
+def test_embedding_draws_every_point_the_same_each_time(method):
+    features = np.random.default_rng(0).normal(size=(24, 5))
+    labels = np.arange(24) % 3
+    first, second = (plot_embedding(features, labels, ["a", "b", "c"], method=method) for _ in range(2))
+    assert [len(points.get_offsets()) for points in first.collections] == [8, 8, 8]
+    for one, other in zip(first.collections, second.collections, strict=True):
+        assert np.array_equal(one.get_offsets(), other.get_offsets())
+    assert [text.get_text() for text in first.get_legend().texts] == ["a", "b", "c"]
+
+
+def test_embedding_of_some_classes_without_names():
+    ax = plot_embedding(np.arange(12.0).reshape(6, 2), [0, 0, 0, 2, 2, 2], method="PCA")
+    assert [text.get_text() for text in ax.get_legend().texts] == ["class 0", "class 2"]
+
+
+def test_embedding_refuses():
+    features = np.ones((6, 3))
+    with pytest.raises(CourseError, match="finite"):
+        plot_embedding(features * np.nan, LABELS)
+    with pytest.raises(CourseError, match=r"shape \(3, 3\)"):
+        plot_embedding(features[:3], LABELS[:3])
+    with pytest.raises(CourseError, match="6 labels for 5 rows"):
+        plot_embedding(features[:5], LABELS)
+    with pytest.raises(CourseError, match="'UMAP'; accepted"):
+        plot_embedding(features, LABELS, method="UMAP")
+    with pytest.raises(CourseError, match="hold 1; accepted are 0 to 0"):
+        plot_embedding(features, LABELS, ["only"])
+
+
+def test_images_of_every_kind():
+    images = [np.zeros((4, 4, 3), np.uint8), np.full((5, 4), 255, np.uint8), np.ones((3, 3, 1), np.float32)]
+    axes = plot_images(images, titles=["a", "b", 3], columns=2)
+    assert axes.shape == (2, 2)
+    assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]
+    # A grey image keeps its own scale: all white stays white.
+    assert axes[0, 1].images[0].get_clim() == (0, 255)
+    assert plot_images(images[:1]).shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"images": []}, "0 images"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "titles": ["a"]}, "1 titles for 2 images"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "0 columns"),
+        ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4,\)"),
+        ({"images": np.zeros((1, 4, 4, 4), np.uint8)}, r"shape \(4, 4, 4\)"),
+        ({"images": np.full((1, 4, 4), 200.0)}, "astype"),
+        ({"images": np.full((1, 4, 4), np.nan)}, "nan"),
+        ({"images": np.zeros((1, 4, 4), np.int64)}, "int64"),
+        ({"images": np.zeros((1, 4, 4), bool)}, "bool"),
+        ({"images": np.zeros((1, 0, 4), np.uint8)}, r"shape \(0, 4\)"),
+    ],
+)
+def test_images_refused(arguments, sentence):
+    with pytest.raises(CourseError, match=sentence):
+        plot_images(**arguments)

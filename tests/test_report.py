@@ -1,0 +1,70 @@
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from course_utils.evaluation import report
+from course_utils.evaluation.metrics import classification_metrics
+from course_utils.evaluation.report import evaluate
+from course_utils.settings import CourseError
+
+LABELS = np.array([0, 0, 0, 1, 1])
+SIGMOID = np.array([[0.1], [0.2], [0.6], [0.7], [0.9]])
+FOUR = np.array([[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]])
+
+
+def test_binary_report():
+    evaluation = evaluate(LABELS, SIGMOID, ["healthy", "ill"])
+    assert evaluation.metrics == classification_metrics(LABELS, SIGMOID)
+    assert list(evaluation.figures) == ["confusion_matrix", "curves"]
+    table = evaluation.table
+    assert list(table.index) == ["healthy", "ill"]
+    assert list(table.columns) == ["precision", "recall", "F1", "support"]
+    assert table.loc["ill"].tolist() == pytest.approx([2 / 3, 1, 0.8, 2])
+
+
+def test_multi_class_report_marks_the_class_without_samples(recwarn):
+    evaluation = evaluate([0, 0, 1, 1], FOUR)
+    assert list(evaluation.figures) == ["confusion_matrix"]
+    assert list(evaluation.table.index) == ["class 0", "class 1", "class 2", "class 3"]
+    assert evaluation.table["recall"].tolist() == pytest.approx([1, 0.5, np.nan, np.nan], nan_ok=True)
+    assert evaluation.table["support"].tolist() == [2, 2, 0, 0]
+    assert not recwarn.list
+
+
+def test_table_agrees_with_the_macro_metrics():
+    evaluation = evaluate(LABELS, SIGMOID)
+    assert evaluation.table["F1"].mean() == pytest.approx(evaluation.metrics["macro_f1"])
+    assert evaluation.table["recall"].tolist() == pytest.approx(
+        [evaluation.metrics["specificity"], evaluation.metrics["sensitivity"]]
+    )
+
+
+def test_everything_is_shown_once(monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "display", shown.append)
+    evaluation = evaluate(LABELS, SIGMOID)
+    # A figure that pyplot knows would be shown once more at the end of the cell.
+    assert plt.get_fignums() == []
+    assert shown == []
+    evaluation._ipython_display_()
+    assert len(shown) == 4
+    assert [item for item in shown if isinstance(item, Figure)] == list(evaluation.figures.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((LABELS, SIGMOID, ["one"]), "accepted are 2 names"),
+        ((LABELS, SIGMOID, ["a", "b", "c"]), "accepted are 2 names"),
+        ((LABELS[:3], SIGMOID), "3 labels"),
+        ((LABELS, SIGMOID * 10), "outside"),
+        ((np.eye(2, dtype=int)[LABELS], SIGMOID), "one-hot"),
+    ],
+)
+def test_refused(arguments, sentence):
+    with pytest.raises(CourseError, match=sentence):
+        evaluate(*arguments)
