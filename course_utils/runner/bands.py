@@ -7,6 +7,7 @@ import platform
 import statistics
 import tempfile
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -107,10 +108,18 @@ def _band(name: str, records: list[dict]) -> dict:
             f"The band of {name}, {low:.4g} to {high:.4g}, admits its contrast ({min(contrasts):.4g} to {max(contrasts):.4g}): "
             "it could not tell right from wrong."
         )
-    band = {"low": low, "high": high, "mean": mean, "std": statistics.stdev(values), "timing": records[0]["timing"]}
+    band = {"low": _outward(low, math.floor), "high": _outward(high, math.ceil), "mean": mean, "std": statistics.stdev(values), "timing": records[0]["timing"]}
     if contrasts:
         band |= {"contrast": statistics.fmean(contrasts), "contrast_low": min(contrasts), "contrast_high": max(contrasts)}
     return {key: value if isinstance(value, bool) else float(f"{value:.4g}") for key, value in band.items()}
+
+
+def _outward(bound: float, rounding: Callable[[float], int]) -> float:
+    """Round a bound to three digits, away from the band, so that the printed band is the compared one."""
+    if bound == 0 or math.isinf(bound):
+        return bound
+    unit = 10.0 ** (math.floor(math.log10(abs(bound))) - 2)
+    return rounding(bound / unit) * unit
 
 
 def _write(name: str, profile: str, record: dict) -> None:
