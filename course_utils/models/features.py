@@ -1,0 +1,168 @@
+"""Features of a frozen network, computed once and kept on disk."""
+
+import hashlib
+import json
+import os
+import random
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from course_utils.models.folding import fold_batch_norm
+from course_utils.settings import CourseError, cache_dir
+
+# Part of every key: raise it when the computation changes.
+VERSION = 1
+# Parts of a configuration that do not change what a trained model computes.
+IRRELEVANT = ("seed", "trainable")
+PROGRESS_AFTER_SECONDS = 3
+
+
+def extract_features(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
+    """Run images through a frozen network; the same call costs nothing the second time.
+
+    Pictures of another size are resized (bilinear) and grey ones repeated to three colours. The result
+    is cached by content: weights, configuration (with preprocessing and size) and pixels. A damaged
+    cache file is computed again. The state of the random generators is left as it was, so that a
+    script draws the same numbers with and without the cache.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Flat functional model from raw pixels to (n, d), such as `load_backbone` gives.
+    images : ndarray of shape (n, height, width, channels)
+        Raw pixels 0-255 with 1 or 3 channels.
+    batch_size : int
+        Pictures computed at a time.
+
+    Returns
+    -------
+    ndarray of shape (n, d), float32
+
+    Raises
+    ------
+    CourseError
+        If the images are no raw pixels, or the model is no network from pictures to vectors.
+    """
+    check_model(model)
+    check_images(images, model.input_shape[-1])
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise CourseError(f"batch_size={batch_size!r} is impossible: give a whole number of pictures, at least 1.")
+    path = cache_dir() / "features" / f"{feature_key(model, images)}.npz"
+    features = read_cached(path, len(images))
+    if features is None:
+        features = compute_features(model, images, batch_size)
+        write_cached(path, features)
+    return features
+
+
+def compute_features(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Run images through the folded network as a TensorFlow graph of one fixed batch shape."""
+    random_state = random.getstate()
+    folded = fold_batch_norm(model)  # draws initial weights that are overwritten at once
+    random.setstate(random_state)
+    height, width, channels = model.input_shape[1:]
+    batch_size = min(batch_size, len(images))
+
+    @tf.function(input_signature=[tf.TensorSpec((batch_size, *images.shape[1:]), images.dtype)], autograph=False)
+    def run(batch):
+        pixels = tf.image.resize(batch, (height, width), method="bilinear")
+        return folded(tf.repeat(pixels, channels // pixels.shape[-1], axis=-1), training=False)
+
+    features = np.empty((len(images), model.output_shape[-1]), np.float32)
+    starts = range(0, len(images), batch_size)
+    for start in tqdm(starts, "features", leave=False, disable=None, delay=PROGRESS_AFTER_SECONDS, unit="batch"):
+        batch = images[start : start + batch_size]
+        # The last batch is filled up: a new shape would mean a new graph.
+        missing = [(0, batch_size - len(batch))] + [(0, 0)] * 3
+        features[start : start + batch_size] = run(np.pad(batch, missing)).numpy()[: len(batch)]
+    return features
+
+
+def check_model(model: keras.Model) -> None:
+    """Refuse a model that does not lead from pictures of one size to vectors."""
+    shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    ranks = [len(shape) if isinstance(shape, tuple) else 0 for shape in shapes]
+    if ranks != [4, 2] or None in shapes[0][1:] + shapes[1][1:]:
+        raise CourseError(
+            f"The model leads from {shapes[0]} to {shapes[1]}: "
+            "features need one from (n, height, width, channels) to (n, d)."
+        )
+
+
+def check_images(images: np.ndarray, channels: int) -> None:
+    """Refuse what is no array of raw pixels 0-255."""
+    accepted = "accepted are raw pixels 0-255 of shape (n, height, width, channels)."
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        raise CourseError(f"The images have the shape {np.shape(images)}: {accepted}")
+    if images.size == 0:
+        raise CourseError(f"The images have the shape {images.shape}, which is empty: {accepted}")
+    if images.shape[-1] not in (1, channels):
+        raise CourseError(f"The images have {images.shape[-1]} channels: accepted are 1 or {channels}.")
+    if images.dtype.kind not in "uif":
+        raise CourseError(f"The images have the type {images.dtype}: {accepted}")
+    low, high = images.min(), images.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise CourseError(f"The images contain NaN or infinite values: {accepted}")
+    if low < 0 or high > 255:
+        raise CourseError(f"The images reach from {low:g} to {high:g}: {accepted}")
+    if images.dtype.kind == "f" and high <= 1:
+        raise CourseError(f"The images are scaled to [0, 1], their maximum is {high:g}: {accepted}")
+
+
+def feature_key(model: keras.Model, images: np.ndarray) -> str:
+    """Return a SHA-256 over all that the features depend on: configuration, weights and pixels."""
+    digest = hashlib.sha256(f"features {VERSION}".encode())
+    digest.update(json.dumps(without_names(model.get_config()), sort_keys=True).encode())
+    for array in [*model.get_weights(), images]:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def without_names(config, names: dict[str, str] | None = None):
+    """Replace layer names in a configuration by positions: Keras numbers unnamed layers through a session."""
+    names = names or {}
+    if isinstance(config, dict):
+        if isinstance(config.get("layers"), list):
+            positions = {layer["config"]["name"]: f"layer {i}" for i, layer in enumerate(config["layers"])}
+            names = names | positions | {config["name"]: "model"}
+        kept = {key: value for key, value in config.items() if key not in IRRELEVANT}
+        if kept.get("name") in names:
+            kept["name"] = names[kept["name"]]
+        return {key: without_names(value, names) for key, value in kept.items()}
+    if isinstance(config, (list, tuple)):
+        # A reference to a layer's output is a list of name, call and tensor number.
+        is_reference = len(config) == 3 and isinstance(config[0], str) and isinstance(config[1], int)
+        head = [names.get(config[0], config[0])] if is_reference else []
+        return head + [without_names(value, names) for value in config[len(head) :]]
+    return config
+
+
+def read_cached(path: Path, count: int) -> np.ndarray | None:
+    """Return the features of a cache file, or None when it is missing, damaged or of other pictures."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            features = file["features"]
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return None
+    return features if len(features) == count else None
+
+
+def write_cached(path: Path, features: np.ndarray) -> None:
+    """Write a cache file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, features=features)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,157 @@
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from course_utils.models.checkpoint import MAGIC_NUMBER, PROTOCOL_VERSION, read_torch_checkpoint
+from course_utils.settings import CourseError
+
+TORCH_TYPES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage", "bool": "BoolStorage"}
+
+
+class Global:
+    """Pickled as a global name, as PyTorch's classes are."""
+
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+
+
+class Tensor:
+    def __init__(self, key, array, offset=0, shape=None, strides=None, count=None):
+        self.key, self.array, self.offset = key, array, offset
+        self.shape = array.shape if shape is None else shape
+        self.strides = tuple(s // array.itemsize for s in array.strides) if strides is None else strides
+        self.count = array.size if count is None else count
+
+
+class Storage:
+    def __init__(self, tensor):
+        kind = Global("torch", TORCH_TYPES[tensor.array.dtype.name])
+        self.identifier = ("storage", kind, tensor.key, "cpu", tensor.count, None)
+
+
+class LegacyPickler(pickle._Pickler):
+    """Writes the globals and storages of PyTorch without PyTorch."""
+
+    def persistent_id(self, item):
+        return item.identifier if isinstance(item, Storage) else None
+
+    def save(self, item, save_persistent_id=True):
+        if isinstance(item, Global):
+            self.write(b"c" + f"{item.module}\n{item.name}\n".encode())
+        elif isinstance(item, Tensor):
+            arguments = (Storage(item), item.offset, tuple(item.shape), tuple(item.strides), False, OrderedDict())
+            self.save(Global("torch._utils", "_rebuild_tensor_v2"))
+            self.save(arguments)
+            self.write(pickle.REDUCE)
+        else:
+            super().save(item, save_persistent_id)
+
+
+def write_checkpoint(path, state, magic=MAGIC_NUMBER, little_endian=True):
+    tensors = {item.key: item for item in state.values() if isinstance(item, Tensor)}
+    with path.open("wb") as file:
+        for item in (magic, PROTOCOL_VERSION, {"little_endian": little_endian}, state, sorted(tensors)):
+            LegacyPickler(file, 2).dump(item)
+        for key in sorted(tensors):
+            array = tensors[key].array
+            file.write(array.size.to_bytes(8, "little") + array.tobytes())
+    return path
+
+
+@pytest.fixture
+def arrays():
+    draw = np.random.default_rng(0).normal
+    return {
+        "weight": draw(size=(4, 3, 2, 2)).astype(np.float32),
+        "half": draw(size=5).astype(np.float16),
+        "steps": np.array(7, np.int64),
+        "mask": np.array([True, False]),
+        "empty": np.zeros((0, 3), np.float32),
+    }
+
+
+def test_reads_every_tensor_bit_equal(tmp_path, arrays):
+    state = OrderedDict((name, Tensor(str(i), array)) for i, (name, array) in enumerate(arrays.items()))
+    read = read_torch_checkpoint(write_checkpoint(tmp_path / "net.pth", state))
+    assert list(read) == list(arrays)
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype and read[name].shape == array.shape
+        assert read[name].tobytes() == array.tobytes()
+
+
+def test_reads_views_of_one_storage(tmp_path):
+    values = np.arange(12, dtype=np.float32)
+    state = OrderedDict(
+        transposed=Tensor("0", values, shape=(4, 3), strides=(1, 4)),
+        tail=Tensor("0", values, offset=10, shape=(2,), strides=(1,)),
+    )
+    read = read_torch_checkpoint(write_checkpoint(tmp_path / "net.pth", state))
+    np.testing.assert_array_equal(read["transposed"], values.reshape(3, 4).T)
+    np.testing.assert_array_equal(read["tail"], [10, 11])
+
+
+@pytest.mark.parametrize("module, name", [("os", "system"), ("builtins", "eval"), ("torch", "load")])
+def test_hostile_pickle_is_refused_and_does_not_run(tmp_path, module, name):
+    proof = tmp_path / "ran"
+    argument = f"{sys.executable} -c \"open(r'{proof}', 'w')\"" if name == "system" else f"open(r'{proof}', 'w')"
+    path = tmp_path / "net.pth"
+    with path.open("wb") as file:
+        for item in (MAGIC_NUMBER, PROTOCOL_VERSION, {"little_endian": True}):
+            pickle.dump(item, file, 2)
+        file.write(b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"(X")
+        file.write(len(argument).to_bytes(4, "little") + argument.encode() + b"tR.")
+    with pytest.raises(CourseError, match=f"asks for {module}.{name}"):
+        read_torch_checkpoint(path)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 3, 40, 0.5, 0.99])
+def test_truncated_file_is_refused(tmp_path, arrays, keep):
+    path = write_checkpoint(tmp_path / "net.pth", OrderedDict(weight=Tensor("0", arrays["weight"])))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(CourseError, match="no whole PyTorch checkpoint"):
+        read_torch_checkpoint(path)
+
+
+def test_zip_format_is_refused_by_name(tmp_path):
+    path = tmp_path / "new.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", b"")
+    with pytest.raises(CourseError, match="zip format"):
+        read_torch_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"count": 10**15}, "bytes of values are announced"),
+        ({"count": -1}, "impossible size"),
+        ({"shape": (10**9, 10**9), "strides": (0, 0)}, "impossible shape"),
+        ({"shape": (13,), "strides": (1,)}, "impossible shape"),
+        ({"shape": (12,), "strides": (2,)}, "beyond its storage"),
+        ({"offset": 5}, "beyond its storage"),
+        ({"offset": -1}, "impossible shape"),
+    ],
+)
+def test_impossible_sizes_are_refused_before_memory_is_taken(tmp_path, change, message):
+    tensor = Tensor("0", np.arange(12, dtype=np.float32), **change)
+    with pytest.raises(CourseError, match=message):
+        read_torch_checkpoint(write_checkpoint(tmp_path / "net.pth", OrderedDict(x=tensor)))
+
+
+def test_other_contents_are_refused(tmp_path, arrays):
+    tensor = Tensor("0", arrays["weight"])
+    for options, message in [
+        ({"state": OrderedDict(x=tensor), "magic": 1}, "magic number"),
+        ({"state": OrderedDict(x=tensor), "little_endian": False}, "big-endian"),
+        ({"state": OrderedDict(x=tensor, epoch=3)}, "flat dictionary"),
+    ]:
+        with pytest.raises(CourseError, match=message):
+            read_torch_checkpoint(write_checkpoint(tmp_path / "net.pth", **options))
+    with pytest.raises(CourseError, match="is no file"):
+        read_torch_checkpoint(tmp_path / "absent.pth")
