@@ -64,7 +64,7 @@ def check_parameters(path: Path, given: dict[str, str]) -> dict[str, object]:
     Returns
     -------
     dict
-        The same names with Python values of the defaults' types.
+        Python values of the defaults' types, for those names whose value differs from the default.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def check_parameters(path: Path, given: dict[str, str]) -> dict[str, object]:
         values[name] = value
     if values.get("PROFILE", PROFILES[0]) not in PROFILES:
         raise CourseError(f"PROFILE {values['PROFILE']!r} is unknown; choose one of {', '.join(PROFILES)}.")
-    return values
+    return {name: value for name, value in values.items() if value != defaults[name]}
 
 
 def _literal(text: str) -> object:

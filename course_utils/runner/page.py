@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import nbformat
-from nbconvert import HTMLExporter
 from rich.table import Table
 
-TEMPLATES = Path(__file__).parent / "templates"
+from course_utils.runner.offline_html import OfflineExporter
 
 INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>The executed course</title>
@@ -54,8 +53,7 @@ def write_pages(folder: Path) -> Path:
 
     A page is written anew only when it is older than its notebook.
     """
-    exporter = HTMLExporter(template_name="course", extra_template_basedirs=[str(TEMPLATES)], embed_images=True)
-    rows = []
+    exporter, rows = OfflineExporter(), []
     for record in sorted(folder.glob("*.json")):
         result, executed, page = json.loads(record.read_text(encoding="utf-8")), record.with_suffix(".ipynb"), record.with_suffix(".html")
         if not page.exists() or page.stat().st_mtime < executed.stat().st_mtime:
