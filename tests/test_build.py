@@ -1,10 +1,17 @@
 """From source to notebook: the frame around it, the figures in its prose, the agreement of both."""
 
+import base64
+import io
+
 import nbformat
+import numpy as np
 import pytest
+import skimage.data
+from PIL import Image
 
 from course_utils.evaluation import expectations
 from course_utils.runner import build, frame, notebooks
+from course_utils.runner.figures import shrink_figures
 from course_utils.runner.notebooks import Notebook
 from course_utils.settings import CourseError
 
@@ -129,6 +136,18 @@ def test_a_change_of_code_prose_or_tags_is_noticed(notebook, before, after):
     assert build.differences(notebook) == []
     notebook.source.write_text(SOURCE.replace(before, after), encoding="utf-8")
     assert len(build.differences(notebook)) == 1
+
+
+def test_figures_are_stored_small_and_look_the_same():
+    photo = skimage.data.chelsea()
+    original = io.BytesIO()
+    Image.fromarray(photo).save(original, "png")
+    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(original.getvalue()).decode()})
+    shrink_figures([output])
+    stored = base64.b64decode(output.data["image/png"])
+    assert len(stored) < 0.5 * len(original.getvalue())
+    difference = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"), float) - photo
+    assert np.abs(difference).mean() < 4  # of 255
 
 
 def test_a_failing_source_leaves_the_stored_notebook_alone(notebook):

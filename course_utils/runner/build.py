@@ -12,6 +12,7 @@ from course_utils import settings
 from course_utils.evaluation.expectations import Band, read_bands
 from course_utils.runner import frame
 from course_utils.runner.execute import execute
+from course_utils.runner.figures import shrink_figures
 from course_utils.runner.notebooks import Notebook
 from course_utils.settings import CourseError
 
@@ -120,4 +121,5 @@ def _without_run_metadata(executed: NotebookNode, notebook: Notebook) -> Noteboo
     for cell, run in zip(clean.cells, executed.cells, strict=True):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = run.outputs, run.execution_count
+            shrink_figures(cell.outputs)
     return clean
