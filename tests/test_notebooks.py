@@ -54,7 +54,8 @@ def test_enough_cells_are_compared(notebook):
 @every_notebook
 def test_headline_figures_have_bands_over_five_seeds(notebook):
     record = read_bands()[notebook.name]["lesson"]
-    named = {name for cell in code_cells(notebook) for name in re.findall(r"""\bexpect\(\s*["'](\w+)["']""", cell.source)}
+    printed = "\n".join(output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs)
+    named = set(re.findall(r"^(\w+): (?:inside its band|at least) ", printed, flags=re.MULTILINE))
     assert named == set(record["bands"]), "figures and bands differ: run `course bands`"
     for name, band in record["bands"].items():
         assert len(band.seeds) >= 5, name
@@ -92,3 +93,9 @@ def test_measured_figures_in_prose_are_filled_in(notebook):
 def test_readme_is_in_step_with_the_notebooks():
     assert README.read_text(encoding="utf-8") == readme_text(), "run `course readme`"
     assert PICTURE.stat().st_size < 200_000
+
+
+@every_notebook
+def test_code_is_not_cut_off_on_the_page(notebook):
+    lines = [line for cell in code_cells(notebook) for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > 104] == []

@@ -9,10 +9,11 @@ from course_utils.settings import ROOT
 # Each part may import what its row names, and itself.
 ALLOWED = {
     "settings": set(),
+    "quiet": set(),
     "data": {"settings"},
     "models": {"settings", "data"},
     "evaluation": {"settings"},
-    "runner": {"settings", "data", "models", "evaluation"},
+    "runner": {"settings", "quiet", "data", "models", "evaluation"},
 }
 MODULES = sorted(path for path in (ROOT / "course_utils").rglob("*.py") if path.name != "__init__.py")
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))

@@ -2,23 +2,20 @@
 
 import importlib.metadata
 import math
-import os
 import platform
 import statistics
 import tempfile
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-import tomli_w
 
-from course_utils.evaluation.expectations import BANDS_PATH
 from course_utils.evaluation.metrics import prediction_interval
+from course_utils.runner.bands_file import update_record
 from course_utils.runner.build import compose
 from course_utils.runner.notebooks import Notebook
 from course_utils.runner.run import Job, run_jobs
-from course_utils.settings import ROOT, CourseError
+from course_utils.settings import CourseError
 
 PACKAGES = ("tensorflow", "keras", "keras-hub", "numpy", "scikit-learn")
 TIMING_SHARE = 0.6  # a ratio of times may fall to this share of the smallest one measured
@@ -75,7 +72,7 @@ def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) ->
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "bands": bands_from([result["records"] for result in results]),
     }
-    _write(notebook.name, profile, record)
+    update_record(notebook.name, profile, record)
     return record
 
 
@@ -120,12 +117,3 @@ def _outward(bound: float, rounding: Callable[[float], int]) -> float:
         return bound
     unit = 10.0 ** (math.floor(math.log10(abs(bound))) - 2)
     return rounding(bound / unit) * unit
-
-
-def _write(name: str, profile: str, record: dict) -> None:
-    known = tomllib.loads(BANDS_PATH.read_text(encoding="utf-8")) if BANDS_PATH.exists() else {}
-    known.setdefault(name, {})[profile] = record
-    ordered = {notebook: dict(sorted(known[notebook].items())) for notebook in sorted(known)}
-    partial = BANDS_PATH.with_suffix(".partial")
-    partial.write_text("# Written by `course bands`: do not edit.\n\n" + tomli_w.dumps(ordered), encoding="utf-8")
-    os.replace(partial, BANDS_PATH)

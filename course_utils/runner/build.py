@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 from course_utils import settings
 from course_utils.evaluation.expectations import Band, read_bands
 from course_utils.runner import frame
+from course_utils.runner.bands_file import update_record
 from course_utils.runner.execute import execute
 from course_utils.runner.figures import shrink_figures
 from course_utils.runner.notebooks import Notebook
@@ -62,7 +63,10 @@ def compose(notebook: Notebook, measured: bool = True, address: str | None = Non
 
 
 def build(notebook: Notebook, on_cell=None) -> float:
-    """Execute the composed notebook with the ``lesson`` profile, store it with outputs, return the seconds it took."""
+    """Execute the composed notebook with the ``lesson`` profile, store it with outputs, return the seconds it took.
+
+    The time goes into the file of bands, and with it to the notebook's first cell.
+    """
     draft = notebook.path.with_suffix(".draft.ipynb")
     try:
         nbformat.write(compose(notebook), draft)
@@ -70,6 +74,7 @@ def build(notebook: Notebook, on_cell=None) -> float:
         if result["status"] != "passed":
             error = result["error"]
             raise CourseError(f"{notebook.name} failed in the cell\n{error['cell']}\n{error['message']}")
+        update_record(notebook.name, "lesson", {"seconds": result["seconds"]})
         executed = nbformat.read(draft, as_version=4)
         nbformat.write(_without_run_metadata(executed, notebook), draft)
         os.replace(draft, notebook.path)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 
+from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT
 
 ERROR_LINES = 12
@@ -99,15 +99,10 @@ def _inherited_by_the_kernel(variables: dict[str, str], log: Path):
     """Set environment variables, and send what libraries log to the terminal to a file instead."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
-    sys.stderr.flush()
-    terminal = os.dup(2)
     try:
-        with open(log, "wb") as file:
-            os.dup2(file.fileno(), 2)
+        with stderr_to(log):
             yield
     finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 

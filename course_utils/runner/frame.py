@@ -27,12 +27,14 @@ SET_UP_WITHOUT_ADDRESS = """\
 import course_utils"""
 
 START = """\
-import keras
-
 from course_utils.evaluation import Expectations, use_course_style
+from course_utils.quiet import stderr_to
 
+with stderr_to():  # TensorFlow greets on the error stream
+    import keras
+
+    keras.utils.set_random_seed(SEED)
 use_course_style()
-keras.utils.set_random_seed(SEED)
 expect = Expectations("{name}", PROFILE)"""
 
 
