@@ -4,9 +4,7 @@ import importlib.metadata
 import math
 import platform
 import statistics
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import nbformat
 
@@ -14,7 +12,7 @@ from course_utils.evaluation.metrics import prediction_interval
 from course_utils.runner.bands_file import update_record
 from course_utils.runner.build import compose
 from course_utils.runner.notebooks import Notebook
-from course_utils.runner.run import Job, run_jobs
+from course_utils.runner.run import BUILD, Job, run_jobs
 from course_utils.settings import CourseError
 
 PACKAGES = ("tensorflow", "keras", "keras-hub", "numpy", "scikit-learn")
@@ -48,20 +46,21 @@ def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) ->
     """
     if seeds < 2:
         raise CourseError(f"A band needs at least 2 seeds to have a spread; got {seeds}.")
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / notebook.path.name
-        nbformat.write(compose(notebook, measured=False), draft)
-        jobs = [
-            Job(
-                f"{notebook.number} seed {seed}",
-                draft,
-                Path(folder) / f"seed{seed}.ipynb",
-                {"PROFILE": profile, "SEED": seed},
-                {"COURSE_MEASURE": "1"},
-            )
-            for seed in range(seeds)
-        ]
-        results = run_jobs(jobs, workers)
+    folder = BUILD / "bands" / notebook.name / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / notebook.path.name
+    nbformat.write(compose(notebook, measured=False), draft)
+    jobs = [
+        Job(
+            f"{notebook.number} seed {seed}",
+            draft,
+            folder / f"seed{seed}.ipynb",
+            {"PROFILE": profile, "SEED": seed},
+            {"COURSE_MEASURE": "1"},
+        )
+        for seed in range(seeds)
+    ]
+    results = run_jobs(jobs, workers)  # runs that are done and unchanged are not repeated
     failed = [result for result in results if result["status"] != "passed"]
     if failed:
         error = failed[0]["error"]
