@@ -605,7 +605,8 @@ times = [
     for _ in range(4)
 ]
 unfolded_time, folded_time = np.min(times, axis=0)
-print(f"unfolded {unfolded_time:.2f} s, folded {folded_time:.2f} s: {unfolded_time / folded_time:.1f} times")
+ratio = unfolded_time / folded_time
+print(f"unfolded {unfolded_time:.2f} s, folded {folded_time:.2f} s: {ratio:.1f} times")
 
 # %% [markdown]
 # How much it saves depends on the machine and on what else it does, so no claim of this course rests on that ratio. A
