@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from skimage.data import chelsea
 
-from course_utils.models import backbones
-from course_utils.models.backbones import BACKBONES, CARRIED, Backbone, load_backbone
+from course_utils.models.backbones import load_backbone
 from course_utils.models.inverted_residual import load_torch_weights
 from course_utils.models.preprocessing import ApplicationPreprocessing
+from course_utils.models.registry import BACKBONES, CARRIED, DOWNLOADED, Backbone
 from course_utils.settings import CourseError
 
 REFERENCE = np.load(Path(__file__).parent / "reference" / "backbones.npz")
@@ -104,7 +104,7 @@ def test_application_has_its_preprocessing_and_survives_saving(tmp_path):
 
 
 def test_every_downloaded_name_is_known_to_keras():
-    for entry in backbones.DOWNLOADED:
+    for entry in DOWNLOADED:
         assert callable(getattr(keras.applications, entry.name))
         assert ApplicationPreprocessing(entry.module).module == entry.module
     assert "MobileNetV2Torch" in BACKBONES and "MobileNetV2" in BACKBONES

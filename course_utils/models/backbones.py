@@ -1,85 +1,13 @@
-"""Pretrained networks by name: each takes raw pixels 0-255 and holds its own preprocessing."""
+"""Pretrained networks of the registry: each takes raw pixels 0-255 and holds its own preprocessing."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import partial
 from numbers import Integral
 
 import keras
 
 from course_utils.data.assets import fetch
-from course_utils.models.efficientnet_lite import build_efficientnet_lite
-from course_utils.models.mobilenet_v2 import build_mobilenet_v2
 from course_utils.models.preprocessing import ApplicationPreprocessing
+from course_utils.models.registry import CARRIED, Backbone, find_backbone
 from course_utils.settings import CourseError
-
-SMALLEST_INPUT = 32
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """What must be known of a network before it is built.
-
-    Attributes
-    ----------
-    name : str
-        Name to load it by; for a downloaded one also its name in `keras.applications`.
-    input_size : int
-        Height and width in pixels that it was trained at.
-    module : str
-        Module of `keras.applications` with its preprocessing; empty for a carried network.
-    asset : str
-        Name of its weights in the catalog; empty for a downloaded network.
-    build : callable, optional
-        Builds a carried network from (input_size, checkpoint).
-    has_head : bool
-        Whether the weights include the 1000 ImageNet classes.
-    smallest_input : int
-        Smallest height and width that its strides allow, in pixels.
-    """
-
-    name: str
-    input_size: int
-    module: str = ""
-    asset: str = ""
-    build: Callable[..., keras.Model] | None = None
-    has_head: bool = True
-    smallest_input: int = SMALLEST_INPUT
-
-    @property
-    def carried(self) -> bool:
-        """Whether the weights come from a package index rather than from the download server of Keras."""
-        return bool(self.asset)
-
-
-CARRIED = [
-    Backbone("EfficientNetLite0", 224, asset="efficientnet_lite0", build=partial(build_efficientnet_lite, 0)),
-    Backbone("EfficientNetLite1", 240, asset="efficientnet_lite1", build=partial(build_efficientnet_lite, 1)),
-    Backbone("EfficientNetLite2", 260, asset="efficientnet_lite2", build=partial(build_efficientnet_lite, 2)),
-    Backbone("MobileNetV2Torch", 224, asset="mobilenet_v2", build=build_mobilenet_v2, has_head=False),
-]
-DOWNLOADED = [
-    Backbone("ResNet50", 224, "resnet50"),
-    Backbone("ResNet101", 224, "resnet"),
-    Backbone("ResNet152", 224, "resnet"),
-    Backbone("VGG16", 224, "vgg16"),
-    Backbone("VGG19", 224, "vgg19"),
-    Backbone("InceptionV3", 299, "inception_v3", smallest_input=75),
-    Backbone("Xception", 299, "xception", smallest_input=71),
-    Backbone("MobileNet", 224, "mobilenet"),
-    Backbone("MobileNetV2", 224, "mobilenet_v2"),
-    Backbone("DenseNet121", 224, "densenet"),
-    Backbone("DenseNet169", 224, "densenet"),
-    Backbone("DenseNet201", 224, "densenet"),
-    Backbone("NASNetMobile", 224, "nasnet"),
-    Backbone("NASNetLarge", 331, "nasnet"),
-    Backbone("EfficientNetB0", 224, "efficientnet"),
-    Backbone("EfficientNetB1", 240, "efficientnet"),
-    Backbone("EfficientNetB3", 300, "efficientnet"),
-    Backbone("EfficientNetB7", 600, "efficientnet"),
-]
-BACKBONES = {backbone.name: backbone for backbone in CARRIED + DOWNLOADED}
 
 
 def load_backbone(
@@ -94,7 +22,7 @@ def load_backbone(
     Parameters
     ----------
     name : str
-        A key of `BACKBONES`.
+        A key of `registry.BACKBONES`.
     input_size : int, optional
         Height and width of the pictures in pixels; by default the size of its training.
     weights : {"imagenet", None}
@@ -123,16 +51,6 @@ def load_backbone(
     if include_top or not backbone.has_head:
         return model
     return keras.Model(model.input, model.get_layer("pool").output, name=backbone.name)
-
-
-def find_backbone(name: str) -> Backbone:
-    """Return the entry of `BACKBONES`; a wrong name answers with the nearest right ones."""
-    if name in BACKBONES:
-        return BACKBONES[name]
-    lower_case = {key.lower(): key for key in BACKBONES}
-    near = [lower_case[key] for key in get_close_matches(str(name).lower(), lower_case, n=3)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(BACKBONES)}."
-    raise CourseError(f"There is no backbone {name!r}: {hint}")
 
 
 def check_input_size(backbone: Backbone, input_size: int | None, include_top: bool) -> int:

@@ -1,0 +1,116 @@
+"""Costs against arithmetic done by hand, published counts, and a second library."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from course_utils.models import load_backbone
+from course_utils.models.cost import count_flops, count_memory, measure_cost, median_seconds, peak_memory
+from course_utils.models.folding import fold_batch_norm
+from course_utils.settings import CourseError
+
+
+def small_network():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same")(inputs)  # 4 x 4 x 4
+    x = layers.DepthwiseConv2D(3, padding="same")(x)
+    x = layers.SeparableConv2D(5, 3, padding="valid")(x)  # 2 x 2 x 5
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return keras.Model(inputs, layers.Dense(7)(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_operations_by_hand():
+    conv = 9 * 3 * 4 * 16
+    depthwise = 9 * 4 * 16
+    separable = (9 * 4 + 4 * 5) * 4
+    assert count_flops(small_network()) == 2 * (conv + depthwise + separable + 5 * 7)
+
+
+def test_a_shared_layer_counts_at_every_call():
+    shared = layers.Conv2D(3, 1)
+    inputs = keras.Input((4, 4, 3))
+    assert count_flops(keras.Model(inputs, shared(shared(inputs)))) == 2 * 2 * 9 * 16
+
+
+def test_grouped_convolution_by_hand():
+    inputs = keras.Input((4, 4, 8))
+    model = keras.Model(inputs, layers.Conv2D(6, 3, groups=2, padding="same")(inputs))
+    assert count_flops(model) == 2 * 9 * 4 * 6 * 16
+
+
+# Multiplications in millions: Lite without its head and lesser layers, so a little below what is published.
+@pytest.mark.parametrize(
+    "name, published, tolerance",
+    [
+        ("EfficientNetLite0", 407, 0.07),
+        ("EfficientNetLite2", 899, 0.07),
+        ("MobileNetV2", 300, 0.01),
+        ("MobileNet", 569, 0.01),
+    ],
+)
+def test_operations_as_published(name, published, tolerance):
+    millions = count_flops(load_backbone(name, weights=None)) / 2e6
+    assert millions == pytest.approx(published, rel=tolerance)
+
+
+def test_folding_saves_no_convolution():
+    model = load_backbone(input_size=64, weights=None)
+    assert count_flops(fold_batch_norm(model)) == count_flops(model)
+
+
+def test_operations_grow_with_the_pixels():
+    small, large = (count_flops(load_backbone(input_size=size, weights=None)) for size in (64, 128))
+    assert large == 4 * small
+
+
+def test_memory_by_hand():
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(8, 1)(inputs)  # 32 numbers in, 128 out
+    x = layers.ReLU()(x)  # in place
+    y = layers.Conv2D(8, 1)(x)
+    z = layers.Conv2D(8, 1)(y)  # x waits for the sum, beside y and z
+    model = keras.Model(inputs, layers.Add()([x, z]))
+    assert count_memory(model, 10) == pytest.approx(4 * 10 * 3 * 128 / 1e6)
+
+
+def test_measured_cost_of_a_small_network():
+    cost = measure_cost(small_network(), batch_size=2, repeats=4)
+    assert cost.parameters == small_network().count_params() and cost.flops == count_flops(small_network())
+    assert 0 < cost.latency < 5 and 0 < cost.batch_latency < 5
+    assert cost.measured_memory >= 0 and cost.counted_memory > 0
+
+
+def test_median_ignores_the_warm_up():
+    waits = iter([0.2, 0.0, 0.0, 0.0])
+    assert median_seconds(lambda: time.sleep(next(waits)), 3) < 0.1
+
+
+def test_peak_memory_sees_a_large_array():
+    def work():
+        array = np.ones(25_000_000)  # 200 MB, written to
+        time.sleep(0.05)
+        return array.sum()
+
+    assert 150 < peak_memory(work) < 300
+
+
+def test_peak_memory_passes_errors_on():
+    def broken():
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        peak_memory(broken)
+
+
+def test_what_cannot_be_counted_is_refused():
+    inputs = keras.Input((4, 6))
+    with pytest.raises(CourseError, match="no rule.*LSTM"):
+        count_flops(keras.Model(inputs, layers.LSTM(3)(inputs)))
+    inputs = keras.Input((None, None, 3))
+    with pytest.raises(CourseError, match="one fixed size"):
+        count_flops(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)))
+    with pytest.raises(CourseError, match="no functional model"):
+        count_flops(keras.layers.Dense(2))

@@ -1,0 +1,148 @@
+"""Scores against densities and covariances written out, and the recommender on made-up measurements."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+
+from course_utils.data.dataset import Samples
+from course_utils.models.candidates import measure_candidates
+from course_utils.models.recommender import recommend, spoken
+from course_utils.models.transferability import RATIOS, h_score, log_evidence, prepared
+from course_utils.settings import CourseError
+
+
+def clouds(distance, n=60, d=10, seed=0):
+    """Three classes of Gaussian features whose means lie `distance` apart from the origin."""
+    random = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    return random.normal(size=(n, d)) + distance * np.eye(d)[y], y
+
+
+def test_evidence_is_the_gaussian_density_of_the_labels():
+    x, y = clouds(1.0, n=15, d=6)
+    centred, targets = prepared(x, y)
+    best = []
+    for target in targets.T:
+        shapes = [np.eye(15) + centred @ centred.T / ratio for ratio in RATIOS]
+        variances = [target @ np.linalg.solve(shape, target) / 15 for shape in shapes]
+        best.append(max(multivariate_normal(cov=v * s).logpdf(target) for v, s in zip(variances, shapes)))
+    assert log_evidence(x, y) == pytest.approx(np.mean(best) / 15, abs=1e-9)
+
+
+@pytest.mark.parametrize("d", [10, 200])
+def test_evidence_grows_with_separation_also_with_many_features(d):
+    scores = [log_evidence(*clouds(distance, d=d)) for distance in (0, 2, 4, 8)]
+    assert scores == sorted(scores) and scores[-1] > scores[0] + 0.3
+
+
+def test_evidence_depends_on_neither_scale_nor_names_nor_order():
+    x, y = clouds(2.0)
+    order = np.random.default_rng(1).permutation(len(y))
+    assert log_evidence(100 * x, y) == pytest.approx(log_evidence(x, y))
+    assert log_evidence(x[order], 7 - 2 * y[order]) == pytest.approx(log_evidence(x, y))
+
+
+def test_h_score_is_the_trace_written_out():
+    x, y = clouds(1.0, n=90, d=5)
+    centred, _ = prepared(x, y)
+    means = np.stack([centred[y == k].mean(axis=0) for k in range(3)])
+    expected = np.trace(np.linalg.inv(centred.T @ centred / 90) @ (means.T @ means / 3))
+    assert h_score(x, y) == pytest.approx(expected)
+
+
+def test_h_score_cannot_tell_networks_apart_with_more_features_than_samples():
+    assert h_score(*clouds(0, n=60, d=200)) == pytest.approx(2)
+    assert h_score(*clouds(8, n=60, d=200)) == pytest.approx(2)
+    assert h_score(*clouds(0, n=600, d=10)) < 0.2
+
+
+@pytest.mark.parametrize(
+    "x, y, message",
+    [
+        (np.ones((4, 2)), np.arange(3), "do not fit"),
+        (np.ones(4), np.arange(4), "do not fit"),
+        (np.full((4, 2), np.nan), np.array([0, 0, 1, 1]), "NaN"),
+        (np.ones((4, 2)), np.zeros(4, int), "1 classes among 4"),
+        (np.ones((4, 2)), np.arange(4), "4 classes among 4"),
+    ],
+)
+def test_bad_input_of_scores_is_refused(x, y, message):
+    for score in (log_evidence, h_score):
+        with pytest.raises(CourseError, match=message):
+            score(x, y)
+
+
+MEASURED = pd.DataFrame(
+    {
+        "name": ["EfficientNetLite0", "EfficientNetLite2"],
+        "input size": [96, 128],
+        "classes": 8,
+        "score": [-0.15, -0.10],
+        "random score": -0.30,
+        "pass": [0.01, 0.04],
+        "head": [0.0, 0.0],
+        "training step": [0.05, 0.20],
+    }
+)
+
+
+def ask(measured=MEASURED, pictures=1000, classes=8, budget=60, unit="seconds"):
+    return recommend(measured, pictures=pictures, classes=classes, budget=budget, unit=unit)
+
+
+def test_the_best_score_that_fits_is_taken():
+    assert (ask().model, ask().input_size, ask().strategy) == ("EfficientNetLite2", 128, "frozen")
+    tight = ask(budget=20)
+    assert (tight.model, tight.strategy) == ("EfficientNetLite0", "frozen")
+    assert any("too slow" in reason and "EfficientNetLite2" in reason for reason in tight.reasons)
+    assert tight.seconds == pytest.approx(10)
+
+
+def test_time_left_allows_fine_tuning():
+    found = ask(budget=1, unit="hours")
+    assert found.strategy == "frozen, then fine-tuned" and found.seconds == pytest.approx(40 + 10 * 200)
+    assert str(found).startswith("EfficientNetLite2 at 128 px, frozen, then fine-tuned: about 34 min")
+    assert "only if validation improves" in str(found)
+
+
+def test_the_unit_matters():
+    assert ask(budget=20, unit="seconds").model != ask(budget=20, unit="minutes").model
+
+
+def test_no_better_than_random_means_from_scratch():
+    found = ask(MEASURED.assign(**{"random score": 0.0}), budget=1, unit="hours")
+    assert found.strategy == "from scratch" and "nothing to transfer" in str(found)
+
+
+@pytest.mark.parametrize(
+    "request_, message",
+    [
+        (dict(unit="fortnights"), "accepted are seconds, minutes, hours"),
+        (dict(budget=0), "above 0"),
+        (dict(budget=float("nan")), "above 0"),
+        (dict(classes=1), "two classes"),
+        (dict(pictures=5), "at least one picture of each"),
+        (dict(budget=1), "fastest needs about 10 s"),
+        (dict(classes=9), "shows 8 classes of 9"),
+    ],
+)
+def test_bad_requests_get_one_sentence(request_, message):
+    with pytest.raises(CourseError, match=message):
+        ask(**request_)
+
+
+def test_measurements_of_a_real_network():
+    random = np.random.default_rng(0)
+    sample = Samples(random.integers(0, 256, (12, 40, 40, 1), dtype=np.uint8), np.arange(12) % 3)
+    table = measure_candidates(sample, [("MobileNetV2Torch", 32)])
+    row = table.iloc[0]
+    assert (row["name"], row["input size"]) == ("MobileNetV2Torch", 32)
+    assert np.isfinite([row["score"], row["random score"]]).all()
+    assert 0 < row["pass"] < row["training step"] < 5 and row["head"] > 0
+    with pytest.raises(CourseError, match="at least one pair"):
+        measure_candidates(sample, [])
+
+
+def test_times_are_told_in_a_readable_unit():
+    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == ["0.5 s", "45 s", "10 min", "2.5 h"]

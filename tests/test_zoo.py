@@ -1,0 +1,144 @@
+"""The registry tells the truth: every network builds, counts and runs as its row says.
+
+Run as a script, this file builds all of them, one after the other, and prints a line of JSON for each. The tests
+read these lines, so that the memory of the large networks is given back at once.
+"""
+
+import gc
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import psutil
+import pytest
+
+from course_utils.models.backbones import load_backbone
+from course_utils.models.registry import BACKBONES, DOWNLOADED, find_backbone, zoo_table
+from course_utils.settings import CourseError
+
+every_network = pytest.mark.parametrize("name", BACKBONES)
+MEMORY_LIMIT = 8e9
+
+
+def build_all():
+    """Build each network at its own input size and run a picture through it; the largest comes last."""
+    from course_utils.models.cost import MEGABYTE, peak_memory
+
+    process = psutil.Process()
+    by_size = sorted(BACKBONES.values(), key=lambda entry: entry.parameters_without_head * entry.input_size**2)
+    for name in [entry.name for entry in by_size]:
+        model = load_backbone(name, weights=None)
+        size = model.input_shape[1]
+        picture = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
+        before, found = process.memory_info().rss, []
+        growth = peak_memory(lambda: found.append(np.array(model(picture, training=False))))
+        row = {
+            "size": size,
+            "weights": model.count_params(),
+            "shape": found[0].shape,
+            "finite": bool(np.isfinite(found[0]).all()),
+            "memory": before + growth * MEGABYTE,
+        }
+        print(json.dumps({"name": name, **row}), flush=True)
+        del model, found
+        keras.backend.clear_session()
+        gc.collect()
+
+
+@pytest.fixture(scope="module")
+def built():
+    finished = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
+    rows = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return {row["name"]: row for row in rows}
+
+
+@every_network
+def test_network_is_as_registered(name, built):
+    entry, row = BACKBONES[name], built[name]
+    assert row["size"] == entry.input_size
+    assert row["weights"] == entry.parameters_without_head
+    assert row["shape"] == [1, entry.features]
+    assert row["finite"]
+
+
+def test_all_fit_in_8_gigabytes(built):
+    assert max(row["memory"] for row in built.values()) < MEMORY_LIMIT
+
+
+@every_network
+def test_weights_of_the_head_make_up_the_difference(name):
+    entry = BACKBONES[name]
+    if not entry.has_head:
+        assert entry.parameters is None
+        return
+    hidden = [entry.features]
+    if name.startswith("VGG"):
+        hidden = [7 * 7 * entry.features, 4096, 4096]  # it flattens its last map, and has two dense layers more
+    widths = [*hidden, 1000]
+    head = sum(inputs * outputs + outputs for inputs, outputs in zip(widths, widths[1:]))
+    assert entry.parameters == entry.parameters_without_head + head
+
+
+@pytest.mark.parametrize("name", ["EfficientNetLite0", "MobileNet", "EfficientNetB0"])
+def test_with_head_the_count_is_the_published_one(name):
+    assert load_backbone(name, weights=None, include_top=True).count_params() == BACKBONES[name].parameters
+
+
+@pytest.mark.parametrize("entry", DOWNLOADED, ids=lambda entry: entry.name)
+def test_network_and_preprocessing_come_from_the_same_module(entry):
+    module = getattr(keras.applications, entry.module)
+    assert getattr(module, entry.name) is getattr(keras.applications, entry.name)
+
+
+@pytest.mark.parametrize("entry", DOWNLOADED, ids=lambda entry: entry.name)
+def test_style_says_what_the_preprocessing_does(entry):
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("float32")
+    found = np.array(getattr(keras.applications, entry.module).preprocess_input(pixels.copy()))
+    if entry.style == "own":
+        np.testing.assert_array_equal(found, pixels)  # these networks hold their scaling inside
+    else:
+        expected = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=entry.style)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_published_figures_are_plausible_and_licences_named():
+    for entry in BACKBONES.values():
+        assert 0.7 < entry.top1 < 0.85, entry.name
+        assert entry.licence, entry.name
+
+
+def test_table_has_a_row_for_each_network():
+    table = zoo_table()
+    assert list(table.index) == list(BACKBONES)
+    assert table.loc["VGG16", "parameters [M]"] == pytest.approx(138.357544)
+    assert table.loc["EfficientNetLite0", "from"] == "carried"
+    assert not table.isna().any(axis=None)
+
+
+@pytest.mark.parametrize(
+    "name, answer",
+    [
+        ("ResNet-50", "did you mean ResNet50"),
+        ("efficientnet_lite0", "did you mean EfficientNetLite0"),
+        ("VGG16_notop", "did you mean VGG16.*include_top=False"),
+        ("DenseNet", "did you mean DenseNet"),
+        ("", "known are EfficientNetLite0"),
+        (None, "known are EfficientNetLite0"),
+    ],
+)
+def test_a_wrong_name_answers_with_the_nearest_right_ones(name, answer):
+    with pytest.raises(CourseError, match=answer):
+        find_backbone(name)
+
+
+@pytest.mark.parametrize("name, size", [("ResNet50", 128), ("EfficientNetB7", 224), ("EfficientNetLite2", 224)])
+def test_a_wrong_size_with_head_answers_with_the_right_one(name, size):
+    with pytest.raises(CourseError, match=f"input_size={BACKBONES[name].input_size}, not with {size}"):
+        load_backbone(name, weights=None, input_size=size, include_top=True)
+
+
+if __name__ == "__main__":
+    build_all()
