@@ -32,12 +32,15 @@ SEED = 0
 
 # %%
 SETTINGS = {
-    "smoke": dict(draws=2, sizes=(10, 200), source_steps=20, target_steps=20),
-    "lesson": dict(draws=5, sizes=(10, 20, 50, 200), source_steps=300, target_steps=150),
-    "full": dict(
-        draws=10, sizes=(10, 20, 30, 50, 100, 200, 500, 1000), source_steps=800, target_steps=300
-    ),
-}[PROFILE]
+    "smoke": {"draws": 2, "sizes": (10, 200), "source_steps": 2, "target_steps": 2, "epochs": 1},
+    "lesson": {
+        "draws": 5, "sizes": (10, 20, 50, 200), "source_steps": 300, "target_steps": 150, "epochs": 10,
+    },
+    "full": {
+        "draws": 10, "sizes": (10, 20, 30, 50, 100, 200, 500, 1000),
+        "source_steps": 800, "target_steps": 300, "epochs": 10,
+    },
+}[PROFILE]  # fmt: skip
 SEEDS = [100 * SEED + draw for draw in range(SETTINGS["draws"])]
 
 # %%
@@ -46,18 +49,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from keras import layers
-from scipy.special import erf
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
 
 from course_utils.data import Samples, few_shot, load_mnist, load_uci_digits
-from course_utils.evaluation import (
-    PALETTE,
-    ROLE_COLOURS,
-    mean_and_interval,
-    plot_images,
-    plot_learning_curves,
-)
+from course_utils.evaluation import PALETTE, ROLE_COLOURS, mean_and_interval, plot_images
 
 # %% [markdown]
 # ## 1. What transfer is
@@ -90,7 +84,6 @@ def one_of_each(samples):
 
 
 plot_images(one_of_each(mnist.train) + one_of_each(uci.train), columns=10);
-
 # %% [markdown]
 # ### Domain and task
 #
@@ -143,7 +136,6 @@ target = prepare(uci)
 sources = {"with margin": prepare(mnist), "aligned": prepare(mnist, margin=4)}
 rows = [sources["with margin"], sources["aligned"], target]
 plot_images([picture for part in rows for picture in one_of_each(part["train"])], columns=10);
-
 # %% [markdown]
 # Above MNIST with its margin, in the middle MNIST without, below the UCI digits. The eye says that the middle row is
 # nearer to the target. Can we measure it?
@@ -165,7 +157,6 @@ for ax, (name, part) in zip(axes, domains.items()):
     )
 axes[3].set(title="Ink per picture", xlabel="mean of the pixels", yticks=[])
 axes[3].legend();
-
 # %% [markdown]
 # The average digit of the target fills its field; MNIST with its margin huddles in the middle. The histograms tell the
 # same: the margin costs ink.
@@ -176,6 +167,10 @@ axes[3].legend();
 
 
 # %%
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+
+
 def domain_probe(first, second, per_domain=800):
     """Return the cross-validated accuracy of a linear classifier that guesses the domain."""
     pictures = np.concatenate([first.x[:per_domain], second.x[:per_domain]]).reshape(2 * per_domain, -1)
@@ -183,6 +178,10 @@ def domain_probe(first, second, per_domain=800):
     return cross_val_score(LogisticRegression(max_iter=2000), pictures, domain, cv=5).mean()
 
 
+# %% [markdown]
+# Each source against the target, and half of the target against its other half.
+
+# %%
 probe = {name: domain_probe(part["train"], target["train"]) for name, part in sources.items()}
 halves = [Samples(*(array[start : start + 500] for array in target["train"])) for start in (0, 500)]
 probe["target against itself"] = domain_probe(*halves, per_domain=500)
@@ -274,6 +273,9 @@ for name in ("M", "L"):
 
 
 # %%
+from scipy.special import erf
+
+
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
@@ -286,6 +288,7 @@ def normal_density(z):
     return np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
 
 
+# %%
 ACTIVATIONS = {  # name: (function, derivative)
     "sigmoid": (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z))),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
@@ -311,7 +314,6 @@ for ax, (name, (function, derivative)) in zip(axes.flat, ACTIVATIONS.items()):
     ax.plot(z, derivative(z), color=PALETTE[1], linestyle="--", label="derivative")
     ax.set(title=name, ylim=(-1.2, 2.5))
 axes[0, 0].legend();
-
 # %% [markdown]
 # Sigmoid and tanh flatten on both sides; ReLU on one; Leaky ReLU on none. ELU and GELU are smooth versions of the same
 # idea. Now the check: the function against `keras.activations`, the derivative against automatic differentiation.
@@ -323,9 +325,8 @@ for name, (function, derivative) in ACTIVATIONS.items():
         tape.watch(point)
         value = getattr(keras.activations, name)(point)
     slope = tape.gradient(value, point)
-    agrees = np.allclose(function(z), value, rtol=0, atol=1e-6) and np.allclose(
-        derivative(z), slope, rtol=0, atol=1e-6
-    )
+    pairs = [(function(z), value), (derivative(z), slope)]
+    agrees = all(np.allclose(ours, theirs, rtol=0, atol=1e-6) for ours, theirs in pairs)
     print(f"{name:10} agrees with Keras to 1e-6: {agrees}")
 
 # %% [markdown]
@@ -334,12 +335,13 @@ for name, (function, derivative) in ACTIVATIONS.items():
 # and keeps every exponent at or below zero.
 
 
-# %% tags=["nbval-check-output"]
+# %%
 def softmax(z):
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
+# %% tags=["nbval-check-output"]
 scores = np.array([[1000.0, 999.0, 990.0], [0.5, -1.0, 2.0]])
 with np.errstate(all="ignore"):
     naive = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
@@ -404,11 +406,8 @@ z = np.linspace(-8, 4, 200)
 p = sigmoid(z)
 ax.plot(z, p - 1, label="cross-entropy")
 ax.plot(z, 2 * (p - 1) * p * (1 - p), label="squared error", linestyle="--")
-ax.set(
-    title="Slope of the loss when the truth is 1",
-    xlabel="logit z (left: confidently wrong)",
-    ylabel="slope",
-)
+ax.set(title="Slope of the loss when the truth is 1", ylabel="slope")
+ax.set_xlabel("logit z (left: confidently wrong)")
 ax.legend();
 
 # %% [markdown]
@@ -463,9 +462,8 @@ keras_network = keras.Sequential(
 # %% tags=["nbval-check-output"]
 with tf.GradientTape() as tape:
     keras_loss = tf.reduce_mean(keras.losses.categorical_crossentropy(tf.constant(y), keras_network(x)))
-keras_gradients = tape.gradient(
-    keras_loss, [variable.value for variable in keras_network.trainable_variables]
-)
+variables = [variable.value for variable in keras_network.trainable_variables]
+keras_gradients = tape.gradient(keras_loss, variables)
 loss, gradients = forward_and_backward(x, y, keras_network.get_weights())
 print("loss agrees to 1e-6:", abs(loss - float(keras_loss)) < 1e-6)
 for name, ours, theirs in zip(["W1", "b1", "W2", "b2"], gradients, keras_gradients):
@@ -517,6 +515,7 @@ def momentum(w, g, memory, t, rate, beta=0.9):
 # smaller steps. **RMSProp** (Tieleman & Hinton 2012) forgets old ones. **Adam** (Kingma & Ba 2015) averages the gradient,
 # too, and corrects both averages for having started at zero.
 
+
 # %%
 EPSILON = 1e-7  # Keras's default; note where each rule puts it
 
@@ -563,6 +562,7 @@ def walk(rule, rate, steps=50, batch=None):
     return np.array(path)
 
 
+# %%
 def walk_with_keras(optimizer, steps=50, batch=None):
     """Return the path of a Keras optimiser on the same gradients."""
     w = keras.Variable(START, dtype="float64")
@@ -573,21 +573,23 @@ def walk_with_keras(optimizer, steps=50, batch=None):
     return np.array(path)
 
 
-# %% tags=["nbval-check-output"]
+# %%
+from functools import partial
+
 optimizers, exact = keras.optimizers, dict(beta_1=7 / 8, beta_2=1 - 2**-10)
 WALKS = {  # name: (NumPy rule, learning rate, batch, Keras optimiser)
     "gradient descent": (descend, 0.03, None, optimizers.SGD),
     "SGD, batches of 4": (descend, 0.03, 4, optimizers.SGD),
-    "momentum": (momentum, 0.01, None, lambda rate: optimizers.SGD(rate, momentum=0.9)),
+    "momentum": (momentum, 0.01, None, partial(optimizers.SGD, momentum=0.9)),
     "AdaGrad": (adagrad, 0.5, None, optimizers.Adagrad),
     "RMSProp": (rmsprop, 0.1, None, optimizers.RMSprop),
-    "Adam": (
-        lambda *step: adam(*step, **exact),
-        0.2,
-        None,
-        lambda rate: optimizers.Adam(rate, **exact),
-    ),
+    "Adam": (partial(adam, **exact), 0.2, None, partial(optimizers.Adam, **exact)),
 }
+
+# %% [markdown]
+# Six walks of 50 steps, each beside the one of Keras.
+
+# %% tags=["nbval-check-output"]
 paths = {name: walk(rule, rate, batch=batch) for name, (rule, rate, batch, _) in WALKS.items()}
 for name, (_, rate, batch, make) in WALKS.items():
     distance = np.abs(paths[name] - walk_with_keras(make(rate), batch=batch)).max()
@@ -603,10 +605,9 @@ def draw_paths(paths, limits=((-5, 5), (-2.2, 2.2))):
     across, up = np.meshgrid(np.linspace(*limits[0], 60), np.linspace(*limits[1], 60))
     height = np.square(np.stack([across, up], axis=-1) @ inputs.T).mean(axis=-1) / 2
     figure, axes = plt.subplots(2, 3, figsize=(13, 6.4), sharex=True, sharey=True)
+    contours = dict(levels=np.geomspace(0.05, 80, 12), colors="#b0b0b0", linewidths=0.8)
     for ax, (name, path), colour in zip(axes.flat, paths.items(), PALETTE):
-        ax.contour(
-            across, up, height, levels=np.geomspace(0.05, 80, 12), colors="#b0b0b0", linewidths=0.8
-        )
+        ax.contour(across, up, height, **contours)
         ax.plot(*path.T, marker="o", markersize=3.5, linewidth=1.4, color=colour)
         ax.plot(0, 0, marker="*", markersize=14, color="black")
         ax.set(title=name, xlim=limits[0], ylim=limits[1])
@@ -638,25 +639,19 @@ def wrong_momentum(w, g, memory, t, rate, beta=0.9):
     return w - rate * g + beta * before
 
 
+# %%
 right, wrong = walk(momentum, 0.01), walk(wrong_momentum, 0.01)
+wrong_style = {"color": ROLE_COLOURS["wrong way"], "linestyle": "--"}
 figure, ax = plt.subplots(figsize=(8, 4))
 ax.semilogy(np.linalg.norm(right, axis=1), label="adds the last step")
-ax.semilogy(
-    np.linalg.norm(wrong, axis=1),
-    label="adds the last weights",
-    color=ROLE_COLOURS["wrong way"],
-    linestyle="--",
-)
+ax.semilogy(np.linalg.norm(wrong, axis=1), label="adds the last weights", **wrong_style)
 ax.set(title="Momentum, right and wrong", xlabel="step", ylabel="distance from the minimum")
 ax.legend();
-
 # %% tags=["nbval-check-output"]
 distance = {"right": np.linalg.norm(right[-1]), "wrong": np.linalg.norm(wrong[-1])}
 expect("wrong_momentum_log10", np.log10(distance["wrong"]), contrast=np.log10(distance["right"]))
-print(
-    "the wrong formula is farther away than where it started:",
-    distance["wrong"] > np.linalg.norm(START),
-)
+farther = distance["wrong"] > np.linalg.norm(START)
+print("the wrong formula is farther away than where it started:", farther)
 
 # %% [markdown]
 # After 50 steps the wrong formula is about $10^{ {{wrong_momentum_log10.mean:.0f}} }$ away from the minimum. Where the
@@ -670,7 +665,7 @@ print(
 # mean, and the quotient is too large. Feed a constant gradient of 1: every step should be one learning rate.
 
 
-# %% tags=["nbval-check-output"]
+# %%
 def adam_without_correction(w, g, memory, t, rate, beta_1=0.9, beta_2=0.999):
     memory["m"] = beta_1 * memory.get("m", 0) + (1 - beta_1) * g
     memory["v"] = beta_2 * memory.get("v", 0) + (1 - beta_2) * g**2
@@ -685,20 +680,17 @@ def step_lengths(rule, steps=400, rate=1e-3):
     return -np.diff(path) / rate
 
 
-with_correction, without = step_lengths(adam), step_lengths(adam_without_correction)
-print(
-    f"with correction   : first step {with_correction[0]:.2f}, "
-    f"largest {with_correction.max():.2f} learning rates"
-)
-print(f"without correction: first step {without[0]:.2f}, largest {without.max():.2f} learning rates")
+# %% tags=["nbval-check-output"]
+lengths = {"with correction": step_lengths(adam), "without": step_lengths(adam_without_correction)}
+for name, steps in lengths.items():
+    print(f"{name:15}: first step {steps[0]:.2f}, largest {steps.max():.2f} learning rates")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 3.8))
-ax.plot(range(1, 401), with_correction, label="with correction")
-ax.plot(range(1, 401), without, label="without", color=ROLE_COLOURS["wrong way"], linestyle="--")
-ax.set(
-    title="Adam on a constant gradient", xlabel="step", ylabel="step in learning rates", ylim=(0, 7.2)
-)
+ax.plot(range(1, 401), lengths["with correction"], label="with correction")
+ax.plot(range(1, 401), lengths["without"], label="without", **wrong_style)
+ax.set(title="Adam on a constant gradient", xlabel="step", ylabel="step in learning rates")
+ax.set_ylim(0, 7.2)
 ax.legend();
 
 # %% [markdown]
@@ -715,22 +707,18 @@ ax.legend();
 
 # %%
 def train_classifier(from_logits, seed=SEED):
-    """Return the training loss that Keras reports in the last of ten epochs."""
+    """Return the training loss that Keras reports in the last epoch."""
     keras.utils.set_random_seed(seed)
-    classifier = keras.Sequential(
-        [
-            keras.Input((64,)),
-            layers.Dense(64, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-            layers.Reshape((10,)),
-        ]
-    )
+    output = [layers.Dense(10, activation="softmax"), layers.Reshape((10,))]
+    classifier = keras.Sequential([keras.Input((64,)), layers.Dense(64, activation="relu"), *output])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     classifier.compile(keras.optimizers.Adam(3e-3), loss, steps_per_execution=10, jit_compile=False)
     flat, labels = target["train"].x.reshape(-1, 64), target["train"].y
-    return classifier.fit(flat, labels, epochs=10, batch_size=64, verbose=0).history["loss"][-1]
+    history = classifier.fit(flat, labels, epochs=SETTINGS["epochs"], batch_size=64, verbose=0)
+    return history.history["loss"][-1]
 
 
+# %%
 twice, once = train_classifier(from_logits=True), train_classifier(from_logits=False)
 
 # %% tags=["nbval-check-output"]
@@ -770,9 +758,10 @@ def make_learner(model, rate=2e-3, loss=keras.losses.sparse_categorical_crossent
     optimizer.build(model.trainable_variables)
     empty_memory = [variable.numpy() for variable in optimizer.variables]
 
-    @tf.function
-    def follow_gradients(batches):
-        for pictures, labels in batches:
+    @tf.function(reduce_retracing=True)
+    def follow_gradients(batches, steps):
+        for step in tf.range(steps):
+            pictures, labels = keras.tree.map_structure(lambda array: array[step], batches)
             with tf.GradientTape() as tape:
                 value = tf.reduce_mean(loss(labels, model(pictures, training=True)))
             gradients = tape.gradient(value, [variable.value for variable in model.trainable_variables])
@@ -782,7 +771,8 @@ def make_learner(model, rate=2e-3, loss=keras.losses.sparse_categorical_crossent
         model.set_weights(weights)
         for variable, value in zip(optimizer.variables, empty_memory):
             variable.assign(value)
-        follow_gradients(tf.data.Dataset.from_tensor_slices(batches))
+        batches = keras.tree.map_structure(tf.constant, batches)
+        follow_gradients(batches, tf.constant(len(keras.tree.flatten(batches)[0])))
         return model.get_weights()
 
     return learn
@@ -818,7 +808,6 @@ def exchange_ink(parts):
 
 sources["ink exchanged"] = exchange_ink(sources["aligned"])
 plot_images(one_of_each(sources["ink exchanged"]["train"]), columns=10);
-
 # %%
 learn = make_learner(network)
 fresh, learnt, first_look = {}, {}, []
@@ -829,14 +818,12 @@ for seed in SEEDS:
         keras.utils.set_random_seed(seed + 50)  # the source starts from weights of its own
         batches_of_source = draw_batches(source["train"], SETTINGS["source_steps"], seed)
         learnt[name, seed] = learn(build_network().get_weights(), batches_of_source)
-        first_look.append(
-            (name, accuracy(network, source["validation"]), accuracy(network, target["validation"]))
-        )
+        at_home, abroad = (accuracy(network, parts["validation"]) for parts in (source, target))
+        first_look.append((name, at_home, abroad))
 
 # %%
-first_look = pd.DataFrame(
-    first_look, columns=["source", "on its own domain", "on the target, no label used"]
-)
+columns = ["source", "on its own domain", "on the target, no label used"]
+first_look = pd.DataFrame(first_look, columns=columns)
 first_look.groupby("source").mean().round(3)
 
 # %% tags=["nbval-check-output"]
@@ -869,6 +856,8 @@ for seed in SEEDS:
 curves = pd.DataFrame(runs, columns=["start", "labels", "seed", "accuracy"])
 
 # %%
+from course_utils.evaluation import plot_learning_curves
+
 named = curves.replace({"start": {"aligned": "transfer", "ink exchanged": "wrong way"}})
 ax = plot_learning_curves(named, "labels", "accuracy", "start")
 names = {
@@ -879,7 +868,6 @@ names = {
 ax.set(xlabel="labelled target pictures", ylabel="validation accuracy")
 handles, labels = ax.get_legend_handles_labels()
 ax.legend(handles, [names.get(label, "from scratch") for label in labels], loc="lower right");
-
 # %%
 table = curves.pivot_table(index="labels", columns="start", values="accuracy")
 table[["scratch", "aligned", "with margin", "ink exchanged"]].round(3)
@@ -911,7 +899,7 @@ expect("gain_200", gain["aligned"][200], contrast=gain["aligned"][10])
 per_seed = curves.pivot_table(index=["labels", "seed"], columns="start", values="accuracy")
 gains = per_seed.sub(per_seed["scratch"], axis=0).drop(columns="scratch")
 intervals = gains.groupby("labels").agg(
-    lambda column: "{:+.3f} ± {:.3f}".format(*mean_and_interval(column))
+    lambda draws: "{:+.3f} ± {:.3f}".format(*mean_and_interval(draws))
 )
 intervals[["aligned", "with margin", "ink exchanged"]]
 
@@ -963,17 +951,13 @@ def build_two_heads():
     """Return a model that reads source and target through the same M."""
     extractor = build_network().get_layer("M")
     inputs = {name: keras.Input((8, 8, 1), name=name) for name in ("source", "target")}
-    outputs = {
-        name: layers.Dense(10, activation="softmax", name=f"L_{name}")(extractor(x))
-        for name, x in inputs.items()
-    }
-    return keras.Model(inputs, outputs)
+    heads = {name: layers.Dense(10, activation="softmax", name=f"L_{name}") for name in inputs}
+    return keras.Model(inputs, {name: heads[name](extractor(x)) for name, x in inputs.items()})
 
 
 def summed_loss(labels, answers):
-    return sum(
-        keras.losses.sparse_categorical_crossentropy(labels[name], answers[name]) for name in labels
-    )
+    loss = keras.losses.sparse_categorical_crossentropy
+    return sum(loss(labels[name], answers[name]) for name in labels)
 
 
 two_heads = build_two_heads()
@@ -1001,18 +985,17 @@ for seed in SEEDS:
 def make_turns(samples, seed):
     """Turn each picture by 0 to 3 quarter turns; the number of turns becomes its label."""
     turns = np.random.default_rng(seed).integers(4, size=len(samples.x))
-    return Samples(
-        np.stack([np.rot90(picture, turn) for picture, turn in zip(samples.x, turns)]), turns
-    )
+    turned = [np.rot90(picture, turn) for picture, turn in zip(samples.x, turns)]
+    return Samples(np.stack(turned), turns)
 
 
+# %%
 for seed in SEEDS:
     turned = make_turns(target["train"], seed)
     pretext = learn(fresh[seed], draw_batches(turned, SETTINGS["source_steps"], seed))
     start = pretext[:-2] + fresh[seed][-2:]
-    intermediate = learn(
-        start, draw_batches(sources["aligned"]["train"], SETTINGS["source_steps"], seed)
-    )
+    from_mnist = draw_batches(sources["aligned"]["train"], SETTINGS["source_steps"], seed)
+    intermediate = learn(start, from_mnist)
     for name, weights in [("turns → target", start), ("turns → MNIST → target", intermediate)]:
         learn(weights, draw_batches(TEN[seed], SETTINGS["target_steps"], seed))
         ways.append((name, seed, accuracy(network, target["validation"])))
@@ -1036,6 +1019,10 @@ def soften(probabilities, temperature=2.0):
     return softmax(np.log(probabilities + 1e-9) / temperature)
 
 
+# %% [markdown]
+# Teacher and student in each draw; for comparison, the same student with the ten labels alone.
+
+# %%
 student = build_student()
 learn_student = make_learner(student, loss=keras.losses.categorical_crossentropy)
 for seed in SEEDS:
@@ -1074,7 +1061,6 @@ ax.axvline(summary["scratch"], color=ROLE_COLOURS["scratch"], linestyle=":")
 ax.set(yticks=range(len(summary)), yticklabels=summary.index)
 ax.set(title="Mean and 95% interval over draws", xlabel="validation accuracy with 10 labels")
 ax.grid(axis="x", alpha=0.4);
-
 # %% tags=["nbval-check-output"]
 expect("head_gain", summary["M and L carried, all trained"] - summary["M carried, all trained"])
 expect("taught_gain", summary["small student, taught"] - summary["small student alone"], contrast=0.0)
@@ -1116,11 +1102,8 @@ final.round(3).to_frame()
 # %% tags=["nbval-check-output"]
 expect("test_scratch_10", final["scratch"])
 expect("test_transfer_10", final["transfer"])
-expect(
-    "test_gain_10",
-    final["transfer"] - final["scratch"],
-    contrast=final["ink exchanged"] - final["scratch"],
-)
+final_gain = final - final["scratch"]
+expect("test_gain_10", final_gain["transfer"], contrast=final_gain["ink exchanged"])
 
 # %% [markdown]
 # {{test_transfer_10.mean:.2f}} against {{test_scratch_10.mean:.2f}} on digits that no decision ever saw: a gain of
@@ -1230,10 +1213,7 @@ limit_of_momentum = 2 * (1 + 0.9) / curvatures.max()
 for rule, limit in [(descend, limit_of_descent), (momentum, limit_of_momentum)]:
     ends = [np.abs(walk(rule, share * limit, steps=2000)[-1]).max() for share in (0.98, 1.02)]
     assert ends[0] < 1e-3 and ends[1] > 1e3
-    print(
-        f"{rule.__name__:8}: converges at 98% of its limit and diverges at 102%: "
-        f"{ends[0] < 1e-3 and ends[1] > 1e3}"
-    )
+    print(f"{rule.__name__:8}: converges at 98% of its limit, diverges at 102%")
 
 # %% [markdown] tags=["solution"]
 # Gradient descent diverges when $|1 - \eta\lambda| > 1$, so $\eta < 2 / \lambda_{\max}$. With momentum a root of
@@ -1266,9 +1246,8 @@ for seed in SEEDS:
     for way, model, learner, start in ways_to_carry:
         learner(start, draw_batches(TEN[seed], SETTINGS["target_steps"], seed))
         renamed_runs.append((way, accuracy(model, target["validation"])))
-renamed_means = (
-    pd.DataFrame(renamed_runs, columns=["way", "accuracy"]).groupby("way")["accuracy"].mean()
-)
+renamed_runs = pd.DataFrame(renamed_runs, columns=["way", "accuracy"])
+renamed_means = renamed_runs.groupby("way")["accuracy"].mean()
 print(renamed_means.round(3).to_string())
 
 # %% tags=["solution", "nbval-check-output"]
@@ -1298,9 +1277,8 @@ my_prediction = "..."
 reverse_runs = []
 for seed in SEEDS:
     keras.utils.set_random_seed(seed + 50)
-    start = learn(
-        build_network().get_weights(), draw_batches(new_source["train"], SETTINGS["source_steps"], seed)
-    )
+    from_uci = draw_batches(new_source["train"], SETTINGS["source_steps"], seed)
+    start = learn(build_network().get_weights(), from_uci)
     labelled = few_shot(new_target["train"], 1, seed)
     for name, weights in [("scratch", fresh[seed]), ("transfer", start)]:
         learn(weights, draw_batches(labelled, SETTINGS["target_steps"], seed))
