@@ -13,8 +13,7 @@ from sklearn.preprocessing import normalize
 from course_utils.data.dataset import Samples
 from course_utils.models.backbones import load_backbone
 from course_utils.models.cost import median_seconds
-from course_utils.models.features import check_images
-from course_utils.models.folding import fold_batch_norm
+from course_utils.models.features import check_images, folded_graph
 from course_utils.models.transferability import log_evidence
 from course_utils.settings import CourseError
 
@@ -69,21 +68,15 @@ def measure_candidates(sample: Samples, candidates: Sequence[tuple[str, int]]) -
 
 def timed_features(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, float]:
     """Run pictures through the folded network; return the features, and the median seconds for a picture."""
-    folded, size = fold_batch_norm(model), model.input_shape[1:3]
     batch = min(BATCH, len(images))
-
-    @tf.function(autograph=False)
-    def run(pixels):
-        pixels = tf.image.resize(pixels, size)
-        return folded(tf.repeat(pixels, 3 // pixels.shape[-1], axis=-1), training=False)
-
+    run = folded_graph(model, tf.TensorSpec((batch, *images.shape[1:]), images.dtype))
     # The last batch begins earlier instead of being shorter: a new shape would mean a new graph.
     starts = [min(start, len(images) - batch) for start in range(0, len(images), batch)]
     features, times = np.empty((len(images), model.output_shape[-1]), np.float32), []
-    run(tf.constant(images[:batch]))
+    run(images[:batch])
     for start in starts:
         begin = time.perf_counter()
-        features[start : start + batch] = run(tf.constant(images[start : start + batch])).numpy()
+        features[start : start + batch] = run(images[start : start + batch]).numpy()
         times.append(time.perf_counter() - begin)
     return features, float(np.median(times)) / batch
 

@@ -2,20 +2,17 @@
 
 import hashlib
 import json
-import os
 import random
-import tempfile
-import zipfile
-import zlib
-from pathlib import Path
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from course_utils.cache import cached
 from course_utils.models.folding import fold_batch_norm
-from course_utils.settings import CourseError, cache_dir
+from course_utils.settings import CourseError
 
 # Part of every key: raise it when the computation changes.
 VERSION = 1
@@ -54,27 +51,13 @@ def extract_features(model: keras.Model, images: np.ndarray, batch_size: int = 3
     check_images(images, model.input_shape[-1])
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise CourseError(f"batch_size={batch_size!r} is impossible: give a whole number of pictures, at least 1.")
-    path = cache_dir() / "features" / f"{feature_key(model, images)}.npz"
-    features = read_cached(path, len(images))
-    if features is None:
-        features = compute_features(model, images, batch_size)
-        write_cached(path, features)
-    return features
+    return cached(feature_key(model, images), len(images), lambda: compute_features(model, images, batch_size))
 
 
 def compute_features(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Run images through the folded network as a TensorFlow graph of one fixed batch shape."""
-    random_state = random.getstate()
-    folded = fold_batch_norm(model)  # draws initial weights that are overwritten at once
-    random.setstate(random_state)
-    height, width, channels = model.input_shape[1:]
+    """Run images through the folded network, the last batch filled up."""
     batch_size = min(batch_size, len(images))
-
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *images.shape[1:]), images.dtype)], autograph=False)
-    def run(batch):
-        pixels = tf.image.resize(batch, (height, width), method="bilinear")
-        return folded(tf.repeat(pixels, channels // pixels.shape[-1], axis=-1), training=False)
-
+    run = folded_graph(model, tf.TensorSpec((batch_size, *images.shape[1:]), images.dtype))
     features = np.empty((len(images), model.output_shape[-1]), np.float32)
     starts = range(0, len(images), batch_size)
     for start in tqdm(starts, "features", leave=False, disable=None, delay=PROGRESS_AFTER_SECONDS, unit="batch"):
@@ -83,6 +66,21 @@ def compute_features(model: keras.Model, images: np.ndarray, batch_size: int) ->
         missing = [(0, batch_size - len(batch))] + [(0, 0)] * 3
         features[start : start + batch_size] = run(np.pad(batch, missing)).numpy()[: len(batch)]
     return features
+
+
+def folded_graph(model: keras.Model, batch: tf.TensorSpec) -> Callable[[np.ndarray], tf.Tensor]:
+    """Return the folded network as a TensorFlow graph from a batch of raw pixels to features."""
+    random_state = random.getstate()
+    folded = fold_batch_norm(model)  # draws initial weights that are overwritten at once
+    random.setstate(random_state)
+    height, width, channels = model.input_shape[1:]
+
+    @tf.function(input_signature=[batch], autograph=False)
+    def run(pixels):
+        resized = tf.image.resize(pixels, (height, width), method="bilinear")
+        return folded(tf.repeat(resized, channels // resized.shape[-1], axis=-1), training=False)
+
+    return run
 
 
 def check_model(model: keras.Model) -> None:
@@ -143,26 +141,3 @@ def without_names(config, names: dict[str, str] | None = None):
         head = [names.get(config[0], config[0])] if is_reference else []
         return head + [without_names(value, names) for value in config[len(head) :]]
     return config
-
-
-def read_cached(path: Path, count: int) -> np.ndarray | None:
-    """Return the features of a cache file, or None when it is missing, damaged or of other pictures."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            features = file["features"]
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-        return None
-    return features if len(features) == count else None
-
-
-def write_cached(path: Path, features: np.ndarray) -> None:
-    """Write a cache file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, features=features)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

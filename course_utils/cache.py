@@ -1,0 +1,59 @@
+"""Arrays that are computed once and kept on disk, under a key that names all they depend on."""
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from course_utils.settings import cache_dir
+
+
+def cached(key: str, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the features kept under a key; compute and keep them when there are none.
+
+    Parameters
+    ----------
+    key : str
+        A hash of all that decides the features.
+    rows : int
+        How many there must be; a damaged file, or one with another number, is computed again.
+    compute : callable
+        Returns an ndarray with `rows` rows.
+
+    Returns
+    -------
+    ndarray
+    """
+    path = cache_dir() / "features" / f"{key}.npz"
+    features = read_cached(path, rows)
+    if features is None:
+        features = compute()
+        write_cached(path, features)
+    return features
+
+
+def read_cached(path: Path, rows: int) -> np.ndarray | None:
+    """Return the features of a cache file, or None when it is missing, damaged or of other inputs."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            features = file["features"]
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return None
+    return features if len(features) == rows else None
+
+
+def write_cached(path: Path, features: np.ndarray) -> None:
+    """Write a cache file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, features=features)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
