@@ -82,12 +82,6 @@ def test_two_runs_into_one_folder_are_refused(tmp_path):
             pass
 
 
-def test_an_unknown_scheduler_is_told_in_a_sentence(write_notebook, tmp_path):
-    job = make_job(write_notebook("01_one", "1"), tmp_path / "build")
-    with pytest.raises(CourseError, match="No Dask scheduler answers at 'nonsense://"):
-        run_jobs([job], 1, scheduler="nonsense://here")
-
-
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from typing import Annotated, Optional
 
 import typer
@@ -24,13 +25,22 @@ app = typer.Typer(
 console = Console()
 
 Numbers = Annotated[Optional[list[str]], typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out.")]
-Workers = Annotated[int, typer.Option(min=1, help="Notebooks at a time; each wants up to 6 GB of memory.")]
+Workers = Annotated[int, typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory.")]
 Profile = Annotated[str, typer.Option(help="smoke (does it run), lesson (as stored) or full (the best figures).")]
 Parameters = Annotated[
     Optional[list[str]],
     typer.Option("--parameter", "-p", metavar="NAME VALUE", help="A parameter of the notebooks, such as -p SEED 3; may be repeated."),
 ]
-Scheduler = Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="A Dask scheduler to run on instead of this machine.")]
+Grid = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--parameter",
+        "-p",
+        metavar="NAME VALUES",
+        help="A parameter and its values: a range 0..9 (both ends), a comma list A,B, or lists as in Python; may be repeated for other names.",
+    ),
+]
+Scheduler = Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine.")]
 Force = Annotated[bool, typer.Option("--force", help="Run also notebooks that have not changed.")]
 
 
@@ -66,13 +76,59 @@ def run(
     given = {"PROFILE": profile} | dict(pair.split("=", 1) for pair in parameter or [])
     jobs = [job_for(notebook, check_parameters(notebook.path, given)) for notebook in select_notebooks(numbers)]
     results = run_jobs(jobs, workers, scheduler, force)
+    failures = _tell_failures(results)
+    console.print(result_table(results))
+    console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+@app.command(cls=PairsCommand)
+def sweep(
+    numbers: Annotated[list[str], typer.Argument(metavar="NN", help="Numbers of notebooks, such as 02.")],
+    profile: Profile = "lesson",
+    parameter: Grid = None,
+    workers: Workers = 2,
+    scheduler: Scheduler = None,
+    force: Force = False,
+) -> None:
+    """Execute notebooks with every combination of parameters, and gather their figures into one table.
+
+    \b
+    course sweep 02 -p SEED 0..9 -p BACKBONE EfficientNetLite0,EfficientNetLite2
+    course sweep 05 --profile smoke -p NAMES "['ResNet50','DenseNet121'],['ResNet50','VGG16']"
+
+    The first line makes 20 runs and prints, for each headline figure and each BACKBONE, the mean over
+    the seeds with its 95% interval. Figures are recorded, not compared with their bands, which hold for
+    the stored parameters. All figures of all runs go to build/sweep.csv, the executed notebooks to
+    build/sweep/. The same command again runs only what has failed or changed.
+    """
+    from course_utils.runner.notebooks import select_notebooks
+    from course_utils.runner.run import run_jobs
+    from course_utils.runner.sweep import gather, summarise, summary_table, sweep_jobs, write_csv
+
+    pairs = [pair.split("=", 1) for pair in parameter or []]
+    if not pairs:
+        raise CourseError("A sweep needs at least one parameter with its values, such as -p SEED 0..9.")
+    if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise CourseError(f"-p {repeated[0]} is given twice; write all its values in one, such as -p SEED 0,1,5..9.")
+    jobs = sweep_jobs(select_notebooks(numbers), {"PROFILE": profile} | dict(pairs))
+    results = run_jobs(jobs, workers, scheduler, force)
+    failures = _tell_failures(results)
+    table = gather(jobs, results)
+    console.print(summary_table(summarise(table)))
+    passed = len(results) - failures
+    console.print(f"{len(table)} figures of {passed} runs{f', {failures} failed' if failures else ''}: {write_csv(table)}", soft_wrap=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _tell_failures(results: list[dict]) -> int:
+    """Print the failed cell of each failed notebook, and return how many there are."""
     failed = [result for result in results if result["status"] == "failed"]
     for result in failed:
         error = result["error"]
-        console.print(f"\n[bold red]{result['name']} failed[/] in this cell:\n\n{escape(error['cell'])}\n\n{escape(error['message'])}\n")
-    console.print(result_table(results))
-    console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
-    raise typer.Exit(1 if failed else 0)
+        name, cell, message = (escape(text) for text in (result["name"], error["cell"], error["message"]))
+        console.print(f"\n[bold red]{name} failed[/] in this cell:\n\n{cell}\n\n{message}\n")
+    return len(failed)
 
 
 @app.command("list")

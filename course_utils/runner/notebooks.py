@@ -71,23 +71,29 @@ def check_parameters(path: Path, given: dict[str, str]) -> dict[str, object]:
     CourseError
         For an unknown name, a value of another type, or an unknown profile.
     """
-    defaults = {name: _literal(entry["default"]) for name, entry in papermill.inspect_notebook(str(path)).items()}
-    values = {}
-    for name, text in given.items():
-        if name not in defaults:
-            raise CourseError(
-                f"{path.stem} has no parameter {name!r}; it takes {', '.join(sorted(defaults))}."
-            )
-        wanted = type(defaults[name])
-        value = text if wanted is str else _literal(text)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            raise CourseError(f"{name} takes a value of type {wanted.__name__}, such as {defaults[name]!r}; got {text!r}.")
-        values[name] = value
-    if values.get("PROFILE", PROFILES[0]) not in PROFILES:
-        raise CourseError(f"PROFILE {values['PROFILE']!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    defaults = default_parameters(path)
+    values = {name: parse_parameter(path, defaults, name, text) for name, text in given.items()}
     return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def default_parameters(path: Path) -> dict[str, object]:
+    """Return names and defaults of the cell tagged ``parameters`` of the notebook at ``path``."""
+    return {name: _literal(entry["default"]) for name, entry in papermill.inspect_notebook(str(path)).items()}
+
+
+def parse_parameter(path: Path, defaults: dict[str, object], name: str, text: str) -> object:
+    """Turn one typed value into one of the default's type; see `check_parameters`."""
+    if name not in defaults:
+        raise CourseError(f"{path.stem} has no parameter {name!r}; it takes {', '.join(sorted(defaults))}.")
+    wanted = type(defaults[name])
+    value = text if wanted is str else _literal(text)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
+        raise CourseError(f"{name} takes a value of type {wanted.__name__}, such as {defaults[name]!r}; got {text!r}.")
+    if name == "PROFILE" and value not in PROFILES:
+        raise CourseError(f"PROFILE {value!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    return value
 
 
 def _literal(text: str) -> object:

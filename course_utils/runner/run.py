@@ -6,22 +6,25 @@ import os
 import platform
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from distributed import Client, LocalCluster, as_completed, get_worker
+from distributed import Client, Future, as_completed, get_worker
 from filelock import FileLock, Timeout
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from course_utils.runner.cluster import ROOM, open_cluster
 from course_utils.runner.execute import execute
 from course_utils.runner.notebooks import Notebook
 from course_utils.settings import ROOT, CourseError
 
 BUILD = ROOT / "build"
 TOPIC = "course-progress"
+SHOWN = 20  # of more jobs than these, only those at work have a line
 
 
 @dataclass(frozen=True)
@@ -80,41 +83,55 @@ def run_jobs(jobs: list[Job], workers: int, scheduler: str | None = None, force:
     results = {} if force else {job.name: last for job in jobs if (last := _last_success(job))}
     waiting = [job for job in jobs if job.name not in results]
     if waiting:
-        with _alone_in(waiting[0].output.parent), _cluster(min(workers, len(waiting)), scheduler) as client:
+        with ExitStack() as stack:
+            folders = sorted({job.output.parent for job in waiting})
+            for folder in folders:
+                stack.enter_context(_alone_in(folder))
+            client = stack.enter_context(open_cluster(min(workers, len(waiting)), scheduler, folders[0]))
             results |= _run_on(client, waiting)
     return [results[job.name] for job in jobs]
 
 
 def _run_on(client: Client, jobs: list[Job]) -> dict[str, dict]:
     columns = TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
-    console = Console()
+    console, few = Console(), len(jobs) <= SHOWN
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
-        bars = {job.name: progress.add_task(job.name, total=None, start=False, note="waiting") for job in jobs}
+        whole = progress.add_task("all", total=len(jobs), note="")
+        bars = {job.name: progress.add_task(escape(job.name), total=None, start=False, visible=few, note="waiting") for job in jobs}
 
         def tell(event) -> None:
             _, message = event
             if message["name"] in bars:
                 bar, done, total = bars[message["name"]], message["done"], message["total"]
                 progress.start_task(bar) if done == 0 else None
-                progress.update(bar, completed=done, total=total, note=f"cell {done}/{total}")
+                progress.update(bar, completed=done, total=total, visible=True, note=f"cell {done}/{total}")
 
         client.subscribe_topic(TOPIC, tell)
-        futures = {client.submit(_run_job, job, key=f"{job.name}-{job.fingerprint()}", pure=False): job for job in jobs}
+        # Dask does a task again when its worker dies; `pure=False` gives each a key that no other client has.
+        futures = {
+            client.submit(_run_job, job, pure=False, resources=ROOM, priority=-position): job
+            for position, job in enumerate(jobs)
+        }
         results = {}
         for future in as_completed(futures):
             job = futures[future]
-            if future.status == "error":
-                failure = {"cell": "", "message": f"{type(future.exception()).__name__}: {future.exception()}"}
-                results[job.name] = {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": failure}
-            else:
-                results[job.name] = future.result()
-            status = results[job.name]["status"]
-            progress.update(bars[job.name], note=status)
+            results[job.name] = result = _result_of(future, job)
+            progress.update(bars[job.name], visible=few, note=result["status"])
             progress.stop_task(bars[job.name])
+            progress.update(whole, completed=len(results), note=f"{len(results)}/{len(jobs)}")
             if not console.is_terminal:
-                console.print(f"{job.name}: {status} in {results[job.name]['seconds']:.0f} s")
+                console.print(f"{escape(job.name)}: {result['status']} in {result['seconds']:.0f} s")
         client.unsubscribe_topic(TOPIC)
     return results
+
+
+def _result_of(future: Future, job: Job) -> dict:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error":
+        failure = {"cell": "", "message": f"{type(future.exception()).__name__}: {future.exception()}"}
+        return {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": failure}
+    raise CourseError("The Dask scheduler went away; what is finished is kept, and the same command goes on from there.")
 
 
 def _run_job(job: Job) -> dict:
@@ -150,29 +167,19 @@ def _last_success(job: Job) -> dict | None:
 
 @contextmanager
 def _alone_in(folder: Path):
-    """Let one run at a time write to a folder, and clear what a killed one left."""
+    """Let one run at a time write to a folder, and clear what killed runs and killed workers left."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            for partial in folder.glob(".partial-*"):
-                shutil.rmtree(partial, ignore_errors=True)
-            yield
+            _sweep(folder)
+            try:
+                yield
+            finally:
+                _sweep(folder)
     except Timeout:
         raise CourseError(f"Another run is writing to {folder.name}/; wait until it has finished.") from None
 
 
-@contextmanager
-def _cluster(workers: int, scheduler: str | None):
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise CourseError(f"No Dask scheduler answers at {scheduler!r} ({error}).") from None
-        with client:
-            yield client
-        return
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+def _sweep(folder: Path) -> None:
+    for partial in folder.glob(".partial-*"):
+        shutil.rmtree(partial, ignore_errors=True)

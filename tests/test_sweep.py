@@ -1,0 +1,168 @@
+"""Sweeps: values as typed, every combination once, one table, and what fails is told."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from course_utils.evaluation.metrics import mean_and_interval
+from course_utils.runner import cli, notebooks, run, sweep
+from course_utils.runner.sweep import gather, parse_values, summarise, summary_table, sweep_jobs
+from course_utils.settings import CourseError
+
+PARAMETERS = 'PROFILE = "lesson"\nSEED = 0\nRATE = 0.5\nBACKBONE = "A"\nNAMES = ["A", "B"]'
+FIGURE = """
+from pathlib import Path
+from course_utils.evaluation import expectations
+expectations.BANDS_PATH = Path({bands!r})
+expect = expectations.Expectations({name!r}, PROFILE)
+expect("score", SEED + 10 * len(BACKBONE), contrast=-1)
+assert ({name!r}, SEED) != ("08_swept", 2), "this one fails"
+"""
+
+
+@pytest.fixture
+def course(write_notebook, tmp_path, monkeypatch):
+    """A course of two notebooks, whose figure is the seed and ten times the length of the backbone's name."""
+    (tmp_path / "notebooks" / "source").mkdir(parents=True)
+    # A band far away from every figure: in a sweep no run may be stopped by it.
+    bands = tmp_path / "bands.toml"
+    bands.write_text('["08_swept".lesson.bands.score]\nlow = 900\nhigh = 902\nmean = 901\nstd = 1\n')
+    for name in ("08_swept", "09_swept"):
+        (tmp_path / "notebooks" / "source" / f"{name}.py").touch()
+        source = FIGURE.format(name=name, bands=str(bands))
+        write_notebook(name, source, parameters=PARAMETERS).rename(tmp_path / "notebooks" / f"{name}.ipynb")
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    for module in (run, sweep):
+        monkeypatch.setattr(module, "BUILD", tmp_path / "build")
+    return notebooks.all_notebooks()
+
+
+def call(monkeypatch, capsys, *words):
+    """Run the command line in this process; return its exit code and what it printed."""
+    monkeypatch.setattr(sys, "argv", ["course", *words])
+    monkeypatch.setattr(cli.console, "width", 120)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "default", "values"),
+    [
+        ("0..3", 7, ["0", "1", "2", "3"]),
+        ("-2..0,5", 7, ["-2", "-1", "0", "5"]),
+        ("4", 7, ["4"]),
+        ("4..4", 7, ["4"]),
+        ("A, B", "C", ["A", "B"]),
+        ("0..3", "a text may hold two points", ["0..3"]),
+        ("0.1,0.5", 1.0, ["0.1", "0.5"]),
+        ("['A','B'],['C']", ["A"], ["['A', 'B']", "['C']"]),
+        ("['A','B']", ["A"], ["['A', 'B']"]),
+    ],
+)
+def test_values_are_split_as_typed(typed, default, values):
+    assert parse_values("NAME", typed, default) == values
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"SEDE": "1,2"}, "has no parameter 'SEDE'; it takes BACKBONE, NAMES, PROFILE, RATE, SEED"),
+        ({"SEED": "1,two"}, "SEED takes a value of type int, such as 0; got 'two'"),
+        ({"SEED": "9..0"}, r"The range 9\.\.0 of SEED is empty; write the smaller end first"),
+        ({"SEED": "1,,2"}, "SEED has an empty value in '1,,2'"),
+        ({"SEED": "0..3,2"}, "SEED has the value 2 twice"),
+        ({"SEED": "0..999999999999"}, "has 1,000,000,000,000 values; accepted are at most 1,000"),
+        ({"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"}, "would take 2,200 runs; accepted are at most 1,000"),
+        ({"RATE": "0..9"}, r"RATE takes a value of type float, such as 0\.5; got '0\.\.9'"),
+        ({"NAMES": "A,B"}, r"NAMES takes a value of type list, such as \['A', 'B'\]; got 'A,B'"),
+        ({"PROFILE": "smoke,quick"}, "PROFILE 'quick' is unknown"),
+    ],
+)
+def test_bad_values_are_told_in_a_sentence(course, given, sentence):
+    with pytest.raises(CourseError, match=sentence):
+        sweep_jobs(course, given)
+
+
+def test_every_combination_is_one_job_with_files_of_its_own(course):
+    jobs = sweep_jobs(course[:1], {"SEED": "0..2", "BACKBONE": "a/b,A/B", "NAMES": "['A'],['A','C']"})
+    assert len({json.dumps(job.parameters) for job in jobs}) == 12
+    assert len({str(job.output).lower() for job in jobs}) == len({job.name for job in jobs}) == 12
+    assert {job.output.parent for job in jobs} == {run.BUILD / "sweep" / "08_swept"}
+    assert jobs[0].parameters == {"SEED": 0, "BACKBONE": "a/b", "NAMES": ["A"]}
+
+
+def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, capsys):
+    words = "sweep", "08", "09", "-p", "SEED", "1..2", "-p", "BACKBONE", "BB"
+
+    code, told = call(monkeypatch, capsys, *words)
+
+    assert code == 1 and "08 PROFILE=lesson,SEED=2,BACKBONE=BB failed" in told and "this one fails" in told
+    table = pd.read_csv(run.BUILD / "sweep.csv")
+    assert list(table) == [
+        "notebook",
+        "PROFILE",
+        "SEED",
+        "BACKBONE",
+        "figure",
+        "value",
+        "contrast",
+        "timing",
+        "seconds",
+    ]
+    rows = list(zip(table["notebook"], table["SEED"], table["BACKBONE"], table["value"]))
+    assert rows == [("08_swept", 1, "BB", 21), ("09_swept", 1, "BB", 21), ("09_swept", 2, "BB", 22)]
+    mean, half = mean_and_interval([21, 22])
+    assert f"{mean:.3g}" in told and f"{mean - half:.3g} to {mean + half:.3g}" in told
+    assert "3 figures of 3 runs, 1 failed" in told
+
+    # Resumed: only the failed run is executed again, and the table is as whole as before.
+    code, told = call(monkeypatch, capsys, *words)
+    assert code == 1 and "SEED=2,BACKBONE=BB: failed" in told and ": passed" not in told
+    assert pd.read_csv(run.BUILD / "sweep.csv").equals(table)
+
+
+def test_the_table_takes_means_over_the_seeds_alone(course):
+    jobs = sweep_jobs(course[:1], {"SEED": "0..2", "BACKBONE": "A,B"})
+    values = [1, 5, 2, 6, 3, 10]  # A and B of the first seed, of the second, of the third
+    record = {"name": "score", "contrast": None, "timing": False}
+    results = [{"status": "passed", "seconds": 1.0, "records": [record | {"value": value}]} for value in values]
+    summary = summarise(gather(jobs, results)).set_index("BACKBONE")
+    mean, half = mean_and_interval([1, 2, 3])
+    assert summary.loc["A", ["mean", "low", "high", "n"]].tolist() == pytest.approx([mean, mean - half, mean + half, 3])
+    assert summary.loc["B", ["mean", "n"]].tolist() == [7, 3]
+
+
+def test_one_seed_has_no_interval_and_single_values_stand_in_the_title(course):
+    jobs = sweep_jobs(course[:1], {"PROFILE": "smoke", "SEED": "4", "NAMES": "['A'],['B','C']"})
+    record = {"name": "score", "value": 0.25, "contrast": None, "timing": False}
+    results = [{"status": "passed", "seconds": 1.0, "records": [record]} for _ in jobs]
+    summary = summarise(gather(jobs, results))
+    table = summary_table(summary)
+    assert table.title == "PROFILE=smoke"
+    assert [column.header for column in table.columns] == ["Notebook", "NAMES", "Figure", "Mean", "95% interval", "n"]
+    assert list(table.columns[1].cells) == ["A", "B+C"] and list(table.columns[4].cells) == ["–", "–"]
+
+
+def test_nothing_passed_leaves_an_empty_table(course):
+    jobs = sweep_jobs(course, {"SEED": "0..1"})
+    table = gather(jobs, [{"status": "failed", "seconds": 0.0, "records": []} for _ in jobs])
+    assert len(table) == 0 and summary_table(summarise(table)).row_count == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["01"], "A sweep needs at least one parameter with its values, such as -p SEED 0..9."),
+        (["01", "-p", "SEED", "1", "-p", "SEED", "2"], "-p SEED is given twice"),
+        (["77", "-p", "SEED", "1"], "There is no notebook '77'"),
+    ],
+)
+def test_the_command_line_tells_bad_sweeps_in_one_line(words, sentence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["course", "sweep", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and sentence in error and error.strip().count("\n") == 0
