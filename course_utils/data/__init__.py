@@ -8,6 +8,7 @@ from course_utils.data.openmoji import load_openmoji
 from course_utils.data.photos import load_imagenet_photos
 from course_utils.data.sentiment import load_sentiment
 from course_utils.data.splits import few_shot, stratified_split
+from course_utils.data.tables import load_text_csv
 
 __all__ = [
     "Card",
@@ -20,6 +21,7 @@ __all__ = [
     "load_mnist",
     "load_openmoji",
     "load_sentiment",
+    "load_text_csv",
     "load_uci_digits",
     "stratified_split",
 ]

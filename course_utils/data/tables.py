@@ -1,0 +1,88 @@
+"""The reader's own sentences: a CSV file with a column of texts and a column of labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from course_utils.data.dataset import Card, DataSplit
+from course_utils.data.splits import make_split
+from course_utils.settings import CourseError
+
+
+def load_text_csv(
+    path: str | Path, text: str = "text", label: str = "label", group: str | None = None, seed: int = 0
+) -> DataSplit:
+    """Load labelled sentences from a CSV file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Comma-separated, in UTF-8, with the names of the columns in the first line.
+    text, label : str
+        Names of the columns with the sentences and with their classes (words or whole numbers).
+    group : str, optional
+        Name of a column that says where a sentence comes from, such as a document or an author: what
+        comes from one place stays in one part. Without it, repetitions of one sentence stay in one part.
+    seed : int
+        Seed of the split.
+
+    Returns
+    -------
+    DataSplit
+        ``x`` objects of type str, shape (n,); classes in alphabetical order.
+
+    Raises
+    ------
+    CourseError
+        If the file is missing, no CSV or not in UTF-8, a column is missing, a text or label is empty, there is
+        but one class, or a class has fewer than five sentences.
+    """
+    path = Path(path)
+    table = read_table(path)
+    for column in [name for name in (text, label, group) if name is not None]:
+        check_column(table, column, path.name)
+    names, labels = np.unique(table[label].str.strip().to_numpy(dtype=str), return_inverse=True)
+    if len(names) < 2:
+        raise CourseError(
+            f"Every sentence of {path.name} has the label {str(names[0])!r}; at least two classes are needed."
+        )
+    origins = table[text if group is None else group]
+    groups = origins.to_numpy(dtype=str) if origins.duplicated().any() else None
+    card = Card(f"Sentences of {path.name}", f"Columns {text} and {label}.", "that of the texts", "")
+    return make_split(table[text].to_numpy(dtype=object), labels, tuple(map(str, names)), card, groups, seed)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file; every cell is a string, an empty one the empty string."""
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no file"
+        raise CourseError(f"There is {kind} at {path}; give the path of a CSV file.")
+    try:
+        # utf-8-sig also takes UTF-8 with the mark that spreadsheets put in front.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CourseError(
+            f"{path.name} is not in UTF-8 (byte {error.start} is {error.object[error.start]:#04x}); save it as"
+            " 'CSV UTF-8'."
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).strip().rstrip(".")
+        raise CourseError(
+            f"{path.name} cannot be read as a table ({reason}); separate its columns by commas and put texts that"
+            " hold commas into double quotes."
+        ) from None
+    if table.empty:
+        raise CourseError(f"{path.name} has no line below its header; sentences with labels are needed.")
+    return table
+
+
+def check_column(table: pd.DataFrame, column: str, file: str) -> None:
+    """Refuse a table that lacks a column, or has an empty cell in it."""
+    if column not in table:
+        columns = ", ".join(map(repr, table.columns))
+        raise CourseError(f"{file} has no column {column!r}; separated by commas, its columns are {columns}.")
+    empty = np.flatnonzero(table[column].str.strip() == "")
+    if empty.size:
+        rows = f"row {empty[0] + 1}" + (f" and {empty.size - 1} more" if empty.size > 1 else "")
+        raise CourseError(f"The column {column!r} of {file} is empty in {rows} below the header; fill or drop them.")

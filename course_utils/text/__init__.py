@@ -1,0 +1,7 @@
+"""Sentences: the carried BERT, word pieces, and vectors of the frozen encoder."""
+
+from course_utils.text.minilm import load_minilm, sentence_encoder
+from course_utils.text.sentences import predict_sorted, tokenize
+from course_utils.text.vectors import sentence_vectors
+
+__all__ = ["load_minilm", "predict_sorted", "sentence_encoder", "sentence_vectors", "tokenize"]

@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from course_utils.data import load_text_csv
+from course_utils.data.dataset import PARTS
+from course_utils.settings import CourseError
+
+
+def sentences(count=30):
+    labels = ["praise" if i % 3 else "complaint" for i in range(count)]
+    return pd.DataFrame({"text": [f"Sentence {i}, with a comma" for i in range(count)], "label": labels})
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_csv(table, **options):
+        table.to_csv(tmp_path / "mine.csv", index=False, **options)
+        return tmp_path / "mine.csv"
+
+    return write_csv
+
+
+def test_round_trip(write):
+    table = sentences()
+    table.loc[0, "text"] = "NA"  # a word, not a missing value
+    split = load_text_csv(write(table))
+    assert split.class_names == ("complaint", "praise") and split.train.y.dtype == np.int64
+    found = {text: split.class_names[y] for part in PARTS for text, y in zip(*getattr(split, part), strict=True)}
+    assert found == dict(zip(table["text"], table["label"], strict=True))
+    assert split.train.x.dtype == object and type(split.train.x[0]) is str
+    assert (split.counts() > 0).all(axis=None) and len(split.train.y) == 18
+
+
+def test_other_columns_numbers_and_the_mark_of_spreadsheets(write):
+    table = sentences().rename(columns={"text": "Bericht", "label": "Note"})
+    table["Note"] = np.arange(30) % 2
+    split = load_text_csv(write(table, encoding="utf-8-sig"), text="Bericht", label="Note")
+    assert split.class_names == ("0", "1")
+
+
+def test_blanks_around_a_label_make_no_new_class(write):
+    table = sentences()
+    table.loc[::2, "label"] += " "
+    assert load_text_csv(write(table)).class_names == ("complaint", "praise")
+
+
+def test_documents_and_repetitions_stay_together(write):
+    table = sentences(60)
+    table["document"] = [f"d{i // 4}" for i in range(60)]
+    split = load_text_csv(write(table), group="document")
+    document = dict(zip(table["text"], table["document"], strict=True))
+    parts = [{document[text] for text in getattr(split, part).x} for part in PARTS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 15
+    table["text"] = [f"Sentence {i // 4}" for i in range(60)]
+    parts = [set(getattr(load_text_csv(write(table)), part).x) for part in PARTS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 15
+
+
+def changed(column, value, rows=slice(2, 3)):
+    table = sentences()
+    table.loc[table.index[rows], column] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        (sentences().rename(columns={"label": "stars"}), "no column 'label'.* columns are 'text', 'stars'"),
+        (changed("text", ""), "'text' of mine.csv is empty in row 3 below"),
+        (changed("text", "  ", slice(2, 5)), "empty in row 3 and 2 more"),
+        (changed("label", ""), "'label' of mine.csv is empty in row 3"),
+        (changed("label", "praise", slice(None)), "Every sentence of mine.csv has the label 'praise'"),
+        (changed("label", "rare"), "Class rare has 1 samples"),
+        (sentences(0), "no line below its header"),
+    ],
+)
+def test_bad_tables_get_one_sentence(write, table, message):
+    with pytest.raises(CourseError, match=message):
+        load_text_csv(write(table))
+
+
+def test_bad_files_get_one_sentence(write, tmp_path):
+    with pytest.raises(CourseError, match="no file at .*nowhere.csv"):
+        load_text_csv(tmp_path / "nowhere.csv")
+    with pytest.raises(CourseError, match="a folder at"):
+        load_text_csv(tmp_path)
+    table = sentences()
+    table.loc[0, "text"] = "crème brûlée"
+    with pytest.raises(CourseError, match="mine.csv is not in UTF-8 .byte .*0xe8.; save it as"):
+        load_text_csv(write(table, encoding="latin-1"))
+    with pytest.raises(CourseError, match="cannot be read as a table .*; separate its columns by commas"):
+        load_text_csv(write(table, sep=";"))
+    table["text"] = "no comma"
+    with pytest.raises(CourseError, match="its columns are 'text;label'"):
+        load_text_csv(write(table, sep=";"))
+    path = tmp_path / "mine.csv"
+    path.write_bytes(b"")
+    with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
+        load_text_csv(path)
+    path.write_text('text,label\na,b\n"c,d,e\n')
+    with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
+        load_text_csv(path)
+    path.write_text("text,label\na,b\nc\n")
+    with pytest.raises(CourseError, match="'label' of mine.csv is empty in row 2"):
+        load_text_csv(path)
+    with pytest.raises(CourseError, match="no column 'source'"):
+        load_text_csv(write(sentences()), group="source")

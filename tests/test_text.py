@@ -1,0 +1,156 @@
+"""Sentences: word pieces, batches of like length, and the carried BERT against PyTorch.
+
+The references were recorded with transformers 5.23 on PyTorch 2.13 (CPU): ``AutoTokenizer`` and ``AutoModel`` on the
+carried files, the mean of the last hidden states over the attention mask. sentence-transformers 6.2 gave the same.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from course_utils import cache
+from course_utils.settings import CourseError
+from course_utils.text import load_minilm, predict_sorted, sentence_encoder, sentence_vectors, tokenize, vectors
+from course_utils.text.sentences import LONGEST
+
+REFERENCE = np.load(Path(__file__).parent / "reference" / "minilm.npz")
+SENTENCES = [str(sentence) for sentence in REFERENCE["sentences"]]
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return load_minilm()
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cache_dir", lambda: tmp_path)  # the weights stay in the usual one
+    return tmp_path / "features"
+
+
+def test_word_pieces_equal_those_of_transformers(minilm):
+    tokenizer, _ = minilm
+    tokens = tokenize(tokenizer, SENTENCES)
+    assert {array.dtype for array in tokens.values()} == {np.dtype("int32")}
+    for expected, ids, mask in zip(REFERENCE["pieces"], tokens["token_ids"], tokens["padding_mask"], strict=True):
+        pieces = [tokenizer.id_to_token(int(i)) for i in ids[: mask.sum()]]
+        assert " ".join(pieces) == str(expected)
+        assert not ids[mask.sum() :].any()
+
+
+def test_sentence_vectors_equal_those_of_pytorch(minilm, empty_cache):
+    found = sentence_vectors(*minilm, SENTENCES)
+    np.testing.assert_allclose(found, REFERENCE["vectors"], atol=1e-5)
+
+
+def test_padding_changes_nothing(minilm):
+    """Fails for pooling, or attention, that ignores the mask."""
+    tokenizer, backbone = minilm
+    encoder, alone = sentence_encoder(backbone), tokenize(tokenizer, SENTENCES[:1])
+    wide = {name: np.pad(array, ((0, 0), (0, 50))) for name, array in alone.items()}
+    np.testing.assert_allclose(encoder(wide), encoder(alone), atol=1e-5)
+
+
+def test_batches_of_like_length_keep_the_order(minilm):
+    tokenizer, backbone = minilm
+    tokens, encoder = tokenize(tokenizer, SENTENCES), sentence_encoder(backbone)
+    expected = np.array(encoder(tokens))
+    for batch_size in (1, 2, 64):
+        np.testing.assert_allclose(predict_sorted(encoder, tokens, batch_size), expected, atol=1e-5)
+
+
+def test_vectors_of_pieces_come_back_in_their_places(minilm):
+    tokenizer, backbone = minilm
+    tokens = tokenize(tokenizer, SENTENCES)
+    hidden = keras.Model(backbone.input, backbone.output["sequence_output"])
+    real = tokens["padding_mask"][..., None]
+    found = predict_sorted(hidden, tokens, batch_size=2)
+    np.testing.assert_allclose(found * real, np.array(hidden(tokens)) * real, atol=1e-5)
+    inputs = {
+        "hidden": keras.Input((None, 384), name="hidden"),
+        "padding_mask": keras.Input((None,), dtype="int32", name="padding_mask"),
+    }
+    mean = keras.layers.GlobalAveragePooling1D()(inputs["hidden"], mask=inputs["padding_mask"])
+    again = predict_sorted(keras.Model(inputs, mean), {"hidden": found, "padding_mask": tokens["padding_mask"]})
+    np.testing.assert_allclose(again, REFERENCE["vectors"], atol=1e-5)
+
+
+def test_batches_are_no_wider_than_their_longest_sentence():
+    widths = []
+
+    class Width(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.cast(keras.ops.shape(x)[1:2] + 0 * x[:, :1], "float32")
+
+    ids, mask = (keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask"))
+    model = keras.Model([ids, mask], Width()(ids))
+    lengths = np.array([3, 9, 4, 8, 2])
+    mask = (np.arange(20) < lengths[:, None]).astype(np.int32)
+    widths = predict_sorted(model, {"token_ids": mask, "padding_mask": mask}, batch_size=2)
+    assert widths[:, 0].tolist() == [4, 9, 4, 9, 2]
+
+
+def test_long_sentences_are_cut(minilm):
+    tokenizer, _ = minilm
+    assert tokenize(tokenizer, ["word " * 1000])["token_ids"].shape == (1, LONGEST)
+    short = tokenize(tokenizer, ["one two three four five"], longest=5)["token_ids"][0]
+    assert [tokenizer.id_to_token(int(i)) for i in short] == ["[CLS]", "one", "two", "three", "[SEP]"]
+    for longest in (2, 8.0, True):
+        with pytest.raises(CourseError, match="whole number of word pieces"):
+            tokenize(tokenizer, ["text"], longest)
+
+
+def test_model_survives_saving(minilm, tmp_path):
+    tokenizer, backbone = minilm
+    encoder, tokens = sentence_encoder(backbone), tokenize(tokenizer, SENTENCES[:2])
+    for name, model in {"encoder": encoder, "backbone": backbone}.items():
+        model.save(tmp_path / f"{name}.keras")
+        again = keras.saving.load_model(tmp_path / f"{name}.keras")
+        expected, found = model(tokens), again(tokens)
+        for key in expected if isinstance(expected, dict) else [...]:
+            np.testing.assert_allclose(found[key], expected[key], atol=1e-6)
+
+
+def test_second_call_computes_nothing_in_any_order(minilm, empty_cache, monkeypatch):
+    first = sentence_vectors(*minilm, SENTENCES)
+    monkeypatch.setattr(vectors, "predict_sorted", None)
+    order = [3, 0, 0, 2, 1, *range(4, len(SENTENCES))]
+    np.testing.assert_array_equal(sentence_vectors(*minilm, [SENTENCES[i] for i in order]), first[order])
+    assert [path.suffix for path in empty_cache.iterdir()] == [".npz"]
+
+
+def test_key_depends_on_all_that_matters(minilm):
+    tokenizer, backbone = minilm
+    keys = [vectors.vector_key(tokenizer, backbone, texts) for texts in (["a"], ["b"], ["a", "b"], ["ab"])]
+    other = type(tokenizer).from_config(tokenizer.get_config() | {"lowercase": False})
+    other.set_vocabulary(tokenizer.get_vocabulary())
+    keys.append(vectors.vector_key(other, backbone, ["a"]))
+    other.set_vocabulary(tokenizer.get_vocabulary()[::-1])
+    keys.append(vectors.vector_key(other, backbone, ["a"]))
+    weights = backbone.get_weights()
+    backbone.set_weights([weights[0] + 1, *weights[1:]])
+    keys.append(vectors.vector_key(tokenizer, backbone, ["a"]))
+    backbone.set_weights(weights)
+    assert len(set(keys)) == len(keys)
+    backbone.trainable = False  # changes nothing of what the model computes
+    assert vectors.vector_key(tokenizer, backbone, ["a"]) == keys[0]
+    backbone.trainable = True
+
+
+@pytest.mark.parametrize(
+    "texts, message",
+    [
+        ("one sentence", "The texts are str"),
+        ([], "There is no text"),
+        (["good", ""], "Text 1 is empty"),
+        (["good", "\n "], "Text 1 is empty"),
+        (["good", None], "Text 1 is of type NoneType"),
+        (["good", 7], "Text 1 is of type int"),
+        (np.array([["a"], ["b"]]), "The texts are ndarray"),
+    ],
+)
+def test_what_is_no_text_is_refused(minilm, texts, message):
+    with pytest.raises(CourseError, match=message):
+        sentence_vectors(*minilm, texts)
