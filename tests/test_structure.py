@@ -10,9 +10,12 @@ from course_utils.settings import ROOT
 ALLOWED = {
     "settings": set(),
     "quiet": set(),
+    "cache": {"settings"},
     "data": {"settings"},
-    "models": {"settings", "data"},
+    "models": {"settings", "cache", "data"},
+    "text": {"settings", "cache", "data"},
     "evaluation": {"settings"},
+    "tuning": {"settings"},
     "runner": {"settings", "quiet", "data", "models", "evaluation"},
 }
 MODULES = sorted(path for path in (ROOT / "course_utils").rglob("*.py") if path.name != "__init__.py")
