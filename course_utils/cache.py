@@ -4,7 +4,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,14 @@ from course_utils.settings import cache_dir
 
 
 def cached(key: str, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return the features kept under a key; compute and keep them when there are none.
+    """Return the array kept under a key; compute and keep it when there is none.
 
     Parameters
     ----------
     key : str
-        A hash of all that decides the features.
+        A hash of all that decides the array.
     rows : int
-        How many there must be; a damaged file, or one with another number, is computed again.
+        How many it must have; a damaged file, or one with another number, is computed again.
     compute : callable
         Returns an ndarray with `rows` rows.
 
@@ -34,6 +34,13 @@ def cached(key: str, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray
         features = compute()
         write_cached(path, features)
     return features
+
+
+def hash_arrays(digest, arrays: Iterable[np.ndarray]) -> None:
+    """Add arrays to a hash of hashlib: type, shape and content."""
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
 
 
 def read_cached(path: Path, rows: int) -> np.ndarray | None:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from course_utils.cache import cached
+from course_utils.cache import cached, hash_arrays
 from course_utils.models.folding import fold_batch_norm
 from course_utils.settings import CourseError
 
@@ -118,9 +118,7 @@ def feature_key(model: keras.Model, images: np.ndarray) -> str:
     """Return a SHA-256 over all that the features depend on: configuration, weights and pixels."""
     digest = hashlib.sha256(f"features {VERSION}".encode())
     digest.update(json.dumps(without_names(model.get_config()), sort_keys=True).encode())
-    for array in [*model.get_weights(), images]:
-        digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+    hash_arrays(digest, [*model.get_weights(), images])
     return digest.hexdigest()
 
 

@@ -171,15 +171,15 @@ def _alone_in(folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            _sweep(folder)
+            _clear_partials(folder)
             try:
                 yield
             finally:
-                _sweep(folder)
+                _clear_partials(folder)
     except Timeout:
         raise CourseError(f"Another run is writing to {folder.name}/; wait until it has finished.") from None
 
 
-def _sweep(folder: Path) -> None:
+def _clear_partials(folder: Path) -> None:
     for partial in folder.glob(".partial-*"):
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras_hub
 import numpy as np
 
-from course_utils.cache import cached
+from course_utils.cache import cached, hash_arrays
 from course_utils.text.minilm import sentence_encoder
 from course_utils.text.sentences import checked_texts, predict_sorted, tokenize
 
@@ -63,7 +63,5 @@ def vector_key(
         config = {key: value for key, value in part.get_config().items() if key not in IRRELEVANT}
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     digest.update(json.dumps([tokenizer.get_vocabulary(), list(texts)]).encode())
-    for array in backbone.get_weights():
-        digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+    hash_arrays(digest, backbone.get_weights())
     return digest.hexdigest()

@@ -538,7 +538,9 @@ for task in pictures:
 # %% [markdown]
 # **Far from photographs, unfreezing pays.** From five digits of each kind, two-stage training goes from
 # {{frozen_digits_5.mean:.2f}} to {{tuned_digits_5.mean:.2f}}. Averaged over the sizes it adds {{gain_digits.mean:.2f}},
-# with a standard deviation of {{gain_digits.std:.2f}} over repetitions of this whole notebook.
+# with a standard deviation of {{gain_digits.std:.2f}} over five repetitions of this whole notebook. It is these five
+# together that speak: a single run of three draws may come out anywhere from {{gain_digits.low:.2f}} to
+# {{gain_digits.high:.2f}}.
 #
 # **Near to them, it pays less surely.** On the drawings the same training adds {{gain_drawings.mean:.2f}}, with a
 # standard deviation of {{gain_drawings.std:.2f}}. Look at the intervals of the table: with three draws of so few
@@ -682,7 +684,7 @@ expect(
 # {{hasty_drawings.mean:.2f}} on the drawings, where the frozen features reach {{hasty_drawings.contrast:.2f}}. It has
 # paid for the transfer and thrown it away.
 #
-# Small rates forget less because weights stay near their start. That can also be asked for outright: penalise
+# With small rates, the weights stay near their start. That can also be asked for outright: penalise
 # the distance to the pretrained weights (L2-SP, Li et al. 2018), or weigh each distance by its importance for the old
 # task (elastic weight consolidation, Kirkpatrick et al. 2017). The surest way is to keep the old network, too.
 #
@@ -892,7 +894,8 @@ model.compile(
 # %% [markdown]
 # Two callbacks look at the validation part after every epoch. `EarlyStopping` ends the training when the loss there has
 # not reached a new low for three epochs (Prechelt 1998), and puts back the best weights. `ModelCheckpoint` keeps the
-# best model on disk, as one `.keras` file, so that a crash does not lose it. `fit` never sees the test part.
+# best model on disk, as one `.keras` file, so that a crash does not lose it. (The few epochs of `lesson` leave no time
+# to stop early; those of `full` do.) `fit` never sees the test part.
 
 # %%
 import tempfile
