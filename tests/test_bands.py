@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from course_utils.runner.bands import bands_from
+from course_utils.runner.bands import bands_from, profile_of
 from course_utils.settings import CourseError
 
 
@@ -39,3 +39,13 @@ def test_equal_values_still_get_room_for_other_processors():
 def test_a_figure_missing_in_one_run_is_refused():
     with pytest.raises(CourseError, match="accuracy was recorded 1 times in 2 runs"):
         bands_from([*runs([0.6]), []])
+
+
+def test_bands_of_other_parameters_never_replace_those_of_the_stored_ones():
+    def recorded(profile):
+        return [[{"name": "accuracy", "profile": profile}]]
+
+    assert profile_of(recorded("lesson"), "lesson", {}) == "lesson"
+    assert profile_of(recorded("lesson_phantom"), "lesson", {"DATA": "phantom"}) == "lesson_phantom"
+    with pytest.raises(CourseError, match="keeps none of their own for -p SIZE 64"):
+        profile_of(recorded("lesson"), "lesson", {"SIZE": "64"})

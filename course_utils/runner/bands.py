@@ -11,7 +11,7 @@ import nbformat
 from course_utils.evaluation.metrics import prediction_interval
 from course_utils.runner.bands_file import update_record
 from course_utils.runner.build import compose
-from course_utils.runner.notebooks import Notebook
+from course_utils.runner.notebooks import Notebook, check_parameters
 from course_utils.runner.run import BUILD, Job, run_jobs
 from course_utils.settings import CourseError
 
@@ -20,7 +20,7 @@ TIMING_SHARE = 0.6  # a ratio of times may fall to this share of the smallest on
 LEAST_SHARE = 0.005  # other processors round differently, also where the seeds agree exactly
 
 
-def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) -> dict:
+def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int, given: dict[str, str]) -> dict:
     """Run a notebook once per seed, and write what its headline figures may be to ``data/bands.toml``.
 
     Parameters
@@ -33,6 +33,9 @@ def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) ->
         How many runs, with ``SEED`` = 0, 1, …; at least 2.
     workers
         Runs at a time; 1 measures times undisturbed.
+    given
+        Parameters as typed, other than the stored ones, for a notebook that keeps bands of their own for
+        them, as 07 does for its phantom.
 
     Returns
     -------
@@ -42,20 +45,22 @@ def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) ->
     Raises
     ------
     CourseError
-        When a run fails, or a band would admit the variant it is contrasted with.
+        When a run fails, when a band would admit the variant it is contrasted with, or when figures of other
+        parameters would be written over those of the stored ones.
     """
     if seeds < 2:
         raise CourseError(f"A band needs at least 2 seeds to have a spread; got {seeds}.")
-    folder = BUILD / "bands" / notebook.name / profile
+    folder = BUILD / "bands" / notebook.name / "-".join([profile, *given.values()])
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / notebook.path.name
     nbformat.write(compose(notebook, measured=False), draft)
+    parameters = check_parameters(draft, given)
     jobs = [
         Job(
             f"{notebook.number} seed {seed}",
             draft,
             folder / f"seed{seed}.ipynb",
-            {"PROFILE": profile, "SEED": seed},
+            {"PROFILE": profile, "SEED": seed} | parameters,
             {"COURSE_MEASURE": "1"},
         )
         for seed in range(seeds)
@@ -65,14 +70,27 @@ def measure_bands(notebook: Notebook, profile: str, seeds: int, workers: int) ->
     if failed:
         error = failed[0]["error"]
         raise CourseError(f"{failed[0]['name']} failed in the cell\n{error['cell']}\n{error['message']}")
+    recorded_as = profile_of([result["records"] for result in results], profile, given)
     record = {
         "seconds": round(statistics.median(result["seconds"] for result in results), 1),
         "seeds": list(range(seeds)),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "bands": bands_from([result["records"] for result in results]),
     }
-    update_record(notebook.name, profile, record)
+    update_record(notebook.name, recorded_as, record)
     return record
+
+
+def profile_of(runs: list[list[dict]], profile: str, given: dict[str, str]) -> str:
+    """Return under which name the notebook recorded its figures: the profile's, or one of its own for the given parameters."""
+    names = {record["profile"] for run in runs for record in run}
+    if len(names) != 1:
+        raise CourseError(f"The figures were recorded under {len(names)} profiles; one is needed.")
+    (name,) = names
+    if given and name == profile:
+        typed = " ".join(f"-p {key} {value}" for key, value in given.items())
+        raise CourseError(f"Bands hold for the stored parameters, and the notebook keeps none of their own for {typed}.")
+    return name
 
 
 def bands_from(runs: list[list[dict]]) -> dict[str, dict]:

@@ -187,20 +187,22 @@ def build(numbers: Numbers = None) -> None:
             progress.update(bar, description=f"{notebook.name}, {seconds:.0f} s")
 
 
-@app.command()
+@app.command(cls=PairsCommand)
 def bands(
     numbers: Numbers = None,
     profile: Profile = "lesson",
     seeds: Annotated[int, typer.Option(min=2, help="Runs per notebook, with SEED = 0, 1, …")] = 5,
+    parameter: Parameters = None,
     workers: Workers = 1,
 ) -> None:
     """Measure the headline figures over seeds, and write their bands."""
     from course_utils.runner.bands import measure_bands
     from course_utils.runner.notebooks import select_notebooks
 
+    given = dict(pair.split("=", 1) for pair in parameter or [])
     table = Table("Notebook", "Figure", "Mean ± std", "Band", "Contrast")
     for notebook in select_notebooks(numbers):
-        for name, band in measure_bands(notebook, profile, seeds, workers)["bands"].items():
+        for name, band in measure_bands(notebook, profile, seeds, workers, given)["bands"].items():
             spread = f"{band['mean']:.3g} ± {band['std']:.2g}"
             table.add_row(notebook.name, name, spread, f"{band['low']:.3g} to {band['high']:.3g}", f"{band['contrast']:.3g}" if 'contrast' in band else '–')
     console.print(table)
