@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test lab
+.PHONY: course test lab mutants
 course: .venv/ready
 	$(BIN)/course run
 
@@ -11,6 +11,10 @@ test: .venv/ready
 
 lab: .venv/ready
 	$(BIN)/course lab
+
+# Plausible mistakes, each of which a check must notice: a quarter of an hour.
+mutants: .venv/ready
+	$(BIN)/course mutants
 
 # Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
 .venv/ready: requirements.lock pyproject.toml

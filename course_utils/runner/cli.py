@@ -216,6 +216,30 @@ def bands(
 
 
 @app.command()
+def mutants(
+    names: Annotated[Optional[list[str]], typer.Argument(help="Names in tests/mutants.toml; all when left out.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Copies of the course under test at a time.")] = 2,
+) -> None:
+    """Put plausible mistakes into copies of the course, and see that a check notices each."""
+    from course_utils.runner.mutants import read_mutants, run_mutants, write_outcomes
+
+    planned = {mutant.name: mutant for mutant in read_mutants(names)}
+    table, survivors, outcomes = Table("Mistake", "What it would teach", "Noticed by", "Seconds"), [], []
+    for outcome in run_mutants(list(planned.values()), workers):
+        if outcome.name not in planned and outcome.found:
+            raise CourseError(f"{outcome.name} fails without any mistake ({outcome.found}): mend that first.")
+        if outcome.name in planned:
+            outcomes.append(outcome)
+            survivors += [] if outcome.found else [outcome.name]
+            noticed = escape(outcome.found) if outcome.found else "[bold red]nothing[/]"
+            table.add_row(outcome.name, planned[outcome.name].teaches, noticed, f"{outcome.seconds:.0f}")
+        console.print(f"{outcome.name}: {'passed' if not outcome.found else 'noticed'}")
+    console.print(table)
+    console.print(f"{len(outcomes) - len(survivors)} of {len(outcomes)} mistakes were noticed; {write_outcomes(outcomes)}", soft_wrap=True)
+    raise typer.Exit(1 if survivors else 0)
+
+
+@app.command()
 def readme() -> None:
     """Bring the README's table and picture up to date with the notebooks."""
     from course_utils.runner.readme import write_readme

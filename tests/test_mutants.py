@@ -1,0 +1,36 @@
+"""Mutants: each applies to the source as it is; a mistake is noticed, a harmless change is not."""
+
+import pytest
+
+from course_utils.runner.mutants import Mutant, read_mutants, run_mutants
+from course_utils.settings import CourseError
+
+
+def test_every_mutant_finds_its_text_once():
+    mutants = read_mutants()
+    assert len(mutants) >= 25
+    assert len({(mutant.file, mutant.before, mutant.after) for mutant in mutants}) == len(mutants)
+    assert all(mutant.before != mutant.after for mutant in mutants)
+
+
+def test_unknown_names_and_lost_texts_are_told(tmp_path):
+    with pytest.raises(CourseError, match="no mutant 'moon'; there are other_preprocessing"):
+        read_mutants(["moon"])
+    lost = tmp_path / "mutants.toml"
+    lost.write_text('[a]\nfile = "README.md"\nbefore = "no such text"\nafter = ""\nteaches = ""\ncheck = ""\n')
+    with pytest.raises(CourseError, match="looks for a text that is 0 times in README.md"):
+        read_mutants(path=lost)
+
+
+def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
+    file, check = "course_utils/runner/bands.py", "tests/test_bands.py"
+    mutants = [
+        Mutant("wrong", file, "TIMING_SHARE = 0.6", "TIMING_SHARE = 0.9", "", check),
+        Mutant("harmless", file, "# other processors round differently", "# processors differ", "", check),
+    ]
+    found = {outcome.name: outcome.found for outcome in run_mutants(mutants, workers=2)}
+    assert found == {
+        check: "",
+        "wrong": "tests/test_bands.py::test_a_ratio_of_times_has_a_lower_bound_only",
+        "harmless": "",
+    }
