@@ -5,6 +5,16 @@ from course_utils.models.cpu_training import for_cpu_training
 from course_utils.models.features import extract_features
 from course_utils.models.folding import fold_batch_norm
 from course_utils.models.freezing import unfreeze
+from course_utils.models.hub_layer import HubLayer
 from course_utils.models.registry import BACKBONES, zoo_table
 
-__all__ = ["BACKBONES", "extract_features", "fold_batch_norm", "for_cpu_training", "load_backbone", "unfreeze", "zoo_table"]
+__all__ = [
+    "BACKBONES",
+    "HubLayer",
+    "extract_features",
+    "fold_batch_norm",
+    "for_cpu_training",
+    "load_backbone",
+    "unfreeze",
+    "zoo_table",
+]
