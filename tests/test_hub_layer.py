@@ -107,6 +107,21 @@ def test_shapes_are_known_to_a_functional_model(text_hub):
     assert outputs["sequence_output"].shape == (None, None, 8)
 
 
+def test_dictionaries_go_in_as_bert_takes_them(tmp_path):
+    pieces = {name: tf.TensorSpec([None, None], tf.int32, name) for name in ("input_word_ids", "input_mask")}
+
+    class Bert(tf.train.Checkpoint):
+        @tf.function(input_signature=[pieces])
+        def __call__(self, pieces):
+            return {"sequence_output": tf.cast(pieces["input_word_ids"] * pieces["input_mask"], "float32")[..., None]}
+
+    tf.saved_model.save(Bert(), tmp_path)
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in pieces}
+    model = keras.Model(inputs, HubLayer(tmp_path, "sequence_output")(inputs))
+    found = model({"input_word_ids": tf.constant([[5, 6]]), "input_mask": tf.constant([[1, 0]])})
+    np.testing.assert_array_equal(found, [[[5], [0]]])
+
+
 def test_parameters_are_counted(text_hub, image_hub):
     for handle, total, trainable in ((text_hub, 48 + 32 + 1, 48 + 32), (image_hub, 135 + 5, 135)):
         for asked in (False, True):
@@ -206,10 +221,11 @@ def test_keras_layer_of_tensorflow_hub_fails_in_keras_3(text_hub):
 
 
 def test_unknown_outputs_are_refused(text_hub, image_hub):
-    with pytest.raises(CourseError, match="'pooled': accepted are default, pooled_output, sequence_output, None"):
-        HubLayer(text_hub, "pooled")(TEXTS)
-    with pytest.raises(CourseError, match="no output 'default': accepted are None"):
-        HubLayer(image_hub, "default")(np.zeros((1, 8, 8, 3), np.float32))
+    known = "'default', 'pooled_output', 'sequence_output', None"
+    with pytest.raises(CourseError, match=f"^{text_hub} has no output 'pooled': accepted for output_key are {known}.$"):
+        HubLayer(text_hub, "pooled")
+    with pytest.raises(CourseError, match="no output 'default': accepted for output_key are None"):
+        HubLayer(image_hub, "default")
 
 
 def test_what_holds_no_saved_model_is_refused(tmp_path):

@@ -34,8 +34,8 @@ class HubLayer(keras.layers.Layer):
     Raises
     ------
     CourseError
-        If nothing can be loaded from there, it cannot be called, or it has nothing to train and should; on
-        the first call, if there is no such output.
+        If nothing can be loaded from there, it cannot be called, has no such output, or should train and
+        has nothing to train.
 
     References
     ----------
@@ -46,6 +46,7 @@ class HubLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.handle, self.output_key = str(handle), output_key
         self.saved_model = load_saved_model(self.handle)
+        check_output(self.saved_model, self.output_key, self.handle)
         trained = {id(variable) for variable in getattr(self.saved_model, "trainable_variables", [])}
         if trainable and not trained:
             raise CourseError(f"{self.handle} lists no trainable variables: accepted is trainable=False.")
@@ -69,12 +70,7 @@ class HubLayer(keras.layers.Layer):
         outputs = saved_model(inputs, training=training) if takes_mode else saved_model(inputs)
         for penalty in getattr(saved_model, "regularization_losses", []) if self.trainable else []:
             self.add_loss(penalty())
-        if self.output_key is None:
-            return outputs
-        if not isinstance(outputs, dict) or self.output_key not in outputs:
-            accepted = ", ".join([*sorted(outputs), "None for all"]) if isinstance(outputs, dict) else "None"
-            raise CourseError(f"{self.handle} has no output {self.output_key!r}: accepted are {accepted}.")
-        return outputs[self.output_key]
+        return outputs if self.output_key is None else outputs[self.output_key]
 
     def get_config(self):
         return super().get_config() | {"handle": self.handle, "output_key": self.output_key}
@@ -99,6 +95,15 @@ def load_saved_model(handle: str) -> tf.Module:
             "Hub. keras.layers.TFSMLayer takes what model.export() wrote."
         )
     return saved_model
+
+
+def check_output(saved_model: tf.Module, output_key: str | None, handle: str) -> None:
+    """Raise an error that lists the outputs if `output_key` is none of them."""
+    outputs = saved_model.__call__.concrete_functions[0].structured_outputs
+    accepted = [*sorted(outputs), None] if isinstance(outputs, dict) else [None]
+    if output_key not in accepted:
+        listed = ", ".join(map(repr, accepted))
+        raise CourseError(f"{handle} has no output {output_key!r}: accepted for output_key are {listed}.")
 
 
 def _tensorflow_hub():
