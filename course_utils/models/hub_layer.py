@@ -42,7 +42,7 @@ class HubLayer(keras.layers.Layer):
     The interface: https://www.tensorflow.org/hub/reusable_saved_models
     """
 
-    def __init__(self, handle: str | Path, output_key: str | None = None, trainable: bool = False, **kwargs: str):
+    def __init__(self, handle: str | Path, output_key: str | None = None, trainable: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.handle, self.output_key = str(handle), output_key
         self.saved_model = load_saved_model(self.handle)
@@ -68,8 +68,9 @@ class HubLayer(keras.layers.Layer):
         saved_model, training = self.saved_model, bool(training and self.trainable)
         takes_mode = "training" in inspect.signature(saved_model.__call__).parameters
         outputs = saved_model(inputs, training=training) if takes_mode else saved_model(inputs)
-        for penalty in getattr(saved_model, "regularization_losses", []) if self.trainable else []:
-            self.add_loss(penalty())
+        if self.trainable:
+            for penalty in getattr(saved_model, "regularization_losses", []):
+                self.add_loss(penalty())
         return outputs if self.output_key is None else outputs[self.output_key]
 
     def get_config(self):
