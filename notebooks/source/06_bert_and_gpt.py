@@ -39,7 +39,7 @@ SETTINGS = {
     ),
     "lesson": dict(
         upper=3, folds=5, given=100, tested=200, epochs=2, new=16, judged=24, hub_sentences=6000,
-        windows=None, width=64, reading=2, sizes=(50, 200), longest=12, target_windows=100, asked=60,
+        windows=4800, width=64, reading=2, sizes=(50, 200), longest=25, target_windows=80, asked=50,
     ),
     "full": dict(
         upper=10, folds=5, given=250, tested=400, epochs=3, new=60, judged=200, hub_sentences=6000,
@@ -74,7 +74,7 @@ from threadpoolctl import threadpool_limits
 from course_utils.cache import cached
 from course_utils.data import Samples, fetch, few_shot, load_sentiment
 from course_utils.data.catalog import find_asset
-from course_utils.evaluation import PALETTE, show_source
+from course_utils.evaluation import PALETTE, ROLE_COLOURS, show_source
 from course_utils.models import HubLayer
 from course_utils.settings import CourseError
 from course_utils.text import load_minilm, load_smollm2, sentence_encoder, tokenize
@@ -145,8 +145,8 @@ labels = [
 ]
 figure, ax = plt.subplots(figsize=(14, 2.4))
 sns.heatmap(
-    tokens["padding_mask"], annot=np.array(labels), fmt="", cbar=False, linewidths=2, ax=ax, vmin=-1,
-    vmax=2, cmap="Greys_r", annot_kws={"fontsize": 10, "color": "black"},
+    tokens["padding_mask"], annot=np.array(labels), fmt="", cbar=False, linewidths=2, ax=ax, vmin=-4,
+    vmax=1, cmap="Greys_r", annot_kws={"fontsize": 10, "color": "black"},
 )  # fmt: skip
 ax.set(xlabel="place", ylabel="sentence")
 plt.show()
@@ -390,8 +390,7 @@ expect("bert_fine_tuned", accuracies["BERT, fine-tuned"], contrast=0.5)
 # SmolLM2 comes as a file for quantised inference, with about 4 bits a weight. `load_smollm2` converts it once into
 # weights of Keras and keeps these. There is one trap on the way, visible in `in_keras_order`. A decoder tells
 # places apart by *rotating* pairs of features of queries and keys (Su et al. 2024), and the file keeps these pairs in
-# another order than Keras. Loaded as they are, all shapes fit, and the model
-# writes nonsense.
+# another order than Keras. Loaded as they are, all shapes fit, and the model writes nonsense.
 
 # %%
 from course_utils.text.smollm2 import in_keras_order
@@ -431,6 +430,7 @@ def as_graph(model):
 run_lower, run_upper = as_graph(lower), as_graph(upper)
 
 
+# %%
 def gpt_tokens(texts, longest=None):
     numbers = [gpt_tokenizer(text)[:longest] for text in texts]
     mask = keras.utils.pad_sequences([np.ones_like(row) for row in numbers], padding="post")
@@ -450,6 +450,7 @@ def next_pieces(text, number=8):
     return {gpt_tokenizer.detokenize([int(i)]): float(probabilities[i]) for i in best}
 
 
+# %%
 prompts = ["The capital of France is", "I would not recommend this", "The film was so bad that I"]
 figure, axes = plt.subplots(1, 3, figsize=(15, 3.6))
 for ax, prompt in zip(axes, prompts):
@@ -575,7 +576,7 @@ def cut_off(states, places):
 
 
 # %% [markdown]
-# The lower states of padding never change those before it, as we just saw. So one pass at 40 places serves for all
+# No place changes those before it, as we just saw. So one pass at 40 places serves for all
 # widths up to 40. We compute both vectors at two widths: 20, the longest of these tweets, and 40.
 
 
@@ -642,7 +643,7 @@ expect("padding_costs", (right - wrong)[["accuracy, 20 places", "accuracy, 40 pl
 # cached states; the head starts as the logistic regression. In `lesson` three of thirty blocks train, in `full` ten.
 #
 # A training step keeps, beyond the weights, a gradient and two moments of Adam for each weight that trains. We count
-# those bytes.
+# those bytes. (The states that the backward pass needs come on top, in both cases.)
 
 
 # %%
@@ -658,6 +659,7 @@ accuracies["GPT, frozen"] = right["accuracy, 20 places"]
 tuned_gpt = upper_classifier(576, upper_gpt)
 
 
+# %%
 def tune_gpt(name, rate):
     """Fine-tune the decoder; return what was trained, what it cost, and what came of it."""
     seconds, loss = fine_tune(tuned_gpt, cut_off(below["given"], LONGEST), rate, gpt_probe)
@@ -854,8 +856,8 @@ for beginning in ("the film is", "i would not"):
 # ### Transfer
 #
 # Now the target: guess the words of tweets, of which there are few. We train on them from the pretrained weights, and
-# from the fresh ones that the pretraining began with. Both stop when the validation tweets stop getting better. So
-# scratch may take as many epochs as it needs. Beside them: the pretrained model as it is, and guessing by frequency, from
+# from the fresh ones that the pretraining began with. Both stop when the validation tweets stop getting better, so
+# that scratch may take more epochs; look at the last column. Beside them: the pretrained model as it is, and guessing by frequency, from
 # the source and those tweets together.
 
 
@@ -866,18 +868,18 @@ def perplexity_of(model_weights, windows):
 
 
 def adapt(begin, windows, seed):
-    """Train on target windows until validation stops improving; return the perplexity on the test."""
+    """Train until the validation stops improving; return the perplexity on the test, and the epochs."""
     hand_gpt.set_weights(begin)
     for variable, value in zip(hand_gpt.optimizer.variables, resting):
         variable.assign(value)
     keras.utils.set_random_seed(seed)
     patience = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
-    hand_gpt.fit(
-        windows[:, :-1], windows[:, 1:], batch_size=16, epochs=SETTINGS["longest"], verbose=0,
+    history = hand_gpt.fit(
+        windows[:, :-1], windows[:, 1:], batch_size=8, epochs=SETTINGS["longest"], verbose=0,
         validation_data=(target["validation"][:, :-1], target["validation"][:, 1:]),
         validation_batch_size=128, callbacks=[patience],
     )  # fmt: skip
-    return perplexity_of(hand_gpt.get_weights(), target["test"])
+    return perplexity_of(hand_gpt.get_weights(), target["test"]), len(history.epoch)
 
 
 # %%
@@ -890,29 +892,32 @@ for size in SETTINGS["sizes"]:
     random = np.random.default_rng(100 * SEED + size)
     few = windows_of(random.choice(tweets.train.x, size, replace=False))
     counts = np.bincount(np.append(source, few), minlength=WORDS) + 1
-    rows.append((size, "frequency", np.exp(-np.log(counts / counts.sum())[target["test"]].mean())))
-    rows.append((size, "not adapted", perplexity_of(pretrained, target["test"])))
-    rows.append((size, "scratch", adapt(fresh, few, SEED)))
-    rows.append((size, "pretrained", adapt(pretrained, few, SEED)))
-hand = pd.DataFrame(rows, columns=["tweets", "method", "perplexity"])
-table = hand.pivot(index="tweets", columns="method", values="perplexity")
-table.round(0).astype(int)
+    by_frequency = np.exp(-np.log(counts / counts.sum())[target["test"]].mean())
+    rows.append((size, "frequency", by_frequency, 0))
+    rows.append((size, "not adapted", perplexity_of(pretrained, target["test"]), 0))
+    rows.append((size, "scratch", *adapt(fresh, few, SEED)))
+    rows.append((size, "pretrained", *adapt(pretrained, few, SEED)))
+hand = pd.DataFrame(rows, columns=["tweets", "method", "perplexity", "epochs"])
+hand.round({"perplexity": 0})
 
 # %%
-order = ["frequency", "scratch", "not adapted", "pretrained"]
+colours = {
+    "frequency": ROLE_COLOURS["reference"], "scratch": ROLE_COLOURS["scratch"],
+    "not adapted": PALETTE[9], "pretrained": ROLE_COLOURS["transfer"],
+}  # fmt: skip
 figure, ax = plt.subplots(figsize=(8, 3.8))
-sns.barplot(hand, x="tweets", y="perplexity", hue="method", hue_order=order, ax=ax)
+sns.barplot(hand, x="tweets", y="perplexity", hue="method", palette=colours, hue_order=colours, ax=ax)
 ax.set(xlabel="tweets to adapt to", ylabel="perplexity on other tweets")
 ax.legend(title=None, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% tags=["nbval-check-output"]
-most = table.iloc[-1]
+most = hand[hand["tweets"] == SETTINGS["sizes"][-1]].set_index("method")["perplexity"]
 expect("hand_perplexity", most["not adapted"], contrast=most["frequency"])
 expect("hand_transfer", most["pretrained"], contrast=most["scratch"])
 
 # %% [markdown]
-# Without having read a single tweet, the little GPT has a perplexity of {{hand_perplexity.mean:.0f}} on them; frequencies
+# Without a single tweet, the little GPT has a perplexity of {{hand_perplexity.mean:.0f}} on them; frequencies
 # alone give {{hand_perplexity.contrast:.0f}}. With the largest number of tweets above it reaches
 # {{hand_transfer.mean:.0f}} after pretraining and {{hand_transfer.contrast:.0f}} from scratch. What helped is text of other
 # domains, without labels: a few thousand sentences of it. Now imagine two trillion pieces.
@@ -921,11 +926,13 @@ expect("hand_transfer", most["pretrained"], contrast=most["scratch"])
 # ## 8. Models from TensorFlow Hub
 #
 # Many pretrained encoders, BERT and the Universal Sentence Encoder among them, are published on TensorFlow Hub as
-# **SavedModels**: a program and its variables in one folder, which runs without the code that made it. A text model takes
-# strings and gives a dictionary: `pooled_output` is one vector for each sentence, `sequence_output` one for each word.
+# **SavedModels**: a program and its variables in one folder, which runs without the code that made it. A text model
+# takes strings and gives a dictionary: `pooled_output` is one vector for each sentence, `sequence_output` one for
+# each word.
 #
-# To look inside we need no download. We make such a SavedModel from what we have: the words that MiniLM knows as a whole,
-# each with the first 32 numbers of its vector. It knows nothing of order or context. For this section that is enough.
+# To look inside we need no download. We make such a SavedModel from what we have: the words that MiniLM knows as a
+# whole, each with the first 32 numbers of its vector. It knows nothing of order or context. For this section that is
+# enough.
 
 
 # %%
@@ -981,8 +988,8 @@ for use in (lambda: keras.Sequential([sentence, of_keras_2]), lambda: of_keras_2
 assert len(refused) == 2
 
 # %% [markdown]
-# To Keras 3 it is no layer at all. `Sequential` says so; a functional model calls it as any function, and it fails on the
-# symbolic input.
+# To Keras 3 it is no layer at all. `Sequential` says so; a functional model calls it as any function, and it fails on
+# the symbolic input.
 #
 # ### The layer that one writes instead
 #
@@ -1056,18 +1063,18 @@ for column, name in (("change of the table", "hub_change"), ("test accuracy", "h
 
 # %% [markdown]
 # The variables of `HubLayer` move by {{hub_change.mean:.0%}} of their length, and the test accuracy is
-# {{hub_accuracy.mean:.2f}}. The naive layer asked for the same training and got none: its table did not move at all, and
-# the head alone reaches {{hub_accuracy.contrast:.2f}}. It is the frozen layer under another name, and no error and no
-# warning says so. Two habits find this mistake at once: read the number of trainable parameters in `model.summary()`, and
-# compare the weights before and after the first epoch.
+# {{hub_accuracy.mean:.2f}}. The naive layer asked for the same training and got none: its table did not move at all,
+# and the head alone reaches {{hub_accuracy.contrast:.2f}}. It is the frozen layer under another name, and no error
+# and no warning says so. Two habits find this mistake at once: read the number of trainable parameters in
+# `model.summary()`, and compare the weights before and after the first epoch.
 #
 # `trainable` has a trap of its own, and `HubLayer.__init__` sets it last for that reason: a model asks each variable
 # whether it trains, and variables made in `__init__` after `super().__init__(trainable=False)` do not hear of it.
 #
 # ### Saved and loaded
 #
-# What is not tracked is not saved either. The trained weights of `HubLayer` are in the `.keras` file. The program is not:
-# the file keeps the handle, and the SavedModel must still be there.
+# What is not tracked is not saved either. The trained weights of `HubLayer` are in the `.keras` file. The program is
+# not: the file keeps the handle, and the SavedModel must still be there.
 
 # %% tags=["nbval-check-output"]
 model, _ = hub_runs["HubLayer, trainable"]
@@ -1080,8 +1087,8 @@ print("the same answers after loading:", np.array_equal(answers, answers_again))
 print("and the weights are not those of the SavedModel:", moved.any())
 
 # %% [markdown]
-# An output that the SavedModel does not have is refused, with those that it has. (The error begins with the handle, which
-# here is a temporary folder; we leave it out.)
+# An output that the SavedModel does not have is refused, with those that it has. (The error begins with the handle,
+# which here is a temporary folder; we leave it out.)
 
 # %% tags=["nbval-check-output"]
 try:
