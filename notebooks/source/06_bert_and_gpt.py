@@ -34,15 +34,15 @@ ONLINE = False  # True runs what needs the internet: GPT-2, BERT and the Univers
 # %%
 SETTINGS = {
     "smoke": dict(
-        upper=1, folds=2, given=4, tested=8, epochs=1, new=1, judged=2, hub_sentences=300,
+        upper=1, prompts=1, folds=2, given=4, tested=8, epochs=1, new=1, judged=2, hub_sentences=300,
         windows=64, width=16, reading=1, sizes=(40,), longest=1, target_windows=20, asked=4,
     ),
     "lesson": dict(
-        upper=3, folds=5, given=100, tested=200, epochs=2, new=16, judged=24, hub_sentences=6000,
+        upper=3, prompts=3, folds=5, given=100, tested=200, epochs=2, new=16, judged=24, hub_sentences=6000,
         windows=4800, width=64, reading=2, sizes=(50, 200), longest=25, target_windows=80, asked=50,
     ),
     "full": dict(
-        upper=10, folds=5, given=250, tested=400, epochs=3, new=60, judged=200, hub_sentences=6000,
+        upper=10, prompts=3, folds=5, given=250, tested=400, epochs=3, new=60, judged=200, hub_sentences=6000,
         windows=None, width=128, reading=6, sizes=(50, 200, 800), longest=30, target_windows=400, asked=200,
     ),
 }[PROFILE]  # fmt: skip
@@ -452,8 +452,9 @@ def next_pieces(text, number=8):
 
 # %%
 prompts = ["The capital of France is", "I would not recommend this", "The film was so bad that I"]
-figure, axes = plt.subplots(1, 3, figsize=(15, 3.6))
-for ax, prompt in zip(axes, prompts):
+prompts = prompts[: SETTINGS["prompts"]]
+figure, axes = plt.subplots(1, len(prompts), figsize=(15, 3.6), squeeze=False)
+for ax, prompt in zip(axes[0], prompts):
     guesses = next_pieces(prompt)
     ax.barh([repr(piece) for piece in guesses], guesses.values(), color=PALETTE[0])
     ax.invert_yaxis()
@@ -576,8 +577,8 @@ def cut_off(states, places):
 
 
 # %% [markdown]
-# No place changes those before it, as we just saw. So one pass at 40 places serves for all
-# widths up to 40. We compute both vectors at two widths: 20, the longest of these tweets, and 40.
+# No place changes those before it, as we just saw. So one pass at 40 places serves for all widths up to 40. We compare two
+# widths: 20, the longest of these tweets, and 40.
 
 
 # %%
@@ -760,9 +761,9 @@ print(f"{body.count_params():,} weights")
 # %% [markdown]
 # ### Mistake: no causal mask
 #
-# One argument makes it a GPT: `use_causal_mask`. Without it each place sees the word that it is to guess. The training
-# loss then looks splendid, and the model has learnt to copy. A test finds it in a second: change the last word, and look
-# at all other places.
+# One argument makes it a GPT: `use_causal_mask`. Without it each place sees the word that it is to guess, so the model can
+# copy instead of guessing, and its training loss means nothing. A test finds it in a second: change the last word, and
+# look at all other places.
 
 
 # %%
@@ -797,6 +798,7 @@ SOURCES = ("movie", "amazon", "nyt")
 read = np.concatenate([load_sentiment(name, seed=100 * SEED).train.x for name in SOURCES])
 all_tweets = np.concatenate([part.x for part in (tweets.train, tweets.validation, tweets.test)])
 read = read[~np.isin(read, all_tweets)]  # chance repetitions, such as "wonderful."
+read = np.random.default_rng(SEED).permutation(read)
 vectorise = layers.TextVectorization(WORDS)
 vectorise.adapt(read)
 
@@ -857,8 +859,8 @@ for beginning in ("the film is", "i would not"):
 #
 # Now the target: guess the words of tweets, of which there are few. We train on them from the pretrained weights, and
 # from the fresh ones that the pretraining began with. Both stop when the validation tweets stop getting better, so
-# that scratch may take more epochs; look at the last column. Beside them: the pretrained model as it is, and guessing by frequency, from
-# the source and those tweets together.
+# that scratch may take more epochs; look at the last column. Beside them stand the pretrained model as it is, and guessing
+# by frequency, counted in the source and those tweets together.
 
 
 # %%
