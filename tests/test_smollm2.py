@@ -1,0 +1,111 @@
+"""The carried GPT against PyTorch, and its conversion.
+
+The references were recorded with transformers 5.23 on PyTorch 2.13 (CPU): ``AutoTokenizer`` and
+``AutoModelForCausalLM`` on the carried file, in float32; the logits of 48 of the pieces at every place.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from course_utils.settings import CourseError
+from course_utils.text import load_smollm2, smollm2
+
+REFERENCE = np.load(Path(__file__).parent / "reference" / "smollm2.npz")
+SENTENCES = [str(sentence) for sentence in REFERENCE["sentences"]]
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return load_smollm2()
+
+
+def expected_pieces(row):
+    return [int(number) for number in REFERENCE["pieces"][row] if number >= 0]
+
+
+@pytest.mark.parametrize("row", range(len(SENTENCES)))
+def test_pieces_equal_those_of_transformers(gpt, row):
+    tokenizer, _ = gpt
+    numbers = [int(number) for number in tokenizer(SENTENCES[row])]
+    assert numbers == expected_pieces(row)
+    assert tokenizer.detokenize(numbers) == SENTENCES[row]
+
+
+def test_special_pieces_stay_whole(gpt):
+    tokenizer, _ = gpt
+    assert tokenizer.end_token_id == 2
+    assert tokenizer("<|im_start|>user<|im_end|>").tolist()[::2] == [1, 2]
+
+
+def test_logits_equal_those_of_pytorch(gpt):
+    """Fails when queries and keys keep the order of the file. One padded batch: the mask must hold, too."""
+    _, backbone = gpt
+    rows = range(4)
+    real = REFERENCE["pieces"][rows] >= 0
+    tokens = {"token_ids": np.where(real, REFERENCE["pieces"][rows], 0), "padding_mask": real.astype("int32")}
+    logits = np.array(backbone.token_embedding(backbone(tokens), reverse=True))[..., REFERENCE["tokens"]]
+    np.testing.assert_allclose(logits[real], REFERENCE["logits"][rows][real], atol=2e-4)
+
+
+def test_no_place_sees_what_comes_after_it(gpt):
+    _, backbone = gpt
+    numbers = np.array([expected_pieces(0), [*expected_pieces(0)[:-1], 9]])
+    first, second = np.array(backbone({"token_ids": numbers, "padding_mask": np.ones_like(numbers)}))
+    np.testing.assert_allclose(first[:-1], second[:-1], atol=1e-3)
+    assert np.abs(first[-1] - second[-1]).max() > 1
+
+
+def test_order_of_the_file_is_undone():
+    pairs = np.arange(9 * 64).reshape(9, 64)  # the number of each row, head by head
+    weights = np.repeat(pairs.reshape(-1, 1), 576, axis=1)
+    rows = smollm2.in_keras_order("blk.0.attn_q.weight", weights)[0].reshape(9, 64)
+    np.testing.assert_array_equal(rows[:, :32], pairs[:, ::2])
+    np.testing.assert_array_equal(rows[:, 32:], pairs[:, 1::2])
+    assert smollm2.in_keras_order("blk.0.ffn_up.weight", np.zeros((1536, 576))).shape == (576, 1536)
+
+
+@pytest.fixture
+def small_cache(tmp_path, monkeypatch):
+    """Convert nothing: count the conversions, and let them write a file."""
+    calls = []
+
+    def convert(path, folder):
+        calls.append(path)
+        (folder / "file").write_text("whole")
+
+    monkeypatch.setattr(smollm2, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(smollm2, "convert", convert)
+    monkeypatch.setattr(smollm2, "fetch", lambda name: name)
+    return tmp_path / "converted", calls
+
+
+def test_converted_once(small_cache):
+    folder, calls = small_cache
+    assert smollm2.converted_folder() == smollm2.converted_folder()
+    assert calls == ["smollm2"]
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == [smollm2.converted_folder().name]
+
+
+def test_conversion_that_fails_leaves_nothing(small_cache, monkeypatch):
+    folder, _ = small_cache
+
+    def fail(path, folder):
+        (folder / "file").write_text("half")
+        raise CourseError("the disk is full")
+
+    monkeypatch.setattr(smollm2, "convert", fail)
+    with pytest.raises(CourseError, match="disk"):
+        smollm2.converted_folder()
+    assert not [path for path in folder.iterdir() if path.is_dir()]
+
+
+def test_remains_of_a_killed_conversion_are_removed(small_cache):
+    folder, _ = small_cache
+    name = smollm2.converted_folder().name
+    (folder / f".{name}.partial-x" / "content").mkdir(parents=True)
+    (folder / name / "file").unlink()
+    (folder / name).rmdir()
+    smollm2.converted_folder()
+    assert not (folder / f".{name}.partial-x").exists()
