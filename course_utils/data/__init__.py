@@ -1,6 +1,7 @@
 """Data sets of the course: fetched once, verified, and cut into stratified parts."""
 
 from course_utils.data.assets import fetch
+from course_utils.data.chest_xrays import load_chest_xrays
 from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.digits import load_mnist, load_uci_digits
 from course_utils.data.folders import load_image_folder
@@ -16,6 +17,7 @@ __all__ = [
     "Samples",
     "fetch",
     "few_shot",
+    "load_chest_xrays",
     "load_image_folder",
     "load_imagenet_photos",
     "load_mnist",

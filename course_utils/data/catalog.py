@@ -4,6 +4,8 @@ import difflib
 import tomllib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from course_utils.settings import ROOT, CourseError
 
@@ -60,6 +62,16 @@ class Asset:
     def is_folder(self) -> bool:
         """Whether the member is a family of files, cached as a folder."""
         return self.member.endswith(("/", "_"))
+
+    @property
+    def file(self) -> str:
+        """Name of the downloaded file; empty when nothing can be downloaded by itself."""
+        return self.archive or PurePosixPath(urlsplit(self.url).path).name
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the hash that the file's publisher states: ``"sha256"`` or ``"md5"``."""
+        return "sha256" if self.archive else "md5"
 
 
 @cache

@@ -41,8 +41,8 @@ class Card:
     def of_asset(cls, name: str, note: str = "") -> "Card":
         """Return the card of a data set of the catalog."""
         asset = find_asset(name)
-        source = f"{asset.about} From the package {asset.package} {asset.version}".rstrip()
-        return cls(asset.title, f"{source}.", asset.licence, asset.citation, note)
+        origin = asset.url or f"the package {asset.package} {asset.version}".rstrip()
+        return cls(asset.title, f"{asset.about} From {origin}.", asset.licence, asset.citation, note)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -147,18 +147,25 @@ def list_notebooks() -> None:
 
 @app.command()
 def fetch(names: Annotated[Optional[list[str]], typer.Argument(help="Names of the catalog; all when left out.")] = None) -> None:
-    """Fetch the carried models and data into the cache, verified."""
+    """Fetch the models and data into the cache, verified."""
     from course_utils.data.assets import fetch as fetch_asset
     from course_utils.data.catalog import find_asset, load_catalog
 
-    assets = [find_asset(name) for name in names] if names else [asset for asset in load_catalog().values() if asset.archive]
+    assets = [find_asset(name) for name in names] if names else [asset for asset in load_catalog().values() if asset.file]
+    left_out = 0
     with Progress(console=console) as progress:
         bar = progress.add_task("", total=sum(asset.size_mb for asset in assets))
         for asset in assets:
             progress.update(bar, description=f"{asset.name} ({asset.size_mb:.0f} MB)")
-            fetch_asset(asset.name)
+            try:
+                fetch_asset(asset.name)
+            except CourseError as error:
+                if names or asset.archive:  # what the course can do without may fail, unless it was asked for
+                    raise
+                progress.console.print(f"{asset.name} is left out. {escape(str(error))}", soft_wrap=True)
+                left_out += 1
             progress.advance(bar, asset.size_mb)
-        progress.update(bar, description=f"{len(assets)} assets in the cache, verified")
+        progress.update(bar, description=f"{len(assets) - left_out} assets in the cache, verified")
 
 
 @app.command()

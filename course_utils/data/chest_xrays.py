@@ -1,0 +1,99 @@
+"""Chest X-rays of children: pneumonia or normal, 28 by 28 pixels, in the official three parts."""
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from course_utils.data.assets import fetch
+from course_utils.data.dataset import Card, DataSplit, Samples
+from course_utils.settings import CourseError
+
+CLASS_NAMES = ("normal", "pneumonia")
+SIZE = 28  # pixels
+VARIABLE = "COURSE_PNEUMONIA_MNIST"
+PARTS_OF_FILE = ("train", "val", "test")
+NOTE = (
+    "The test part is the source's own; training and validation are its training set cut 9 to 1. The file does not"
+    " say which pictures show the same child."
+)
+
+
+def load_chest_xrays(path: str | Path | None = None) -> DataSplit:
+    """Load PneumoniaMNIST: 4,708 training, 524 validation and 624 test pictures.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path, optional
+        A file `pneumoniamnist.npz`. Without it, the environment variable ``COURSE_PNEUMONIA_MNIST``
+        names one; without that too, the official file is taken from the cache, or downloaded into it
+        and verified.
+
+    Returns
+    -------
+    DataSplit
+        ``x`` uint8, 0 (air, black) to 255 (bone, white), shape (n, 28, 28, 1); classes "normal" and
+        "pneumonia".
+
+    Raises
+    ------
+    CourseError
+        If there is no file and no network, or the file is not what it should be.
+
+    References
+    ----------
+    Yang et al. (2023), https://doi.org/10.1038/s41597-022-01721-8, after Kermany et al. (2018),
+    https://doi.org/10.1016/j.cell.2018.02.010
+    """
+    path = path or os.environ.get(VARIABLE)
+    arrays = _read_arrays(Path(path) if path else _official_file())
+    parts = [_checked_part(arrays, part) for part in PARTS_OF_FILE]
+    return DataSplit(*parts, CLASS_NAMES, Card.of_asset("pneumonia_mnist", NOTE))
+
+
+def _official_file() -> Path:
+    try:
+        return fetch("pneumonia_mnist")
+    except CourseError as error:
+        raise CourseError(
+            f"{str(error).rstrip('.')}; or give a path of your own to load_chest_xrays or in the variable {VARIABLE}."
+        ) from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the six arrays of the file; nothing in it is executed."""
+    if not path.is_file():
+        raise CourseError(f"There is no file {path}; give the path of pneumoniamnist.npz.")
+    names = [f"{part}_{kind}" for part in PARTS_OF_FILE for kind in ("images", "labels")]
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [name for name in names if name not in file]:
+                raise CourseError(
+                    f"{path.name} has no array {missing[0]!r}; pneumoniamnist.npz holds {', '.join(names)}."
+                )
+            return {name: file[name] for name in names}
+    except CourseError:
+        raise
+    except (OSError, ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise CourseError(
+            f"{path.name} cannot be read as an npz file of numbers; it may be cut short, so fetch it again."
+        ) from error
+
+
+def _checked_part(arrays: dict[str, np.ndarray], part: str) -> Samples:
+    """Return the pictures and labels of one part, in the form that all data sets have."""
+    images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) == 0:
+        raise CourseError(
+            f"{part}_images must be bytes (uint8) of shape (n, {SIZE}, {SIZE}); got {images.dtype} of shape {images.shape}."
+        )
+    if labels.shape not in {(len(images), 1), (len(images),)} or labels.dtype.kind not in "iu":
+        raise CourseError(
+            f"{part}_labels must be {len(images)} whole numbers, one for each picture;"
+            f" got {labels.dtype} of shape {labels.shape}."
+        )
+    if (found := np.unique(labels).tolist()) != [0, 1]:
+        raise CourseError(f"{part}_labels must hold both 0 (normal) and 1 (pneumonia), and no other; got {found[:5]}.")
+    return Samples(images[..., None], labels.reshape(-1).astype(np.int64))
