@@ -33,8 +33,8 @@ class Hospital(NamedTuple):
     collimated: float  # share of pictures with the shadow of the collimator at their border
 
 
-FIRST = Hospital(0.74, (0.52, 0.62), (0.95, 1.25), (0.0, 0.2), (0.004, 0.015), (1.0, 1.2), 0.05)
-SECOND = Hospital(0.625, (0.5, 0.65), (0.85, 1.15), (0.1, 0.3), (0.008, 0.022), (0.95, 1.15), 0.15)
+FIRST = Hospital(0.74, (0.5, 0.64), (0.9, 1.3), (0.0, 0.25), (0.004, 0.015), (1.0, 1.25), 0.05)
+SECOND = Hospital(0.625, (0.48, 0.66), (0.85, 1.2), (0.08, 0.3), (0.006, 0.017), (0.95, 1.2), 0.15)
 PARTS = ((1500, FIRST), (300, FIRST), (400, SECOND))  # training, validation, test
 
 
@@ -98,7 +98,7 @@ def _anatomy(random: np.random.Generator, u: np.ndarray, v: np.ndarray) -> Chest
     apex, base, width = each(-0.95, -0.75), each(0.5, 0.75), each(0.75, 0.92)
     depth = np.clip((v - apex) / (base - apex), 0, 1)
     cage = width * np.sqrt(1 - (1 - depth) ** 3) * (0.75 + 0.25 * depth)
-    middle = 0.13 + each(0, 0.08) * depth + each(0, 0.12) * (depth < 0.2) * (side > 0)
+    middle = 0.15 + each(0, 0.08) * depth + each(0, 0.12) * (depth < 0.2) * (side > 0)
     dome = base + 0.07 * side - each(0.08, 0.22) * (1 - ((out - 0.45 * width) / (0.55 * width)) ** 2)
     heart = _ellipse(u - each(0.08, 0.2), v - base + each(0.12, 0.25), each(0.3, 0.42), each(0.34, 0.5), 0.5)
     abdomen = _inside(v - dome)
@@ -107,11 +107,11 @@ def _anatomy(random: np.random.Generator, u: np.ndarray, v: np.ndarray) -> Chest
     pitch, slope = each(0.19, 0.25), each(0.15, 0.45)
     ribs = (0.5 + 0.5 * np.cos(2 * np.pi * (v - slope * out**1.5) / pitch + each(0, 6.3))) ** 2
     ribs = ribs * _inside(cage + 0.06 - out) * (1 - abdomen)
-    spine = np.exp(-((u / 0.1) ** 2)) * (1 + 0.15 * np.cos(2 * np.pi * v / 0.2 + each(0, 6.3)))
+    spine = np.exp(-((u / 0.13) ** 2)) * (1 + 0.15 * np.cos(2 * np.pi * v / 0.2 + each(0, 6.3)))
     clavicle = np.exp(-(((v - apex - each(0.1, 0.2) + 0.25 * out) / 0.05) ** 2)) * _inside(cage + 0.2 - out)
     hilum = np.exp(-(((out - 0.25) / 0.13) ** 2) - ((v - each(-0.15, 0.1)) / 0.22) ** 2)
     body = _inside(each(0.95, 1.3) - out, 0.02) * _inside(v - apex + each(0.15, 0.4) - 0.3 * (out - 0.3))
-    tissue = 0.66 + each(0.06, 0.12) * ribs + 0.1 * spine + 0.07 * heart + 0.1 * abdomen
+    tissue = 0.66 + each(0.06, 0.12) * ribs + 0.1 * spine + 0.06 * heart + 0.1 * abdomen
     tissue = tissue + 0.08 * clavicle + each(0.02, 0.12) * hilum
     return Chest(lungs, tissue * body, np.stack([(out - middle) / (cage - middle + 0.01), depth]), side)
 
@@ -123,11 +123,11 @@ def _opacity(random: np.random.Generator, chest: Chest) -> np.ndarray:
     left_free = np.ones_like(chest.lungs)
     for chance in (1, 0.4, 0.25):  # a second and a third focus are rarer
         side = random.choice([-1, 1], (n, 1, 1))
-        place = _each(random, n, 0.2, 0.9), _each(random, n, 0.25, 0.95)
-        size = _each(random, n, 0.2, 0.6)
+        place = _each(random, n, 0.2, 0.9), _each(random, n, 0.2, 0.85)
+        size = _each(random, n, 0.17, 0.55)
         shape = _each(random, n, 0.7, 1.4)
         edge = _each(random, n, 0.7, 2.0)  # from a veil to a sharp border
-        density = _each(random, n, 0.4, 1) * (random.random((n, 1, 1)) < chance)
+        density = _each(random, n, 0.55, 1) * (random.random((n, 1, 1)) < chance)
         distance = ((across - place[0]) / (1.5 * size * shape)) ** 2 + ((down - place[1]) * shape / size) ** 2
         left_free *= 1 - density * np.exp(-(distance**edge)) * (chest.side == side)
     patchy = gaussian_filter(random.normal(1, 1, chest.lungs.shape), (0, 1, 1))
