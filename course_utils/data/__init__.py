@@ -6,6 +6,7 @@ from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.digits import load_mnist, load_uci_digits
 from course_utils.data.folders import load_image_folder
 from course_utils.data.openmoji import load_openmoji
+from course_utils.data.phantom import draw_chest_phantoms
 from course_utils.data.photos import load_imagenet_photos
 from course_utils.data.sentiment import load_sentiment
 from course_utils.data.splits import few_shot, stratified_split
@@ -15,6 +16,7 @@ __all__ = [
     "Card",
     "DataSplit",
     "Samples",
+    "draw_chest_phantoms",
     "fetch",
     "few_shot",
     "load_chest_xrays",

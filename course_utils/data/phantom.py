@@ -1,0 +1,164 @@
+"""A chest phantom: synthetic X-rays of two hospitals, for practice where no real ones can be had."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.special import expit
+
+from course_utils.data.dataset import Card, DataSplit, Samples
+
+CLASS_NAMES = ("normal", "pneumonia")
+SIZE = 28  # pixels
+CARD = Card(
+    title="Chest phantom (synthetic)",
+    source="Drawn by a program from simple shapes; no picture shows a person.",
+    licence="MIT",
+    citation="",
+    note="Synthetic: figures measured on it say nothing about the diagnosis of people.",
+)
+
+Range = tuple[float, float]  # drawn uniformly for each picture
+
+
+class Hospital(NamedTuple):
+    """How a hospital takes its pictures, and how many of its patients are ill."""
+
+    ill: float  # share of pneumonia
+    brightness: Range  # of soft tissue, 0 black to 1 white
+    contrast: Range
+    scatter: Range  # share of the rays that veil the picture
+    noise: Range  # standard deviation
+    zoom: Range  # above 1 the picture shows less than the whole chest
+    collimated: float  # share of pictures with the shadow of the collimator at their border
+
+
+FIRST = Hospital(0.74, (0.5, 0.64), (0.9, 1.3), (0.0, 0.25), (0.004, 0.015), (1.0, 1.25), 0.05)
+SECOND = Hospital(0.625, (0.48, 0.66), (0.85, 1.2), (0.08, 0.3), (0.006, 0.017), (0.95, 1.2), 0.15)
+PARTS = ((1500, FIRST), (300, FIRST), (400, SECOND))  # training, validation, test
+
+
+class Chest(NamedTuple):
+    """Lungs and the rest, for each picture: maps of shape (n, 28, 28)."""
+
+    lungs: np.ndarray  # share of the ray's way that is air, 0 to 1
+    tissue: np.ndarray  # brightness without that air
+    place: np.ndarray  # (2, n, 28, 28): across from the spine (1: chest wall), down from the apex (1: diaphragm)
+    side: np.ndarray  # -1 the patient's right, on the left of the picture; 1 the left
+
+
+def draw_chest_phantoms(seed: int = 0) -> DataSplit:
+    """Draw synthetic chest radiographs, normal or with pneumonia, as a stand-in for PneumoniaMNIST.
+
+    Pneumonia is one or more opacities of varying place, size, sharpness and density inside the
+    lungs, some of them faint. The test part comes from a second hospital, with another exposure,
+    more scatter and noise, and fewer ill among its patients.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same pictures.
+
+    Returns
+    -------
+    DataSplit
+        1,500 training, 300 validation and 400 test pictures; ``x`` uint8, 0 (air, black) to 255
+        (white), shape (n, 28, 28, 1); classes "normal" and "pneumonia".
+    """
+    streams = np.random.default_rng(seed).spawn(len(PARTS))
+    parts = [_draw_part(random, *part) for random, part in zip(streams, PARTS, strict=True)]
+    return DataSplit(*parts, CLASS_NAMES, CARD)
+
+
+def _draw_part(random: np.random.Generator, n: int, hospital: Hospital) -> Samples:
+    """Draw the pictures of one part, in random order."""
+    ill = random.permutation(np.arange(n) < round(hospital.ill * n))
+    chest = _anatomy(random, *_position(random, n, hospital))
+    air = chest.lungs * (1 - ill[:, None, None] * _opacity(random, chest))
+    pictures = _exposure(random, chest.tissue - 0.36 * air, hospital)
+    return Samples(pictures[..., None], ill.astype(np.int64))
+
+
+def _position(random: np.random.Generator, n: int, hospital: Hospital) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each pixel how far right (u) and down (v) it lies in the chest, -1 to 1 for an upright one."""
+    down, right = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
+    angle, zoom = _each(random, n, -0.1, 0.1), _each(random, n, *hospital.zoom)
+    u = (right * np.cos(angle) + down * np.sin(angle)) / zoom + _each(random, n, -0.1, 0.1)
+    v = (down * np.cos(angle) - right * np.sin(angle)) / zoom + _each(random, n, -0.1, 0.1)
+    return u, v
+
+
+def _anatomy(random: np.random.Generator, u: np.ndarray, v: np.ndarray) -> Chest:
+    """Build chests from the outside in: body, rib cage, lungs, mediastinum with spine and heart, diaphragm."""
+    n, out, side = len(u), np.abs(u), np.sign(u)
+
+    def each(low, high):
+        return _each(random, n, low, high)
+
+    apex, base, width = each(-0.95, -0.75), each(0.5, 0.75), each(0.75, 0.92)
+    depth = np.clip((v - apex) / (base - apex), 0, 1)
+    cage = width * np.sqrt(1 - (1 - depth) ** 3) * (0.75 + 0.25 * depth)
+    middle = 0.15 + each(0, 0.08) * depth + each(0, 0.12) * (depth < 0.2) * (side > 0)
+    dome = base + 0.07 * side - each(0.08, 0.22) * (1 - ((out - 0.45 * width) / (0.55 * width)) ** 2)
+    heart = _ellipse(u - each(0.08, 0.2), v - base + each(0.12, 0.25), each(0.3, 0.42), each(0.34, 0.5), 0.5)
+    abdomen = _inside(v - dome)
+    lungs = _inside(cage - out) * _inside(out - middle) * (1 - abdomen) * (1 - heart) * (v > apex)
+
+    pitch, slope = each(0.19, 0.25), each(0.15, 0.45)
+    ribs = (0.5 + 0.5 * np.cos(2 * np.pi * (v - slope * out**1.5) / pitch + each(0, 6.3))) ** 2
+    ribs = ribs * _inside(cage + 0.06 - out) * (1 - abdomen)
+    spine = np.exp(-((u / 0.13) ** 2)) * (1 + 0.15 * np.cos(2 * np.pi * v / 0.2 + each(0, 6.3)))
+    clavicle = np.exp(-(((v - apex - each(0.1, 0.2) + 0.25 * out) / 0.05) ** 2)) * _inside(cage + 0.2 - out)
+    hilum = np.exp(-(((out - 0.25) / 0.13) ** 2) - ((v - each(-0.15, 0.1)) / 0.22) ** 2)
+    body = _inside(each(0.95, 1.3) - out, 0.02) * _inside(v - apex + each(0.15, 0.4) - 0.3 * (out - 0.3))
+    tissue = 0.66 + each(0.06, 0.12) * ribs + 0.1 * spine + 0.06 * heart + 0.1 * abdomen
+    tissue = tissue + 0.08 * clavicle + each(0.02, 0.12) * hilum
+    return Chest(lungs, tissue * body, np.stack([(out - middle) / (cage - middle + 0.01), depth]), side)
+
+
+def _opacity(random: np.random.Generator, chest: Chest) -> np.ndarray:
+    """Return which share of the lungs' air each pneumonia displaces: a map of shape (n, 28, 28)."""
+    n = len(chest.lungs)
+    across, down = chest.place
+    left_free = np.ones_like(chest.lungs)
+    for chance in (1, 0.4, 0.25):  # a second and a third focus are rarer
+        side = random.choice([-1, 1], (n, 1, 1))
+        place = _each(random, n, 0.2, 0.9), _each(random, n, 0.2, 0.85)
+        size = _each(random, n, 0.17, 0.55)
+        shape = _each(random, n, 0.7, 1.4)
+        edge = _each(random, n, 0.7, 2.0)  # from a veil to a sharp border
+        density = _each(random, n, 0.55, 1) * (random.random((n, 1, 1)) < chance)
+        distance = ((across - place[0]) / (1.5 * size * shape)) ** 2 + ((down - place[1]) * shape / size) ** 2
+        left_free *= 1 - density * np.exp(-(distance**edge)) * (chest.side == side)
+    patchy = gaussian_filter(random.normal(1, 1, chest.lungs.shape), (0, 1, 1))
+    return np.clip((1 - left_free) * (0.7 + 0.3 * patchy), 0, 1)
+
+
+def _exposure(random: np.random.Generator, picture: np.ndarray, hospital: Hospital) -> np.ndarray:
+    """Take the picture: scatter, contrast and brightness, noise, collimator; as bytes."""
+    n = len(picture)
+    veil = gaussian_filter(picture, (0, 6, 6))
+    scatter = _each(random, n, *hospital.scatter)
+    picture = gaussian_filter(picture, (0, 0.4, 0.4)) * (1 - scatter) + veil * scatter
+    picture = _each(random, n, *hospital.brightness) + _each(random, n, *hospital.contrast) * (picture - 0.62)
+    picture = picture + _each(random, n, *hospital.noise) * random.normal(size=picture.shape)
+    edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1])
+    shadow = random.integers(0, 4, (n, 2)) * (random.random((n, 1)) < hospital.collimated)
+    lit = (edge >= shadow[:, :1])[:, :, None] & (edge >= shadow[:, 1:])[:, None, :]
+    return np.rint(255 * np.clip(picture * np.where(lit, 1, 0.1), 0, 1)).astype(np.uint8)
+
+
+def _each(random: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
+    """Draw one number for each picture, to be broadcast over its pixels."""
+    return random.uniform(low, high, (n, 1, 1))
+
+
+def _inside(distance: np.ndarray, softness: float = 0.03) -> np.ndarray:
+    """Turn the distance to a border into 1 inside, 0 outside, with a soft edge."""
+    return expit(distance / softness)
+
+
+def _ellipse(u, v, width, height, tilt) -> np.ndarray:
+    """Return the soft disc of an ellipse around the origin; tilt is the angle of its axes."""
+    along, across = u * np.cos(tilt) + v * np.sin(tilt), v * np.cos(tilt) - u * np.sin(tilt)
+    return _inside(1 - np.hypot(along / width, across / height), 0.08)
