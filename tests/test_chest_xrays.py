@@ -184,6 +184,16 @@ def test_interrupted_download_leaves_nothing(serve, empty_cache):
     check(load_chest_xrays())  # the next attempt succeeds
 
 
+def test_download_is_whole_or_absent(serve, tmp_path):
+    target = tmp_path / "here" / "file.npz"
+    target.parent.mkdir()
+    with pytest.raises(OSError, match="ended after 7 of 8 bytes"):
+        download.download(f"http://127.0.0.1:{serve(b'content', length=8).server_port}/", target)
+    assert files_in(target.parent) == []
+    download.download(f"http://127.0.0.1:{serve(b'content').server_port}/", target)
+    assert target.read_bytes() == b"content" and files_in(target.parent) == ["file.npz"]
+
+
 @pytest.mark.parametrize("status", [403, 500])
 def test_refusal_is_told(serve, status):
     serve(b"", status=status)
@@ -217,7 +227,10 @@ def test_silent_network_is_given_up_soon(serve, monkeypatch):
 def test_course_fetch_does_without_it_unless_asked(serve, monkeypatch):
     serve(b"", status=500)
     fetched = []
-    with_network = lambda name: fetch(name) if name == "pneumonia_mnist" else fetched.append(name)  # noqa: E731
+
+    def with_network(name):
+        return fetch(name) if name == "pneumonia_mnist" else fetched.append(name)
+
     monkeypatch.setattr(assets, "fetch", with_network)
     result = CliRunner().invoke(cli.app, ["fetch"])
     assert result.exit_code == 0 and "mnist" in fetched

@@ -93,7 +93,7 @@ def content_hash(path: Path) -> str:
 
 
 def _file_hash(path: Path, algorithm: str) -> str:
-    digest = partial(hashlib.new, algorithm, usedforsecurity=False)  # MD5 is else barred on some machines
+    digest = partial(hashlib.new, algorithm, usedforsecurity=False)  # some machines bar MD5 else
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, digest).hexdigest()
 
@@ -153,7 +153,7 @@ def _download_url(asset: Asset, aside: Path) -> tuple[Path, str]:
     try:
         download(asset.url, aside / asset.file)
     except OSError as error:
-        reason = str(error).rstrip(".")
+        reason = str(error).removeprefix("<urlopen error ").rstrip(".>")
     return aside / asset.file, reason
 
 

@@ -6,10 +6,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 
+from course_utils.data.chest_xrays import CLASS_NAMES, SIZE
 from course_utils.data.dataset import Card, DataSplit, Samples
 
-CLASS_NAMES = ("normal", "pneumonia")
-SIZE = 28  # pixels
 CARD = Card(
     title="Chest phantom (synthetic)",
     source="Drawn by a program from simple shapes; no picture shows a person.",
@@ -43,7 +42,7 @@ class Chest(NamedTuple):
 
     lungs: np.ndarray  # share of the ray's way that is air, 0 to 1
     tissue: np.ndarray  # brightness without that air
-    place: np.ndarray  # (2, n, 28, 28): across from the spine (1: chest wall), down from the apex (1: diaphragm)
+    place: tuple[np.ndarray, np.ndarray]  # from mediastinum (0) to chest wall (1), from apex (0) to base (1)
     side: np.ndarray  # -1 the patient's right, on the left of the picture; 1 the left
 
 
@@ -89,7 +88,7 @@ def _position(random: np.random.Generator, n: int, hospital: Hospital) -> tuple[
 
 
 def _anatomy(random: np.random.Generator, u: np.ndarray, v: np.ndarray) -> Chest:
-    """Build chests from the outside in: body, rib cage, lungs, mediastinum with spine and heart, diaphragm."""
+    """Build the chests: rib cage, mediastinum with aorta and heart, diaphragm, and the lungs between them."""
     n, out, side = len(u), np.abs(u), np.sign(u)
 
     def each(low, high):
@@ -98,40 +97,50 @@ def _anatomy(random: np.random.Generator, u: np.ndarray, v: np.ndarray) -> Chest
     apex, base, width = each(-0.95, -0.75), each(0.5, 0.75), each(0.75, 0.92)
     depth = np.clip((v - apex) / (base - apex), 0, 1)
     cage = width * np.sqrt(1 - (1 - depth) ** 3) * (0.75 + 0.25 * depth)
-    middle = 0.15 + each(0, 0.08) * depth + each(0, 0.12) * (depth < 0.2) * (side > 0)
-    dome = base + 0.07 * side - each(0.08, 0.22) * (1 - ((out - 0.45 * width) / (0.55 * width)) ** 2)
-    heart = _ellipse(u - each(0.08, 0.2), v - base + each(0.12, 0.25), each(0.3, 0.42), each(0.34, 0.5), 0.5)
-    abdomen = _inside(v - dome)
-    lungs = _inside(cage - out) * _inside(out - middle) * (1 - abdomen) * (1 - heart) * (v > apex)
+    aorta = each(0, 0.1) * np.exp(-(((depth - 0.25) / 0.08) ** 2)) * (side > 0)
+    middle = 0.15 + each(0, 0.08) * depth + aorta
+    heart = _ellipse(u - each(0.08, 0.2), v - base + each(0.12, 0.25), each(0.3, 0.42), each(0.34, 0.5))
+    arch = 1 - ((out - 0.45 * width) / (0.55 * width)) ** 2
+    abdomen = _inside(v - base - 0.07 * side + each(0.08, 0.22) * arch)  # the liver lifts the right dome
+    lungs = _inside(cage - out) * _inside(out - middle) * (v > apex) * (1 - heart) * (1 - abdomen)
 
-    pitch, slope = each(0.19, 0.25), each(0.15, 0.45)
-    ribs = (0.5 + 0.5 * np.cos(2 * np.pi * (v - slope * out**1.5) / pitch + each(0, 6.3))) ** 2
-    ribs = ribs * _inside(cage + 0.06 - out) * (1 - abdomen)
-    spine = np.exp(-((u / 0.13) ** 2)) * (1 + 0.15 * np.cos(2 * np.pi * v / 0.2 + each(0, 6.3)))
-    clavicle = np.exp(-(((v - apex - each(0.1, 0.2) + 0.25 * out) / 0.05) ** 2)) * _inside(cage + 0.2 - out)
     hilum = np.exp(-(((out - 0.25) / 0.13) ** 2) - ((v - each(-0.15, 0.1)) / 0.22) ** 2)
-    body = _inside(each(0.95, 1.3) - out, 0.02) * _inside(v - apex + each(0.15, 0.4) - 0.3 * (out - 0.3))
-    tissue = 0.66 + each(0.06, 0.12) * ribs + 0.1 * spine + 0.06 * heart + 0.1 * abdomen
-    tissue = tissue + 0.08 * clavicle + each(0.02, 0.12) * hilum
-    return Chest(lungs, tissue * body, np.stack([(out - middle) / (cage - middle + 0.01), depth]), side)
+    soft = 0.66 + 0.06 * heart + 0.1 * abdomen + each(0.02, 0.12) * hilum
+    bones = _bones(random, out, v, v - apex, cage) * (1 - 0.5 * abdomen)
+    shoulders = _inside(v - apex + each(0.15, 0.4) - 0.3 * (out - 0.3))
+    body = _inside(each(0.95, 1.3) - out, 0.02) * shoulders
+    return Chest(lungs, (soft + bones) * body, ((out - middle) / (cage - middle + 0.01), depth), side)
+
+
+def _bones(random: np.random.Generator, out, v, below_apex, cage) -> np.ndarray:
+    """Return the brightness that ribs, spine and clavicles add; `out` is the distance from the midline."""
+    n = len(out)
+    drop = _each(random, n, 0.15, 0.45) * out**1.5  # ribs slope down on their way outward
+    cycles = (v - drop) / _each(random, n, 0.19, 0.25) + _each(random, n, 0, 1)
+    ribs = (0.5 + 0.5 * np.cos(2 * np.pi * cycles)) ** 2 * _inside(cage + 0.06 - out)
+    vertebrae = 1 + 0.15 * np.cos(2 * np.pi * (v / 0.2 + _each(random, n, 0, 1)))
+    spine = np.exp(-((out / 0.13) ** 2)) * vertebrae
+    height = below_apex + 0.25 * out - _each(random, n, 0.1, 0.2)
+    clavicles = np.exp(-((height / 0.05) ** 2)) * _inside(cage + 0.2 - out)
+    return _each(random, n, 0.06, 0.12) * ribs + 0.1 * spine + 0.08 * clavicles
 
 
 def _opacity(random: np.random.Generator, chest: Chest) -> np.ndarray:
     """Return which share of the lungs' air each pneumonia displaces: a map of shape (n, 28, 28)."""
     n = len(chest.lungs)
     across, down = chest.place
-    left_free = np.ones_like(chest.lungs)
+    spared = np.ones_like(chest.lungs)
     for chance in (1, 0.4, 0.25):  # a second and a third focus are rarer
         side = random.choice([-1, 1], (n, 1, 1))
         place = _each(random, n, 0.2, 0.9), _each(random, n, 0.2, 0.85)
-        size = _each(random, n, 0.17, 0.55)
+        size = _each(random, n, 0.2, 0.55)
         shape = _each(random, n, 0.7, 1.4)
         edge = _each(random, n, 0.7, 2.0)  # from a veil to a sharp border
         density = _each(random, n, 0.55, 1) * (random.random((n, 1, 1)) < chance)
         distance = ((across - place[0]) / (1.5 * size * shape)) ** 2 + ((down - place[1]) * shape / size) ** 2
-        left_free *= 1 - density * np.exp(-(distance**edge)) * (chest.side == side)
-    patchy = gaussian_filter(random.normal(1, 1, chest.lungs.shape), (0, 1, 1))
-    return np.clip((1 - left_free) * (0.7 + 0.3 * patchy), 0, 1)
+        spared *= 1 - density * np.exp(-(distance**edge)) * (chest.side == side)
+    patchy = 1 + 0.3 * gaussian_filter(random.normal(size=chest.lungs.shape), (0, 1, 1))
+    return np.clip((1 - spared) * patchy, 0, 1)
 
 
 def _exposure(random: np.random.Generator, picture: np.ndarray, hospital: Hospital) -> np.ndarray:
@@ -158,7 +167,7 @@ def _inside(distance: np.ndarray, softness: float = 0.03) -> np.ndarray:
     return expit(distance / softness)
 
 
-def _ellipse(u, v, width, height, tilt) -> np.ndarray:
-    """Return the soft disc of an ellipse around the origin; tilt is the angle of its axes."""
-    along, across = u * np.cos(tilt) + v * np.sin(tilt), v * np.cos(tilt) - u * np.sin(tilt)
+def _ellipse(u, v, width, height) -> np.ndarray:
+    """Return the soft disc of an ellipse around the origin, its axes turned as a heart's."""
+    along, across = u * np.cos(0.5) + v * np.sin(0.5), v * np.cos(0.5) - u * np.sin(0.5)
     return _inside(1 - np.hypot(along / width, across / height), 0.08)
