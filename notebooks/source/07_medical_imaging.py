@@ -452,15 +452,18 @@ def first_phase(seed):
 def second_phase(head, folder):
     """Train the upper part of the backbone and the head together; return network, model and history."""
     network_body.set_weights(pretrained)
+    for layer in head.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
     network = keras.Model(network_body.input, head(network_body.output), name="network")
     inputs = keras.Input(train.x.shape[1:], name="pixels")
     grey = augment(enlarge(inputs))
     colours = layers.Concatenate()([grey] * 3)
     model = keras.Model(inputs, network(colours), name="reads_chests")
     compiled(model, 3e-4, steps_of(SETTINGS["epochs"], 32))
+    best = dict(monitor="val_AUC", mode="max")
     callbacks = [
-        keras.callbacks.EarlyStopping(patience=4, restore_best_weights=True),
-        keras.callbacks.ModelCheckpoint(Path(folder) / "best.keras", save_best_only=True),
+        keras.callbacks.EarlyStopping(**best, patience=4, restore_best_weights=True),
+        keras.callbacks.ModelCheckpoint(Path(folder) / "best.keras", **best, save_best_only=True),
     ]
     history = model.fit(
         *train, 32, epochs=SETTINGS["epochs"], class_weight=weights, validation_data=validation,
@@ -655,7 +658,8 @@ aucs = [roc_auc_score(test.y, p["test"]) for p in (scores, calibrated)]
 assert np.isclose(*aucs), "a temperature keeps the order of the scores"
 print("On validation the log loss falls; the AUC stays as it is.")
 expect("validation_log_loss", losses["validation", "with temperature"], contrast=losses["validation", "as trained"])
-expect("test_log_loss", losses["test", "with temperature"], contrast=losses["validation", "with temperature"])
+if real:
+    expect("test_log_loss", losses["test", "with temperature"], contrast=losses["validation", "with temperature"])
 
 # %% [markdown]
 # TODO
@@ -806,7 +810,7 @@ logits = [network.predict(x, 128, verbose=0).mean() for x in (pictures, covered(
 print("mean logit: untouched {:.2f}, hottest covered {:.2f}, coldest covered {:.2f}".format(*logits))
 
 # %% tags=["nbval-check-output"]
-expect("logit_lost_hottest", logits[0] - logits[1], contrast=logits[0] - logits[2])
+expect("hottest_counts_more", logits[2] - logits[1], contrast=0)
 
 # %% [markdown]
 # TODO
