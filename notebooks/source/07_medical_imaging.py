@@ -32,16 +32,18 @@ BACKBONE = "EfficientNetLite0"  # or a name of keras.applications, such as "Dens
 # %%
 SETTINGS = {
     "smoke": dict(
-        size=32, pictures=160, tested=80, draws=2, lowest="block6", head_epochs=1, epochs=1, runs=1,
-        views=1, changed=60, halves=5, bootstraps=20, mapped=4, inits=1,
+        size=32, pictures=100, tested=60, drawn=60, draws=2, changed=40, tuned=32, lowest="block7",
+        heads=1, head_epochs=1, epochs=1, runs=1, views=1, halves=5, bootstraps=20, mapped=3, inits=1, destroyed=(1.0,),
     ),
     "lesson": dict(
-        size=64, pictures=1000, tested=None, draws=5, lowest="block4", head_epochs=6, epochs=5, runs=1,
-        views=2, changed=400, halves=200, bootstraps=1000, mapped=48, inits=2,
+        size=64, pictures=None, tested=None, drawn=500, draws=10, changed=400, tuned=1000, lowest="block4",
+        heads=5, head_epochs=10, epochs=5, runs=1, views=2, halves=200, bootstraps=1000, mapped=32, inits=2,
+        destroyed=(0.02, 0.25, 1.0),
     ),
     "full": dict(
-        size=96, pictures=None, tested=None, draws=10, lowest="stem", head_epochs=8, epochs=12, runs=5,
-        views=8, changed=1000, halves=1000, bootstraps=5000, mapped=200, inits=5,
+        size=96, pictures=None, tested=None, drawn=1000, draws=10, changed=1000, tuned=None, lowest="stem",
+        heads=10, head_epochs=10, epochs=12, runs=5, views=8, halves=1000, bootstraps=5000, mapped=200, inits=5,
+        destroyed=(0.02, 0.25, 1.0),
     ),
 }[PROFILE]  # fmt: skip
 SIZE = SETTINGS["size"]  # side of the pictures that the network sees, in pixels
@@ -143,24 +145,31 @@ plt.show()
 # What the file does not tell matters as much. There are **no patient numbers**, no age, no sex, no hospital, no date.
 # Several pictures may belong to one child. Keep that in mind for sections 3 and 8.
 #
-# `lesson` trains on a part of the training pictures. Validation and test are used whole.
+# `lesson` fine-tunes on 1,000 of the training pictures, `given`; frozen features are cheap, so it computes them for
+# all.
 
 # %%
 random = np.random.default_rng(SEED)
-chosen = random.permutation(len(chests.train.y))[: SETTINGS["pictures"]]
-train = Samples(chests.train.x[chosen], chests.train.y[chosen])
-validation, test = (
-    Samples(part.x[: SETTINGS["tested"]], part.y[: SETTINGS["tested"]])
-    for part in (chests.validation, chests.test)
-)
-print(f"trains on {len(train.y)} of {len(chests.train.y)} pictures")
+
+
+def drawn_from(samples, number):
+    """Return so many samples, drawn at random; all of them, shuffled, for None."""
+    rows = random.permutation(len(samples.y))[:number]
+    return Samples(samples.x[rows], samples.y[rows])
+
+
+train = drawn_from(chests.train, SETTINGS["pictures"])
+validation, test = (drawn_from(part, SETTINGS["tested"]) for part in (chests.validation, chests.test))
+given = Samples(*(values[: SETTINGS["tuned"]] for values in train))
+print(f"fine-tuning will see {len(given.y)} of {len(chests.train.y)} pictures")
 
 # %% [markdown]
 # ## 2. It looks solved
 #
 # The plan of notebook 02: run the pictures once through a frozen network of photographs (EfficientNet-Lite0; Tan & Le
 # 2019, Liu 2020), and fit a logistic regression on the features. The regularisation is strong, because there are 1,280
-# features. To see how much depends on the training pictures, we fit several times, each time to another half of them.
+# features. No single probe should decide what we believe. So we fit ten, each to 500 training pictures drawn anew, and
+# take the mean of their figures.
 
 # %%
 backbone = load_backbone(BACKBONE, input_size=SIZE)
@@ -175,13 +184,13 @@ def fit_probe(x, y):
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.003, tol=0.01)).fit(x, y)
 
 
-def drawn_half(draw):
-    """Return the positions of a random half of the training pictures."""
-    return np.random.default_rng([SEED, draw]).permutation(len(train.y))[: len(train.y) // 2]
+def drawn_rows(draw):
+    """Return the positions of some training pictures, others in each draw."""
+    return np.random.default_rng([SEED, draw]).permutation(len(train.y))[: SETTINGS["drawn"]]
 
 
-DRAWS = range(SETTINGS["draws"])
-probes = [fit_probe(features["train"][half], train.y[half]) for half in map(drawn_half, DRAWS)]
+draws = [drawn_rows(draw) for draw in range(SETTINGS["draws"])]
+probes = [fit_probe(features["train"][rows], train.y[rows]) for rows in draws]
 probe_scores = {
     name: [probe.predict_proba(features[name])[:, PNEUMONIA] for probe in probes]
     for name in ("validation", "test")
@@ -332,7 +341,7 @@ def train_head(head, optimizer_state, class_weight, draw):
     begin = [variable.numpy() for variable in deep_head(WIDTH).variables]
     for variable, value in zip(head.variables + head.optimizer.variables, begin + optimizer_state):
         variable.assign(value)
-    x, y = features["train"][drawn_half(draw)], train.y[drawn_half(draw)]
+    x, y = features["train"][draws[draw]], train.y[draws[draw]]
     head.fit(x, y, 64, epochs=SETTINGS["head_epochs"], class_weight=class_weight, verbose=0)
     return {name: expit(np.asarray(head(features[name]))[:, 0]) for name in LABELS}
 
@@ -343,7 +352,7 @@ from course_utils.evaluation import choose_threshold
 rows = []
 for way, (loss, class_weight) in WAYS.items():
     head, optimizer_state = compiled_head(loss)
-    for draw in list(DRAWS)[:3]:
+    for draw in range(SETTINGS["heads"]):
         scores = train_head(head, optimizer_state, class_weight, draw)
         threshold = choose_threshold(validation.y, scores["validation"])
         at_half = classification_metrics(test.y, scores["test"])
@@ -363,13 +372,12 @@ imbalance.round(3)
 totals = [weights[label] * (train.y == label).sum() for label in weights]
 assert np.isclose(*totals), "weights should give both classes the same total"
 at_half = imbalance["specificity at 0.5"]
-expect("specificity_weighted", at_half["class weights"], contrast=at_half["nothing"])
+expect("specificity_gained_by_weights", at_half["class weights"] - at_half["nothing"], contrast=0)
 expect("auc_gained_by_weights", imbalance["AUC"]["class weights"] - imbalance["AUC"]["nothing"])
 
 # %% [markdown]
-# Compare the columns. Weights move the specificity at 0.5 from {{specificity_weighted.contrast:.2f}} to
-# {{specificity_weighted.mean:.2f}}, so they do something. But the AUC gains only {{auc_gained_by_weights.mean:.3f}}: the
-# *order* of the pictures hardly changes, and the scores move as a whole. Once each way has its own threshold (last
+# Compare the columns. Weights raise the specificity at 0.5 by {{specificity_gained_by_weights.mean:.2f}}, so they do
+# something. But the AUC changes by only {{auc_gained_by_weights.mean:.3f}}: the *order* of the pictures hardly changes, and the scores move as a whole. Once each way has its own threshold (last
 # column), nothing is left that would be worth a paper. The focal loss does no better. It was made for detectors, with
 # thousands of easy places for each object, and not for one to three.
 #
@@ -449,7 +457,7 @@ for name, change in CHANGES.items():
     changed_train, changed_test = (
         extract_features(backbone, np.array(change(x), np.float32)) for x in (few.x, test.x)
     )
-    costs = [cost_of_mixing(changed_train, draw) for draw in range(2 * SETTINGS["draws"])]
+    costs = [cost_of_mixing(changed_train, draw) for draw in range(SETTINGS["draws"])]
     rows[name] = (reading(changed_test), np.mean(costs))
 changes = pd.DataFrame(rows, index=["AUC on changed test pictures", "AUC lost by training on them"]).T
 changes.round(3)
@@ -499,7 +507,7 @@ def compiled(model, rate, steps):
 
 
 def steps_of(epochs, batch):
-    return epochs * -(-len(train.y) // batch)
+    return epochs * -(-len(given.y) // batch)
 
 
 # %%
@@ -507,9 +515,8 @@ def first_phase(seed):
     """Return a deep head, trained on the cached features of the frozen backbone."""
     keras.utils.set_random_seed(seed)
     head = compiled(deep_head(WIDTH), 1e-3, steps_of(SETTINGS["head_epochs"], 32))
-    head.fit(
-        features["train"], train.y, 32, epochs=SETTINGS["head_epochs"], class_weight=weights, verbose=0
-    )
+    x, epochs = features["train"][: len(given.y)], SETTINGS["head_epochs"]
+    head.fit(x, given.y, 32, epochs=epochs, class_weight=weights, verbose=0)
     return head
 
 
@@ -531,7 +538,7 @@ def second_phase(head, folder):
         keras.callbacks.ModelCheckpoint(Path(folder) / "best.keras", **best, save_best_only=True),
     ]
     history = model.fit(
-        *train, 32, epochs=SETTINGS["epochs"], class_weight=weights, validation_data=validation,
+        *given, 32, epochs=SETTINGS["epochs"], class_weight=weights, validation_data=validation,
         callbacks=callbacks, verbose=0,
     )  # fmt: skip
     return network, model, history
@@ -551,11 +558,11 @@ def probabilities(network, x):
 
 
 # %%
-runs, head_aucs = [], []
+runs = []
 with tempfile.TemporaryDirectory() as folder:
     for run in range(SETTINGS["runs"]):
         head = first_phase(100 * SEED + run)
-        head_aucs.append(roc_auc_score(test.y, np.asarray(head(features["test"]))[:, 0]))
+        phase_one = {name: np.asarray(head(features[name]))[:, 0] for name in LABELS}
         network, model, history = second_phase(head, folder)
         runs.append({name: probabilities(network, part.x) for name, part in PARTS.items()})
     best_size = (Path(folder) / "best.keras").stat().st_size
@@ -567,18 +574,20 @@ plot_history(history)
 plt.show()
 
 # %%
-tuned = pd.DataFrame(
-    {
-        "frozen features, linear": frozen["roc auc"],
-        "fine-tuned": {
-            name: np.mean([roc_auc_score(LABELS[name], run[name]) for run in runs]) for name in LABELS
-        },
-    }
+probe = fit_probe(features["train"][: len(given.y)], given.y)
+rows = {
+    "linear probe": {name: probe.decision_function(features[name]) for name in LABELS},
+    "phase one, deep head": phase_one,
+    "phase two, fine-tuned": runs[-1],
+}
+steps = pd.DataFrame(
+    {way: {name: roc_auc_score(y, p[name]) for name, y in LABELS.items()} for way, p in rows.items()}
 ).T
-tuned.round(3)
+steps.round(3)
 
 # %% tags=["nbval-check-output"]
-expect("tuned_auc", tuned["test"]["fine-tuned"], contrast=frozen["roc auc"]["test"])
+aucs = [roc_auc_score(test.y, run["test"]) for run in runs]
+expect("tuned_auc", np.mean(aucs), contrast=steps["test"]["linear probe"])
 
 # %% [markdown]
 # `EarlyStopping` (Prechelt 1998) ends the training when the AUC on validation has not risen for four epochs, and puts back
@@ -592,8 +601,9 @@ expect("tuned_auc", tuned["test"]["fine-tuned"], contrast=frozen["roc auc"]["tes
 print(f"best model on disk: {best_size / 1e6:.0f} MB")
 
 # %% [markdown]
-# Fine-tuned, the network reaches {{tuned_auc.mean:.3f}} on test; frozen features reached {{tuned_auc.contrast:.3f}}. All
-# of the gain is real, and validation is still far more pleasant to look at.
+# Fine-tuned, the network reaches an AUC of {{tuned_auc.mean:.3f}} on test. A linear probe on the same pictures reached
+# {{tuned_auc.contrast:.3f}}. Features of photographs were a good start, and letting them adapt pays. The gap between
+# validation and test is still there.
 #
 # ## 7. A threshold, from validation only
 #
@@ -971,7 +981,7 @@ def agreement(others):
 
 
 rows = [{"random layers": 0.0, **agreement(both_maps(network, 0.9 * pictures))}]
-for share in (0.02, 0.25, 1.0):
+for share in SETTINGS["destroyed"]:
     for init in range(SETTINGS["inits"]):
         destroyed = both_maps(randomise(network, share, 100 * SEED + init), pictures)
         rows.append({"random layers": share, **agreement(destroyed)})
@@ -1160,11 +1170,12 @@ plt.show()
 # %%
 with_mark = {
     name: extract_features(backbone, marked(part.x))
-    for name, part in (("train", train), ("test", test))
+    for name, part in (("given", given), ("test", test))
 }
-ill_train, ill_test = train.y[:, None] == PNEUMONIA, test.y[:, None] == PNEUMONIA
-with_leak = fit_probe(np.where(ill_train, with_mark["train"], features["train"]), train.y)
-without_leak = fit_probe(features["train"], train.y)
+clean = features["train"][: len(given.y)]
+ill_given, ill_test = given.y[:, None] == PNEUMONIA, test.y[:, None] == PNEUMONIA
+with_leak = fit_probe(np.where(ill_given, with_mark["given"], clean), given.y)
+without_leak = fit_probe(clean, given.y)
 hospitals = {
     "the same habit": np.where(ill_test, with_mark["test"], features["test"]),
     "no marks": features["test"],
@@ -1221,7 +1232,7 @@ pd.DataFrame(
         ("ResNet-18, 28 px", "0.944", "0.854", "all 4,708"),
         ("ResNet-50, 224 px", "0.962", "0.884", "all 4,708"),
         ("Google AutoML Vision, 28 px", "0.991", "0.946", "all 4,708"),
-        (f"this notebook, {SIZE} px", *cells, f"{len(train.y):,}"),
+        (f"this notebook, {SIZE} px", *cells, f"{len(given.y):,}"),
     ],
     columns=["network", "AUC", "accuracy", "training pictures"],
 ).set_index("network")
@@ -1327,9 +1338,9 @@ def without_corner(x):
 
 assert np.array_equal(without_corner(marked(test.x)), without_corner(test.x)), "the letter is gone"
 covered_train, covered_test = (
-    extract_features(backbone, without_corner(part.x)) for part in (train, test)
+    extract_features(backbone, without_corner(part.x)) for part in (given, test)
 )
-covered_auc = roc_auc_score(test.y, fit_probe(covered_train, train.y).decision_function(covered_test))
+covered_auc = roc_auc_score(test.y, fit_probe(covered_train, given.y).decision_function(covered_test))
 
 # %% tags=["solution", "nbval-check-output"]
 assert abs(covered_auc - without_marks["no marks"]) < 0.1, "close to a probe on clean pictures"
