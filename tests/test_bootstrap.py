@@ -45,7 +45,11 @@ def test_each_drawn_set_holds_both_classes():
 
 @pytest.mark.parametrize(
     "options, words",
-    [(dict(repeats=5), "repeats is 5"), (dict(confidence=95), "confidence is 95"), (dict(confidence=0), "confidence is 0")],
+    [
+        (dict(repeats=5), "repeats is 5"),
+        (dict(confidence=95), "confidence is 95"),
+        (dict(confidence=0), "confidence is 0"),
+    ],
 )
 def test_bad_options_are_told(options, words):
     with pytest.raises(CourseError, match=words):

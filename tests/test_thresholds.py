@@ -10,6 +10,7 @@ from course_utils.evaluation import (
     threshold_at_specificity,
 )
 from course_utils.evaluation.plots import plot_confusion_matrix
+from course_utils.evaluation.thresholds import operating_points
 from course_utils.settings import CourseError
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
@@ -49,6 +50,13 @@ def test_sensitivity_is_read_off_the_roc_curve():
     labels, scores = random_scores(1)
     false_positive, true_positive, _ = roc_curve(labels, scores, drop_intermediate=False)
     assert sensitivity_at_specificity(labels, scores, 0.9) == pytest.approx(true_positive[false_positive <= 0.1].max())
+
+
+def test_scores_of_exactly_0_and_1_lie_at_the_outer_thresholds_not_above():
+    thresholds, sensitivity, specificity = operating_points(np.array([0, 1, 1]), np.array([0.0, 0.0, 1.0]))
+    assert thresholds.tolist() == [0, 0.5, 1]
+    assert sensitivity.tolist() == [0.5, 0.5, 0]
+    assert specificity.tolist() == [1, 1, 1]
 
 
 def test_scores_that_tell_nothing():

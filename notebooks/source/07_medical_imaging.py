@@ -113,8 +113,8 @@ NOTES = {
 display(Markdown(NOTES[real]))
 
 # %% [markdown]
-# The figures of the text were measured on the X-rays with the default network. Each other choice is compared with its own
-# figures, or with none.
+# The figures of the text were measured on the X-rays with the default network. Each other choice is compared with its
+# own figures, or with none.
 
 # %%
 kind = PROFILE if real else f"{PROFILE}_phantom"
@@ -145,9 +145,9 @@ axes[1, 0].set_title("pneumonia", loc="left")
 plt.show()
 
 # %% [markdown]
-# Air is dark, bone and fluid are bright. In the upper row the lungs are two dark fields with the heart between them. In
-# the lower row they are veiled, in places or all over. At this size nobody could make a diagnosis; the original pictures
-# have a million pixels or more.
+# Air is dark, bone and fluid are bright. In the upper row the lungs are two dark fields with the heart between them.
+# In the lower row they are veiled, in places or all over. At this size nobody could make a diagnosis; the original
+# pictures have a million pixels or more.
 #
 # What the file does not tell matters as much. There are **no patient numbers**, no age, no sex, no hospital, no date.
 # Several pictures may belong to one child. Keep that in mind for sections 3 and 8.
@@ -227,8 +227,9 @@ expect(
 
 # %% [markdown]
 # Read the first row and you might ring a hospital. Read the second. The AUC falls by {{frozen_auc_gap.mean:.3f}} from
-# validation to test. The share of normal chests that are called normal falls from {{frozen_specificity.contrast:.2f}} to
-# {{frozen_specificity.mean:.2f}}: very many healthy children would be sent for treatment. The accuracy hides this, because the pneumonias are many and nearly all of them are found.
+# validation to test. The share of normal chests that are called normal falls from {{frozen_specificity.contrast:.2f}}
+# to {{frozen_specificity.mean:.2f}}: very many healthy children would be sent for treatment. The accuracy hides this,
+# because the pneumonias are many and nearly all of them are found.
 #
 # Two lessons. On imbalanced data, accuracy at 0.5 says little; look at both classes. And a validation part is a good
 # place to make choices, but a figure from it is no promise.
@@ -236,8 +237,8 @@ expect(
 # ## 3. Why is the test part different?
 #
 # Nothing was tuned on validation so far, so this is no overfitting to it. Are the pictures themselves different? Ask a
-# probe to tell two parts apart, within one class, so that it cannot use the share of pneumonia. If the parts were drawn
-# alike, no probe could, and its cross-validated AUC would be 0.5.
+# probe to tell two parts apart, within one class, so that it cannot use the share of pneumonia. If the parts were
+# drawn alike, no probe could, and its cross-validated AUC would be 0.5.
 
 # %%
 from sklearn.model_selection import cross_val_predict
@@ -278,8 +279,8 @@ expect(
 # can, at {{test_from_train.mean:.2f}} on average over the classes, the normal chests best. So the test part comes from
 # somewhere else, and validation cannot know it.
 #
-# The papers tell how this came about. Kermany et al. (2018) published a training and a test folder. PneumoniaMNIST
-# cut its validation part out of the *training* folder, one picture in ten (Yang et al. 2023). Three things follow:
+# The papers tell how this came about. Kermany et al. (2018) published a training and a test folder. PneumoniaMNIST cut
+# its validation part out of the *training* folder, one picture in ten (Yang et al. 2023). Three things follow:
 #
 # - **another source**: whatever differs between the two folders, such as exposure, the choice of cases or the age of
 #   the children, differs between validation and test;
@@ -287,21 +288,21 @@ expect(
 # - **patients, perhaps**: if a child has several pictures and they were drawn one by one, some of them lie in training
 #   and some in validation, and the network may know the child. Without patient numbers nobody can check.
 #
-# This is what happens to models that travel: in a study of three hospital systems, a detector of pneumonia did better at home
-# than elsewhere in three of five comparisons (Zech et al. 2018). Here the next hospital is the test part.
+# This is what happens to models that travel: in a study of three hospital systems, a detector of pneumonia did better
+# at home than elsewhere in three of five comparisons (Zech et al. 2018). Here the next hospital is the test part.
 #
 # ## 4. Imbalance: weights, focal loss, or nothing
 #
-# In training, a normal chest counts as much as a pneumonia, but there are three times fewer of them. Two popular remedies
-# change the loss. **Class weights** multiply the loss of each picture so that both classes have the same total. The
-# **focal loss** (Lin et al. 2017) multiplies it by $(1 - p)^2$, with $p$ the probability of the true class, so that
-# easy pictures count little:
+# In training, a normal chest counts as much as a pneumonia, but there are three times fewer of them. Two popular
+# remedies change the loss. **Class weights** multiply the loss of each picture so that both classes have the same
+# total. The **focal loss** (Lin et al. 2017) multiplies it by $(1 - p)^2$, with $p$ the probability of the true class,
+# so that easy pictures count little:
 #
 # $$\ell_\text{weighted} = -w_y \log p, \qquad \ell_\text{focal} = -(1 - p)^2 \log p.$$
 #
 # And the third remedy changes nothing in training, but chooses the threshold afterwards (section 7 says how). Which
-# one would you bet on? We train a **deep head** on the cached features: dropout (Srivastava et al. 2014), a dense layer,
-# BatchNormalization (Ioffe & Szegedy 2015), dropout again, and one logit.
+# one would you bet on? We train a **deep head** on the cached features: dropout (Srivastava et al. 2014), a dense
+# layer, BatchNormalization (Ioffe & Szegedy 2015), dropout again, and one logit.
 
 
 # %%
@@ -387,11 +388,13 @@ expect("auc_gained_by_weights", imbalance["AUC"]["class weights"] - imbalance["A
 
 # %% [markdown]
 # Compare the columns. Weights raise the specificity at 0.5 by {{specificity_gained_by_weights.mean:.2f}}, so they do
-# something. But the AUC changes by only {{auc_gained_by_weights.mean:.3f}}: the *order* of the pictures hardly changes, and the scores move as a whole. Once each way has its own threshold (last
-# column), nothing is left that would be worth a paper. The focal loss does no better. It was made for detectors, with
-# thousands of easy places for each object, and not for one to three.
+# something. But the AUC changes by only {{auc_gained_by_weights.mean:.3f}}: the *order* of the pictures hardly
+# changes, and the scores move as a whole. Once each way has its own threshold (last column), nothing is left that
+# would be worth a paper. The focal loss does no better. It was made for detectors, with thousands of easy places for
+# each object, and not for one to three.
 #
-# So imbalance of this size is a matter of the threshold. We keep the weights, because they bring the threshold near 0.5.
+# So imbalance of this size is a matter of the threshold. We keep the weights, because they bring the threshold near
+# 0.5.
 #
 # ### Mistake: weights that are dropped without a word
 #
@@ -408,8 +411,8 @@ print("Class weights under the names of the classes have no effect, and nothing 
 #
 # Augmentation tells the network: these two pictures mean the same. In medicine that is a claim about anatomy. A child
 # may stand a little to the side, lean, be nearer to the plate or be exposed longer. No child has its heart below its
-# liver. Flips left to right are less clear: they move the heart to the right side, which exists (dextrocardia), but in one of
-# about ten thousand people.
+# liver. Flips left to right are less clear: they move the heart to the right side, which exists (dextrocardia), but in
+# one of about ten thousand people.
 
 # %%
 enlarge = keras.Sequential([layers.Resizing(SIZE, SIZE)], name="enlarge")
@@ -481,22 +484,22 @@ expect("gentle_cost", gentle["AUC lost by training on them"])
 
 # %% [markdown]
 # After the gentle changes the pictures are as readable as before: an AUC of {{upside_down_auc.contrast:.2f}}. Upside
-# down it is {{upside_down_auc.mean:.2f}}. The network has never met such chests and must learn them beside the real ones.
-# That costs {{upside_down_cost.mean:.3f}} of AUC in training, against {{gentle_cost.mean:.3f}} for the gentle changes. Left and
-# right can be exchanged almost without a loss, at 28 pixels and for this question. We still leave it out: on another day
-# the question will be about the heart.
+# down it is {{upside_down_auc.mean:.2f}}. The network has never met such chests and must learn them beside the real
+# ones. That costs {{upside_down_cost.mean:.3f}} of AUC in training, against {{gentle_cost.mean:.3f}} for the gentle
+# changes. Left and right can be exchanged almost without a loss, at 28 pixels and for this question. We still leave it
+# out: on another day the question will be about the heart.
 #
 # A vertical flip often stands in a copied recipe, because it is right for satellites and microscopes. It raises no
 # error. It just makes the model a little worse than it had to be.
 #
 # ## 6. Training in two phases
 #
-# Photographs and X-rays have little in common, and how much transfer brings in medicine has been doubted
-# (Raghu et al. 2019: speed more than accuracy, when data are many). So it is worth letting the features adapt. **Phase one** trains
+# Photographs and X-rays have little in common, and how much transfer brings in medicine has been doubted (Raghu et al.
+# 2019: speed more than accuracy, when data are many). So it is worth letting the features adapt. **Phase one** trains
 # the deep head on cached features. **Phase two** trains on: the head, and the backbone from the block that `lowest`
 # names upwards, at a small rate with AdamW, warm-up and cosine (Loshchilov & Hutter 2017, 2019), on pictures that are
-# augmented anew in each epoch. BatchNormalization stays frozen everywhere (notebook 03 shows why). Labels are smoothed:
-# 0.95 instead of 1 (Szegedy et al. 2016), because some of them will be wrong.
+# augmented anew in each epoch. BatchNormalization stays frozen everywhere (notebook 03 shows why). Labels are
+# smoothed: 0.95 instead of 1 (Szegedy et al. 2016), because some of them will be wrong.
 
 # %%
 lowest = SETTINGS["lowest"] if BACKBONE == "EfficientNetLite0" else 0.5
@@ -602,10 +605,10 @@ aucs = [roc_auc_score(test.y, run["test"]) for run in runs]
 expect("tuned_auc", np.mean(aucs), contrast=steps["test"]["linear probe"])
 
 # %% [markdown]
-# Two callbacks watch the AUC on validation. `ModelCheckpoint` keeps the best model on disk. `EarlyStopping` (Prechelt 1998)
-# ends the training when there was no new best for four epochs, and puts back the best weights. It begins in the middle:
-# before that the rate is high, the curve jumps, and the best of its jumps would be luck. Both look at validation; that
-# makes validation a little more flattering still, and leaves test clean.
+# Two callbacks watch the AUC on validation. `ModelCheckpoint` keeps the best model on disk. `EarlyStopping` (Prechelt
+# 1998) ends the training when there was no new best for four epochs, and puts back the best weights. It begins in the
+# middle: before that the rate is high, the curve jumps, and the best of its jumps would be luck. Both look at
+# validation; that makes validation a little more flattering still, and leaves test clean.
 #
 # At the end, the score of a picture is the mean over the picture itself and augmented views of it (*test-time
 # augmentation*).
@@ -633,9 +636,9 @@ for name, y in LABELS.items():
 plt.show()
 
 # %% [markdown]
-# The two curves of a kind belong to one network. Which threshold? That is no question of statistics, but of what a missed
-# pneumonia and a false alarm cost. Without costs one can ask for the best mean of sensitivity and specificity (Youden
-# 1950), or for a given specificity. Either way, the threshold is a choice, and choices are made on validation.
+# The two curves of a kind belong to one network. Which threshold? That is no question of statistics, but of what a
+# missed pneumonia and a false alarm cost. Without costs one can ask for the best mean of sensitivity and specificity
+# (Youden 1950), or for a given specificity. Either way, the threshold is a choice, and choices are made on validation.
 
 # %%
 from course_utils.evaluation import sensitivity_at_specificity, threshold_at_specificity
@@ -686,9 +689,9 @@ expect("sensitivity_at_95", at_95, contrast=0.05)
 
 # %% [markdown]
 # Choosing a threshold costs nothing and lifts the balanced accuracy on test from
-# {{balanced_accuracy_at_threshold.contrast:.2f}} to {{balanced_accuracy_at_threshold.mean:.2f}}. But it does not undo the
-# shift. Set to a specificity of 0.95 on validation, the probes keep {{specificity_kept.mean:.2f}} on test. A threshold is
-# part of the model and travels as badly as the rest of it.
+# {{balanced_accuracy_at_threshold.contrast:.2f}} to {{balanced_accuracy_at_threshold.mean:.2f}}. But it does not undo
+# the shift. Set to a specificity of 0.95 on validation, the probes keep {{specificity_kept.mean:.2f}} on test. A
+# threshold is part of the model and travels as badly as the rest of it.
 #
 # (A figure that is often reported is the sensitivity at a specificity of 95%, *read off the test curve*:
 # {{sensitivity_at_95.mean:.2f}} here. It compares models, but nobody could have set that threshold beforehand. Chance
@@ -696,8 +699,8 @@ expect("sensitivity_at_95", at_95, contrast=0.05)
 #
 # ### Mistake: the threshold chosen on test
 #
-# How much does it flatter? Shift and choice must be kept apart. So cut the test part in two halves at random, choose the threshold
-# on one, and report both halves. The second half is what an honest choice would have reported. Repeat.
+# How much does it flatter? Shift and choice must be kept apart. So cut the test part in two halves at random, choose
+# the threshold on one, and report both halves. The second half is what an honest choice would have reported. Repeat.
 
 
 # %%
@@ -719,20 +722,34 @@ print(f"reported {reported:.3f}, true {true:.3f}")
 expect("test_chosen_optimism", reported - true, contrast=0)
 
 # %% [markdown]
-# The half on which the threshold was chosen reports {{test_chosen_optimism.mean:.3f}} too much on average. It is one number chosen out
-# of some hundred, from some three hundred pictures, and still it flatters. With fewer pictures or more choices it gets
-# worse (Cawley & Talbot 2010).
+# So the threshold that we go on with must be the best on validation, and will not be the best on test. The next cell
+# fails if somebody exchanges the two.
+
+# %% tags=["nbval-check-output"]
+THRESHOLD = thresholds["best balanced accuracy"]
+of_test = choose_threshold(test.y, scores["test"])
+reached = {
+    part: [balanced_accuracy_score(y, scores[part] > t) for t in (THRESHOLD, of_test)]
+    for part, y in LABELS.items()
+}
+assert reached["validation"][0] >= reached["validation"][1]
+assert reached["test"][0] < reached["test"][1]
+print("The threshold is the best on validation, not on test.")
+
+# %% [markdown]
+# The half on which the threshold was chosen reports {{test_chosen_optimism.mean:.3f}} too much on average. It is one
+# number chosen out of some hundred, from some three hundred pictures, and still it flatters. With fewer pictures or
+# more choices it gets worse (Cawley & Talbot 2010).
 #
 # ## 8. How far could the figures be off?
 #
 # The test part is a sample. Other children would have given other figures. The **bootstrap** (Efron & Tibshirani 1993)
-# imitates that: draw a test set of the same size from the pictures at hand, with replacement, compute the figure, repeat.
-# The middle 95% of the results are the interval. We draw each class by itself.
+# imitates that: draw a test set of the same size from the pictures at hand, with replacement, compute the figure,
+# repeat. The middle 95% of the results are the interval. We draw each class by itself.
 
 # %%
 from course_utils.evaluation import bootstrap_interval
 
-THRESHOLD = thresholds["best balanced accuracy"]
 METRICS = {
     "AUC": roc_auc_score,
     "accuracy": lambda y, p: np.mean((p > THRESHOLD) == y),
@@ -755,9 +772,9 @@ intervals.round(3)
 # The specificity has the widest interval, because the normal chests are fewer. A difference of two points of accuracy
 # between two papers is well inside such an interval.
 #
-# One assumption is hidden here: that the pictures are independent. We do not know how many belong to one child. To see what
-# that can do, pretend that every picture had been filed three times. Nothing is learnt by that. What does the bootstrap
-# say?
+# One assumption is hidden here: that the pictures are independent. We do not know how many belong to one child. To see
+# what that can do, pretend that every picture had been filed three times. Nothing is learnt by that. What does the
+# bootstrap say?
 
 # %%
 copies = np.tile(np.arange(len(test.y)), 3)
@@ -772,17 +789,17 @@ expect("interval_of_copies", shrunk, contrast=1)
 
 # %% [markdown]
 # The interval shrinks to {{interval_of_copies.mean:.2f}} of its width, about $1/\sqrt 3$, for no reason at all. With
-# patient numbers one would draw *patients*. Without them, read the intervals above as the narrowest possible. They also
-# know nothing of the next hospital: an interval describes more pictures of this kind.
+# patient numbers one would draw *patients*. Without them, read the intervals above as the narrowest possible. They
+# also know nothing of the next hospital: an interval describes more pictures of this kind.
 #
 # ## 9. Do the probabilities mean what they say?
 #
-# Of all chests that get "0.8", eight in ten should have pneumonia; then the network is **calibrated**. A reliability curve
-# shows it: predicted probability against the share that came true. The calibration error is the mean distance from the
-# diagonal, weighted by the number of pictures.
+# Of all chests that get "0.8", eight in ten should have pneumonia; then the network is **calibrated**. A reliability
+# curve shows it: predicted probability against the share that came true. The calibration error is the mean distance
+# from the diagonal, weighted by the number of pictures.
 #
 # The simplest remedy is one number, the **temperature** $T$ (Guo et al. 2017). It divides the logit $z$, so that
-# $p = \sigma(z / T)$, and is chosen to minimise the log loss on validation. $T > 1$ makes a network more modest, $T < 1$
+# $p=\sigma(z/T)$, and is chosen to minimise the log loss on validation. $T > 1$ makes a network more modest, $T < 1$
 # bolder. The order of the pictures stays.
 
 # %%
@@ -817,14 +834,15 @@ expect("validation_log_loss", after, contrast=before)
 expect("test_log_loss", loss["test", "with temperature"])
 
 # %% [markdown]
-# Trained with smoothed labels, the network is too modest: on validation, a temperature below 1 lowers the log loss from
-# {{validation_log_loss.contrast:.2f}} to {{validation_log_loss.mean:.2f}}. On test, with the same temperature, it is
-# {{test_log_loss.mean:.2f}}. Look at the right panel: there the network calls chests ill that are not, and a bolder network
-# is wrong with more confidence. A temperature cannot mend a shift. It knows the width of the scores, not their place.
+# Trained with smoothed labels, the network is too modest: on validation, a temperature below 1 lowers the log loss
+# from {{validation_log_loss.contrast:.2f}} to {{validation_log_loss.mean:.2f}}. On test, with the same temperature, it
+# is {{test_log_loss.mean:.2f}}. Look at the right panel: there the network calls chests ill that are not, and a bolder
+# network is wrong with more confidence. A temperature cannot mend a shift. It knows the width of the scores, not their
+# place.
 #
 # If only the *prevalence* had changed, and it were known, the probabilities could be corrected by it (Saerens et al.
-# 2002). Here the pictures have changed, too, as section 3 showed. The remedy is to calibrate on pictures of the hospital where
-# the network will work.
+# 2002). Here the pictures have changed, too, as section 3 showed. The remedy is to calibrate on pictures of the
+# hospital where the network will work.
 #
 # ## 10. Look at the errors
 
@@ -849,9 +867,9 @@ plot_images(test.x[worst], titles, columns=6)
 plt.show()
 
 # %% [markdown]
-# Are the errors spread evenly? A mean can hide a group in which the model fails (Oakden-Rayner et al. 2020). One would look at
-# age, sex, hospital, machine; the file has none of them. What every picture has is its brightness. We cut the test part into
-# thirds, and give each share with its 95% Wilson interval.
+# Are the errors spread evenly? A mean can hide a group in which the model fails (Oakden-Rayner et al. 2020). One would
+# look at age, sex, hospital, machine; the file has none of them. What every picture has is its brightness. We cut the
+# test part into thirds, and give each share with its 95% Wilson interval.
 
 # %%
 from scipy.stats import binomtest
@@ -891,14 +909,14 @@ expect("dark_specificity", share["dark", "specificity"])
 
 # %% [markdown]
 # In the bright third the specificity is {{bright_specificity.mean:.2f}}, in the dark third
-# {{dark_specificity.mean:.2f}}. The network seems to have learnt, among better things, "bright is ill". That holds
-# on average, since fluid is bright. But a picture is also bright because of how it was exposed, and
-# exposure is a habit of a hospital. A subgroup that one can see in every picture explains a good part of the errors.
+# {{dark_specificity.mean:.2f}}. The network seems to have learnt, among better things, "bright is ill". That holds on
+# average, since fluid is bright. But a picture is also bright because of how it was exposed, and exposure is a habit
+# of a hospital. A subgroup that one can see in every picture explains a good part of the errors.
 #
 # ## 11. Grad-CAM, and whether to believe it
 #
-# Where does the network look? Grad-CAM (Selvaraju et al. 2017) takes the activations $A^k$ of a layer, weights each channel by
-# the mean gradient of the logit $z$ for it, adds up, and cuts off what is negative:
+# Where does the network look? Grad-CAM (Selvaraju et al. 2017) takes the activations $A^k$ of a layer, weights each
+# channel by the mean gradient of the logit $z$ for it, adds up, and cuts off what is negative:
 #
 # $$\alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial z}{\partial A^k_{ij}}, \qquad
 # M_{ij} = \max\Bigl(0, \sum_k \alpha_k A^k_{ij}\Bigr).$$
@@ -910,8 +928,8 @@ show_source(grad_cam)
 
 
 # %% [markdown]
-# The map has as many cells as the layer. The last layers of a network know most, but have only 2 x 2 cells at
-# this size. We look at two layers further down: one with cells of 8 pixels, one with cells of 16.
+# The map has as many cells as the layer. The last layers of a network know most, but have only 2 x 2 cells at this
+# size. We look at two layers further down: one with cells of 8 pixels, one with cells of 16.
 
 
 # %%
@@ -964,9 +982,9 @@ plt.show()
 #
 # ### A test: destroy the network
 #
-# If a map explains the network, it must change when the network is destroyed (Adebayo et al. 2018). We put random weights
-# into the upper layers, more and more of them from the top, and compare the maps by their rank correlation: 1 for the
-# same order of the cells, 0 for none. As a control, the same network sees the same pictures a little darker.
+# If a map explains the network, it must change when the network is destroyed (Adebayo et al. 2018). We put random
+# weights into the upper layers, more and more of them from the top, and compare the maps by their rank correlation: 1
+# for the same order of the cells, 0 for none. As a control, the same network sees the same pictures a little darker.
 
 # %%
 from scipy.stats import spearmanr
@@ -1006,13 +1024,13 @@ expect("maps_of_random_network", sanity.loc[1.0].mean(), contrast=sanity.loc[0.0
 
 # %% [markdown]
 # The control agrees at {{maps_of_random_network.contrast:.2f}}, the network with random weights at
-# {{maps_of_random_network.mean:.2f}}. These maps depend on what was learnt: the test is passed. It is a low bar. A method that
-# fails it draws edges of the picture and calls them reasons.
+# {{maps_of_random_network.mean:.2f}}. These maps depend on what was learnt: the test is passed. It is a low bar. A
+# method that fails it draws edges of the picture and calls them reasons.
 #
 # ### A second test: cover what counts
 #
-# If the hottest cells matter most to the network, blurring them should move the logit more than blurring the coldest. We replace
-# a quarter of the cells by a strongly blurred picture.
+# If the hottest cells matter most to the network, blurring them should move the logit more than blurring the coldest.
+# We replace a quarter of the cells by a strongly blurred picture.
 
 
 # %%
@@ -1045,16 +1063,16 @@ pd.DataFrame({"mean logit": {n: z.mean() for n, z in logits.items()}, "moved by"
 expect("hottest_moves", moved["hottest blurred"], contrast=moved["coldest blurred"])
 
 # %% [markdown]
-# Blurring the hottest cells moves the logit by {{hottest_moves.mean:.2f}}, the coldest by {{hottest_moves.contrast:.2f}}. So the
-# maps point at what the network uses. What they do not say: whether it is *right* to use it, what in the cell matters (the
-# brightness? an edge?), or what would have happened without it. A map over a lung does not prove that the network knows
-# what pneumonia is.
+# Blurring the hottest cells moves the logit by {{hottest_moves.mean:.2f}}, the coldest by
+# {{hottest_moves.contrast:.2f}}. So the maps point at what the network uses. What they do not say: whether it is
+# *right* to use it, what in the cell matters (the brightness? an edge?), or what would have happened without it. A map
+# over a lung does not prove that the network knows what pneumonia is.
 #
 # ## 12. From the hospital: DICOM
 #
-# Hospitals do not keep PNG files. They keep DICOM: pixels of 12 or 16 bits together with some hundred *elements*, each with a
-# number, a type and a value. [pydicom](https://pydicom.github.io) reads and writes them. We have no patient's file, and
-# should not have one, so we write one from a test picture, with an invented child, and read it back.
+# Hospitals do not keep PNG files. They keep DICOM: pixels of 12 or 16 bits together with some hundred *elements*, each
+# with a number, a type and a value. [pydicom](https://pydicom.github.io) reads and writes them. We have no patient's
+# file, and should not have one, so we write one from a test picture, with an invented child, and read it back.
 
 # %%
 import io
@@ -1088,13 +1106,14 @@ for element in record:
     print(f"{element.tag}  {element.VR}  {element.name[:32]:32s}  {value}")
 
 # %% [markdown]
-# Among the elements are the name, the birth date, the hospital, and a *private* element that only its maker understands.
+# Among the elements are the name, the birth date, the hospital, and a *private* element that only its maker
+# understands.
 #
 # ### Windowing
 #
 # 4,096 shades do not fit on a screen, nor do all of them matter at once. A **window** chooses: what lies below it is
-# black, above it white, and linear in between. Centre $c$ and width $w$ often stand in the file, and the formula in the
-# standard (DICOM PS3.3, C.11.2.1.2). With the wrong window, the network sees another picture.
+# black, above it white, and linear in between. Centre $c$ and width $w$ often stand in the file, and the formula in
+# the standard (DICOM PS3.3, C.11.2.1.2). With the wrong window, the network sees another picture.
 
 
 # %%
@@ -1120,14 +1139,14 @@ assert np.abs(by_pydicom - ours).max() <= 1
 print("our window agrees with pydicom's to one shade of grey")
 
 # %% [markdown]
-# One more trap: in a file that says `MONOCHROME1`, the largest value is *black*. Read as `MONOCHROME2`, the picture is a
-# negative, air is white, and nothing warns.
+# One more trap: in a file that says `MONOCHROME1`, the largest value is *black*. Read as `MONOCHROME2`, the picture is
+# a negative, air is white, and nothing warns.
 #
 # ### Removing what identifies
 #
-# Deleting the name is not enough. Number, dates, hospital and the private element identify the child, too. Lists of what to
-# delete are never complete. So keep a list of what to *keep*, and drop all the rest. (The full profiles are in DICOM
-# PS3.15, annex E; a real project follows them, and its data protection officer.)
+# Deleting the name is not enough. Number, dates, hospital and the private element identify the child, too. Lists of
+# what to delete are never complete. So keep a list of what to *keep*, and drop all the rest. (The full profiles are in
+# DICOM PS3.15, annex E; a real project follows them, and its data protection officer.)
 
 # %%
 KEPT = {
@@ -1158,10 +1177,10 @@ print("no name left in the file, and the same pixels")
 # %% [markdown]
 # ### Mistake: text burnt into the picture
 #
-# All tags are clean now. But a picture may *contain* text: a name, a date, a letter that says which machine it came from.
-# Saved as PNG, it stays. That is a leak of privacy. It is also a leak of the label, if the letter goes with the disease:
-# portable machines are taken to the beds of those who cannot stand (Zech et al. 2018), and detectors of COVID-19 were found to read
-# such marks (DeGrave, Janizek & Lee 2021).
+# All tags are clean now. But a picture may *contain* text: a name, a date, a letter that says which machine it came
+# from. Saved as PNG, it stays. That is a leak of privacy. It is also a leak of the label, if the letter goes with the
+# disease: portable machines are taken to the beds of those who cannot stand (Zech et al. 2018), and detectors of
+# COVID-19 were found to read such marks (DeGrave, Janizek & Lee 2021).
 #
 # We burn a "P" for "portable" into the corner of the pneumonias, train a probe on them, and take it to three
 # hospitals: one with the same habit, one without marks, and one that marks its normal chests.
@@ -1213,14 +1232,15 @@ expect("turned_auc", with_marks[turned], contrast=without_marks[turned])
 
 # %% [markdown]
 # Where the habit is the same, the AUC is {{leak_auc.mean:.3f}}, better than any published figure. Without marks it is
-# {{leak_auc.contrast:.2f}}, and where the habit is reversed, {{turned_auc.mean:.2f}}: a probe that was trained on clean
-# pictures gets {{turned_auc.contrast:.2f}} there. Validation cannot find such a leak, since it has the same letters. Look at
-# the pictures; cut or cover the borders (exercise 3); and be suspicious of a figure that is too good.
+# {{leak_auc.contrast:.2f}}, and where the habit is reversed, {{turned_auc.mean:.2f}}: a probe that was trained on
+# clean pictures gets {{turned_auc.contrast:.2f}} there. Validation cannot find such a leak, since it has the same
+# letters. Look at the pictures; cut or cover the borders (exercise 3); and be suspicious of a figure that is too good.
 #
 # ## 13. Beside published figures
 #
-# Yang et al. (2023) publish AUC and accuracy on the official test part. Ours come with intervals over the pictures. The
-# accuracy is taken at the threshold that was best for accuracy on validation, and the mean is over the repetitions of the training.
+# Yang et al. (2023) publish AUC and accuracy on the official test part. Ours come with intervals over the pictures.
+# The accuracy is taken at the threshold that was best for accuracy on validation, and the mean is over the repetitions
+# of the training.
 
 
 # %%
@@ -1254,35 +1274,38 @@ pd.DataFrame(
 expect("accuracy", ours.loc["accuracy", "measured"], contrast=test.y.mean())
 
 # %% [markdown]
-# With the 1,000 pictures of `lesson` and a few minutes, the network has an AUC of {{tuned_auc.mean:.3f}} and an accuracy of
-# {{accuracy.mean:.3f}}; saying "pneumonia" always has {{accuracy.contrast:.3f}}. Run `full` for the comparison on equal terms:
-# all pictures, more pixels, five seeds (`course run 07 --profile full`). No choice in this notebook looked at the test
-# part. Its recipe was settled in trials that did see test figures of this well-known data set, as was everybody else's.
+# With the 1,000 pictures of `lesson` and a few minutes, the network has an AUC of {{tuned_auc.mean:.3f}} and an
+# accuracy of {{accuracy.mean:.3f}}; saying "pneumonia" always has {{accuracy.contrast:.3f}}. Run `full` for the
+# comparison on equal terms: all pictures, more pixels, five seeds (`course run 07 --profile full`). No choice in this
+# notebook looked at the test part. Its recipe was settled in trials that did see test figures of this well-known data
+# set, as was everybody else's.
 #
 # ## 14. What such a model may not be used for
 #
-# - **Not for a diagnosis.** It was tested on one test part of 624 small pictures, and fails where pictures are bright. A
-#   medical device needs a study with patients, in several hospitals, and an approval.
-# - **Not for other patients.** These are children of one to five years, from one hospital (Kermany et al. 2018). Nothing is
-#   known about adults.
-# - **Not for other questions.** "Not pneumonia" does not mean healthy. Everything else that an X-ray may show was never a class.
-# - **Not without watching.** A new machine is a new test part. Whoever uses a model measures it, again and again, at home.
+# - **Not for a diagnosis.** It was tested on one test part of 624 small pictures, and fails where pictures are bright.
+#   A medical device needs a study with patients, in several hospitals, and an approval.
+# - **Not for other patients.** These are children of one to five years, from one hospital (Kermany et al. 2018).
+#   Nothing is known about adults.
+# - **Not for other questions.** "Not pneumonia" does not mean healthy. Everything else that an X-ray may show was
+#   never a class.
+# - **Not without watching.** A new machine is a new test part. Whoever uses a model measures it, again and again, at
+#   home.
 #
-# Roberts et al. (2021) looked at 62 published models for COVID-19 on chest pictures. They found none that was fit for use, for
-# reasons of the kind met here: leaks, unknown patients, data from two sources, no test elsewhere.
+# Roberts et al. (2021) looked at 62 published models for COVID-19 on chest pictures. They found none that was fit for
+# use, for reasons of the kind met here: leaks, unknown patients, data from two sources, no test elsewhere.
 #
 # ### Other backbones
 #
-# `BACKBONE` takes any name of notebook 05. DenseNet121 (Huang et al. 2017) and ResNet50 (He et al. 2016) are the usual ones in
-# this field; their weights need an internet connection. Their blocks have other names, so the depth in phase two is
-# a share of the layers: half of them.
+# `BACKBONE` takes any name of notebook 05. DenseNet121 (Huang et al. 2017) and ResNet50 (He et al. 2016) are the usual
+# ones in this field; their weights need an internet connection. Their blocks have other names, so the depth in phase
+# two is a share of the layers: half of them.
 #
 # ## Exercises
 #
 # ### Exercise 1: in a screening
 #
-# A network with a sensitivity of 0.95 and a specificity of 0.90 reads the X-rays of a screening. Two of a hundred children
-# have pneumonia. What share of its alarms is right? Put it into `right_alarms`. Before you compute: guess.
+# A network with a sensitivity of 0.95 and a specificity of 0.90 reads the X-rays of a screening. Two of a hundred
+# children have pneumonia. What share of its alarms is right? Put it into `right_alarms`. Before you compute: guess.
 #
 # *Hint:* imagine 10,000 children and count.
 
@@ -1298,9 +1321,10 @@ assert np.isclose(right_alarms, 190 / (190 + 980)), "of 10,000 children 190 are 
 print(f"{right_alarms:.0%} of the alarms are right")
 
 # %% [markdown] tags=["solution"]
-# Five of six alarms are false, though the network is right for more than 90% of the children. In the training data three of four
-# children were ill, and the same network would have been right in almost all of its alarms. The *positive predictive
-# value* belongs to a network *and* a prevalence. Never copy it from one paper to another hospital.
+# Five of six alarms are false, though the network is right for more than 90% of the children. In the training data
+# three of four children were ill, and the same network would have been right in almost all of its alarms. The
+# *positive predictive value* belongs to a network *and* a prevalence. Never copy it from one paper to another
+# hospital.
 
 # %% [markdown]
 # ### Exercise 2: miss no more than one in twenty
@@ -1326,15 +1350,15 @@ print("On validation at least 95% of the pneumonias lie above the threshold.")
 
 # %% [markdown] tags=["solution"]
 # With the classes exchanged, "at least 95% of class 0 stay at or below the threshold" reads "at least 95% of the
-# pneumonias have $1 - p$ at or below $t$", that is $p \ge 1 - t$. On test the sensitivity is a matter of the shift again. Here
-# the shift happens to be kind to it: test pictures look iller than they are.
+# pneumonias have $1 - p$ at or below $t$", that is $p \ge 1 - t$. On test the sensitivity is a matter of the shift
+# again. Here the shift happens to be kind to it: test pictures look iller than they are.
 
 # %% [markdown]
 # ### Exercise 3: cover the corner
 #
 # The hospital of section 12 gives you its pictures, with a P on all pneumonias. Make a probe that does not read it:
-# blacken the pixels of rows 1 to 5 and columns 23 to 26 of *all* pictures. Put its AUC on the test part (covered, too) into
-# `covered_auc`. Does covering cost anything?
+# blacken the pixels of rows 1 to 5 and columns 23 to 26 of *all* pictures. Put its AUC on the test part (covered, too)
+# into `covered_auc`. Does covering cost anything?
 #
 # *Hint:* after covering, it does not matter whether there was a letter. `extract_features(backbone, x)`, `fit_probe`.
 
@@ -1361,6 +1385,6 @@ expect("covered_auc", covered_auc)
 expect("clean_auc", without_marks["no marks"])
 
 # %% [markdown] tags=["solution"]
-# The probe on covered pictures has an AUC of {{covered_auc.mean:.3f}}, one on clean pictures {{clean_auc.mean:.3f}}: covering
-# costs little. But you had to know where the letter was. A network that has seen thousands of pictures finds marks
-# that nobody thought of: the shape of the plate's border, a tube, the patient's position.
+# The probe on covered pictures has an AUC of {{covered_auc.mean:.3f}}, one on clean pictures {{clean_auc.mean:.3f}}:
+# covering costs little. But you had to know where the letter was. A network that has seen thousands of pictures finds
+# marks that nobody thought of: the shape of the plate's border, a tube, the patient's position.
