@@ -384,11 +384,12 @@ totals = [weights[label] * (train.y == label).sum() for label in weights]
 assert np.isclose(*totals), "weights should give both classes the same total"
 at_half = imbalance["specificity at 0.5"]
 expect("specificity_gained_by_weights", at_half["class weights"] - at_half["nothing"], contrast=0)
-expect("auc_gained_by_weights", imbalance["AUC"]["class weights"] - imbalance["AUC"]["nothing"])
+auc = imbalance["AUC"]
+expect("auc_changed_by_weights", abs(auc["class weights"] - auc["nothing"]))
 
 # %% [markdown]
 # Compare the columns. Weights raise the specificity at 0.5 by {{specificity_gained_by_weights.mean:.2f}}, so they do
-# something. But the AUC changes by only {{auc_gained_by_weights.mean:.3f}}: the *order* of the pictures hardly
+# something. But the AUC changes by only {{auc_changed_by_weights.mean:.3f}}: the *order* of the pictures hardly
 # changes, and the scores move as a whole. Once each way has its own threshold (last column), nothing is left that
 # would be worth a paper. The focal loss does no better. It was made for detectors, with thousands of easy places for
 # each object, and not for one to three.
@@ -514,8 +515,8 @@ def compiled(model, rate, steps):
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, steps - steps // 5, warmup_target=rate, warmup_steps=max(1, steps // 5)
     )
-    auc = keras.metrics.AUC(from_logits=True, name="AUC")
-    model.compile(keras.optimizers.AdamW(schedule), smoothed, metrics=[auc])
+    metric = keras.metrics.AUC(from_logits=True, name="AUC")
+    model.compile(keras.optimizers.AdamW(schedule), smoothed, metrics=[metric])
     return model
 
 
@@ -1049,7 +1050,8 @@ def as_dicom(picture):
     record = pydicom.Dataset()
     record.file_meta = pydicom.dataset.FileMetaDataset()
     record.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    record.SOPClassUID, record.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid()
+    record.SOPClassUID = ComputedRadiographyImageStorage
+    record.SOPInstanceUID = generate_uid(entropy_srcs=["the same number in every run"])
     record.PatientName, record.PatientID, record.PatientBirthDate = "Doe^Jane", "12345", "20190401"
     record.InstitutionName, record.StudyDate, record.Modality = "St. Elsewhere", "20240229", "CR"
     record.private_block(0x0099, "EXAMPLE", create=True).add_new(1, "LO", "Jane Doe, ward 3")
