@@ -34,21 +34,22 @@ def test_temperature_keeps_the_order():
     assert np.abs(with_temperature(scores, 3) - 0.5).mean() < np.abs(scores - 0.5).mean()
 
 
-def test_sure_scores_stay_finite():
-    assert np.isfinite(with_temperature([0.0, 1.0, 0.5], 2)).all()
+def test_a_temperature_moves_sure_scores_too():
+    low, high, middle = with_temperature([0.0, 1.0, 0.5], 10)
+    assert low == pytest.approx(1 - high) and 0.5 < high < 0.9 and middle == 0.5
     assert 0.05 <= fit_temperature([0, 1, 1], [0.0, 1.0, 0.0]) <= 20.01
 
 
 def test_known_calibration_error():
-    labels, scores = [0, 0, 0, 1, 1, 1, 1, 1], [0.2] * 4 + [0.9] * 4
+    labels, scores = [0, 0, 0, 1, 1, 1], [0.2] * 4 + [0.9] * 2
     table = reliability_table(labels, scores, bins=2)
     assert table["observed"].tolist() == [0.25, 1.0]
-    assert table["samples"].tolist() == [4, 4]
-    assert calibration_error(labels, scores, bins=2) == pytest.approx((0.05 + 0.1) / 2)
+    assert table["samples"].tolist() == [4, 2]
+    assert calibration_error(labels, scores, bins=2) == pytest.approx((4 * 0.05 + 2 * 0.1) / 6)
 
 
-def test_scores_at_the_end_of_the_last_interval_count():
-    assert reliability_table([0, 1], [0.0, 1.0])["samples"].sum() == 2
+def test_a_score_of_1_lies_in_the_last_interval():
+    assert reliability_table([0, 1], [0.95, 1.0])["samples"].tolist() == [2]
 
 
 def test_reliability_of_two_models_in_one_plot():
