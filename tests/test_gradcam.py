@@ -37,6 +37,14 @@ def test_the_spot_is_found(layer, side, spots, trainable):
     assert maps.max() == 1 and maps.min() == 0
 
 
+def test_a_layer_below_the_first_weights_can_be_explained():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.AveragePooling2D(2, name="shrink")(inputs)
+    model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.Flatten()(x)))
+    maps = grad_cam(model, picture_with_spot(), "shrink")
+    assert [np.unravel_index(each.argmax(), each.shape) for each in maps] == [(1, 2), (3, 0)]
+
+
 def test_what_lowers_the_score_is_cut_off():
     assert grad_cam(bright_finder(sign=-1.0), picture_with_spot(), "look").max() == 0
 

@@ -65,7 +65,7 @@ def find_activations(model: keras.Model, layer: str) -> keras.KerasTensor:
 def weighted_maps(network: keras.Model, batch: tf.Tensor) -> tf.Tensor:
     """Return the channels weighted by their mean gradient, summed, without what is negative."""
     with tf.GradientTape() as tape:
-        tape.watch(batch)  # a frozen network has nothing else that the tape would follow
+        tape.watch(batch)  # by itself the tape follows only what comes after the first weights
         activations, score = network(batch, training=False)
     weights = tf.reduce_mean(tape.gradient(score, activations), axis=(1, 2), keepdims=True)
     return tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))
