@@ -836,9 +836,9 @@ expect("test_log_loss", loss["test", "with temperature"])
 # %% [markdown]
 # Trained with smoothed labels, the network is too modest: on validation, a temperature below 1 leaves
 # {{log_loss_left.mean:.0%}} of the log loss. On test, with the same temperature, the loss is
-# {{test_log_loss.mean:.2f}}, about twice that of validation. Look at the right panel: there the network calls chests
-# ill that are not, and a bolder network is wrong with more confidence. A temperature cannot mend a shift. It knows the
-# width of the scores, not their place.
+# {{test_log_loss.mean:.2f}}, far above that of validation, whether or not the temperature helped. Look at the right
+# panel: scores in the middle come true less often than they say, because the network calls chests ill that are not. A
+# temperature cannot mend a shift. It knows the width of the scores, not their place.
 #
 # If only the *prevalence* had changed, and it were known, the probabilities could be corrected by it (Saerens et al.
 # 2002). Here the pictures have changed, too, as section 3 showed. The remedy is to calibrate on pictures of the
