@@ -1,3 +1,4 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_curve
@@ -79,6 +80,7 @@ def test_threshold_reaches_every_part_of_the_report():
     assert shown[1] == np.sum((scores > threshold) & (labels == 0))
     ax = plot_confusion_matrix(labels, scores, threshold=1.0)
     assert [int(text.get_text()) for text in ax.texts][1::2] == [0, 0]
+    plt.close("all")
 
 
 def test_without_a_threshold_nothing_changes():
