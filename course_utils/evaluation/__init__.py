@@ -1,5 +1,7 @@
 """Measure, draw, and hold a notebook's figures to what its text says."""
 
+from course_utils.evaluation.bootstrap import bootstrap_interval
+from course_utils.evaluation.calibration import calibration_error, fit_temperature, plot_reliability, with_temperature
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
 from course_utils.evaluation.inputs import class_probabilities
@@ -9,6 +11,7 @@ from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_
 from course_utils.evaluation.report import Evaluation, evaluate
 from course_utils.evaluation.source import show_source
 from course_utils.evaluation.style import PALETTE, ROLE_COLOURS, use_course_style
+from course_utils.evaluation.thresholds import choose_threshold, sensitivity_at_specificity, threshold_at_specificity
 
 __all__ = [
     "PALETTE",
@@ -17,9 +20,13 @@ __all__ = [
     "BandError",
     "Evaluation",
     "Expectations",
+    "bootstrap_interval",
+    "calibration_error",
+    "choose_threshold",
     "class_probabilities",
     "classification_metrics",
     "evaluate",
+    "fit_temperature",
     "mean_and_interval",
     "plot_confusion_matrix",
     "plot_embedding",
@@ -27,9 +34,13 @@ __all__ = [
     "plot_images",
     "plot_learning_curves",
     "plot_precision_recall",
+    "plot_reliability",
     "plot_roc",
     "prediction_interval",
     "read_bands",
+    "sensitivity_at_specificity",
     "show_source",
+    "threshold_at_specificity",
     "use_course_style",
+    "with_temperature",
 ]

@@ -111,3 +111,14 @@ def positive_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, n
             f"y_true holds only class {labels[0]}; sensitivity, specificity and curves need both classes."
         )
     return labels, probabilities[:, 1]
+
+
+def predicted_classes(probabilities: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """Return the most probable class, or with a threshold class 1 where its probability is above it."""
+    if threshold is None:
+        return probabilities.argmax(axis=1)
+    if probabilities.shape[1] != 2:
+        raise CourseError(f"scores hold {probabilities.shape[1]} classes; a threshold goes with two.")
+    if isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        raise CourseError(f"threshold is {threshold!r}; accepted is a probability from 0 to 1.")
+    return (probabilities[:, 1] > threshold).astype(np.int64)

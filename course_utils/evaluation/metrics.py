@@ -5,7 +5,13 @@ import sklearn.metrics
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from course_utils.evaluation.inputs import as_floats, class_probabilities, positive_scores, true_labels
+from course_utils.evaluation.inputs import (
+    as_floats,
+    class_probabilities,
+    positive_scores,
+    predicted_classes,
+    true_labels,
+)
 from course_utils.settings import CourseError
 
 
@@ -66,7 +72,7 @@ def prediction_interval(values: ArrayLike, confidence: float = 0.99) -> tuple[fl
     return float(runs.mean() - half_width), float(runs.mean() + half_width)
 
 
-def classification_metrics(y_true: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+def classification_metrics(y_true: ArrayLike, scores: ArrayLike, threshold: float | None = None) -> dict[str, float]:
     """Return the usual scores of a classifier in one dictionary.
 
     Parameters
@@ -75,6 +81,8 @@ def classification_metrics(y_true: ArrayLike, scores: ArrayLike) -> dict[str, fl
         Labels 0 .. k - 1; one-hot labels are refused.
     scores : array-like of shape (n,), (n, 1) or (n, k)
         Probabilities, see `class_probabilities`.
+    threshold : float, optional
+        Of two classes, class 1 is predicted where its probability is above it; 0.5 without.
 
     Returns
     -------
@@ -91,7 +99,7 @@ def classification_metrics(y_true: ArrayLike, scores: ArrayLike) -> dict[str, fl
     """
     probabilities = class_probabilities(scores)
     labels = true_labels(y_true, *probabilities.shape)
-    predicted = probabilities.argmax(axis=1)
+    predicted = predicted_classes(probabilities, threshold)
     precision, recall, f1, _ = sklearn.metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
     )

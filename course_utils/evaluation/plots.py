@@ -13,12 +13,22 @@ import sklearn.metrics
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from course_utils.evaluation.inputs import class_probabilities, names_of_classes, positive_scores, true_labels
+from course_utils.evaluation.inputs import (
+    class_probabilities,
+    names_of_classes,
+    positive_scores,
+    predicted_classes,
+    true_labels,
+)
 from course_utils.evaluation.style import PALETTE, ROLE_COLOURS
 
 
 def plot_confusion_matrix(
-    y_true: ArrayLike, scores: ArrayLike, class_names: Sequence[str] | None = None, ax: Axes | None = None
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    threshold: float | None = None,
 ) -> Axes:
     """Draw true classes in rows and predicted classes in columns, with counts; the shade is the share of the row.
 
@@ -26,9 +36,11 @@ def plot_confusion_matrix(
     ----------
     y_true : array-like of int, shape (n,)
     scores : array-like of shape (n,), (n, 1) or (n, k)
-        Probabilities; two classes are told apart at 0.5.
+        Probabilities.
     class_names : sequence of str, optional
     ax : Axes, optional
+    threshold : float, optional
+        Of two classes, class 1 is predicted where its probability is above it; 0.5 without.
 
     Returns
     -------
@@ -37,7 +49,8 @@ def plot_confusion_matrix(
     probabilities = class_probabilities(scores)
     labels = true_labels(y_true, *probabilities.shape)
     names = names_of_classes(class_names, probabilities.shape[1])
-    counts = sklearn.metrics.confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(names)))
+    predicted = predicted_classes(probabilities, threshold)
+    counts = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(len(names)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if ax is None:
         side = 3.2 + 0.5 * len(names)

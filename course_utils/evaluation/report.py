@@ -10,7 +10,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from course_utils.evaluation.inputs import class_probabilities, names_of_classes, true_labels
+from course_utils.evaluation.inputs import class_probabilities, names_of_classes, predicted_classes, true_labels
 from course_utils.evaluation.metrics import classification_metrics
 from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 
@@ -47,7 +47,12 @@ class Evaluation:
         self.show()
 
 
-def evaluate(y_true: ArrayLike, scores: ArrayLike, class_names: Sequence[str] | None = None) -> Evaluation:
+def evaluate(
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    threshold: float | None = None,
+) -> Evaluation:
     """Evaluate a classifier's probabilities against the true labels.
 
     Parameters
@@ -58,6 +63,8 @@ def evaluate(y_true: ArrayLike, scores: ArrayLike, class_names: Sequence[str] | 
         Probabilities: one column is that of class 1 (a sigmoid), k >= 2 columns are a softmax.
     class_names : sequence of str, optional
         One name a class; "class 0", "class 1", ... without it.
+    threshold : float, optional
+        Of two classes, class 1 is predicted where its probability is above it; 0.5 without.
 
     Returns
     -------
@@ -72,9 +79,9 @@ def evaluate(y_true: ArrayLike, scores: ArrayLike, class_names: Sequence[str] | 
     labels = true_labels(y_true, *probabilities.shape)
     names = names_of_classes(class_names, probabilities.shape[1])
     return Evaluation(
-        metrics=classification_metrics(labels, probabilities),
-        table=_table(labels, probabilities.argmax(axis=1), names),
-        figures=_figures(labels, probabilities, names),
+        metrics=classification_metrics(labels, probabilities, threshold),
+        table=_table(labels, predicted_classes(probabilities, threshold), names),
+        figures=_figures(labels, probabilities, names, threshold),
     )
 
 
@@ -87,11 +94,13 @@ def _table(labels: np.ndarray, predicted: np.ndarray, names: list[str]) -> panda
     return table
 
 
-def _figures(labels: np.ndarray, probabilities: np.ndarray, names: list[str]) -> dict[str, Figure]:
+def _figures(
+    labels: np.ndarray, probabilities: np.ndarray, names: list[str], threshold: float | None
+) -> dict[str, Figure]:
     # Figures made without pyplot are not shown a second time when a notebook's cell ends.
     side = 3.2 + 0.5 * len(names)
     matrix = Figure(figsize=(side + 0.8, side), layout="constrained")
-    plot_confusion_matrix(labels, probabilities, names, ax=matrix.subplots())
+    plot_confusion_matrix(labels, probabilities, names, matrix.subplots(), threshold)
     if len(names) > 2:
         return {"confusion_matrix": matrix}
     curves = Figure(figsize=(10, 4.8), layout="constrained")

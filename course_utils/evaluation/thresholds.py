@@ -1,0 +1,89 @@
+"""Where to cut the scores of a two-class problem: choose on validation, then apply to the test part."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from course_utils.evaluation.inputs import positive_scores
+from course_utils.settings import CourseError
+
+CRITERIA = ("accuracy", "balanced accuracy")
+
+
+def choose_threshold(y_true: ArrayLike, scores: ArrayLike, criterion: str = "balanced accuracy") -> float:
+    """Return the threshold that is best by a criterion; scores above it are called class 1.
+
+    Parameters
+    ----------
+    y_true : array-like of int, shape (n,)
+        Labels of the validation part, 0 or 1, both present.
+    scores : array-like of shape (n,), (n, 1) or (n, 2)
+        Probabilities.
+    criterion : {"balanced accuracy", "accuracy"}
+        Balanced accuracy is the mean of sensitivity and specificity, whatever the share of the classes;
+        its maximum is that of Youden's index.
+
+    Returns
+    -------
+    float
+        Midway between two scores, from 0 to 1; the lowest of equally good ones.
+
+    Raises
+    ------
+    CourseError
+        For bad labels or scores, one class alone, or an unknown criterion.
+
+    References
+    ----------
+    Youden, "Index for rating diagnostic tests", Cancer 3, 32-35 (1950)
+    """
+    if criterion not in CRITERIA:
+        raise CourseError(f"criterion is {criterion!r}; accepted are {' and '.join(map(repr, CRITERIA))}.")
+    labels, positive = positive_scores(y_true, scores)
+    thresholds, sensitivity, specificity = operating_points(labels, positive)
+    share = labels.mean() if criterion == "accuracy" else 0.5
+    return float(thresholds[np.argmax(share * sensitivity + (1 - share) * specificity)])
+
+
+def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:
+    """Return the lowest threshold at which the specificity is no less than demanded.
+
+    Parameters
+    ----------
+    y_true, scores
+        See `choose_threshold`.
+    specificity : float
+        Share of class 0 that must stay at or below the threshold, above 0 and at most 1.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    CourseError
+        For bad labels or scores, one class alone, or an impossible specificity.
+    """
+    labels, positive = positive_scores(y_true, scores)
+    if not 0 < specificity <= 1:
+        raise CourseError(f"specificity is {specificity!r}; accepted is a share above 0, at most 1.")
+    thresholds, _, reached = operating_points(labels, positive)
+    # At the last threshold, 1, nothing is called positive: every demand is met there.
+    return float(thresholds[np.argmax(reached >= specificity - 1e-12)])
+
+
+def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:
+    """Return the sensitivity where the same data have the demanded specificity: a point of their ROC curve.
+
+    Parameters, errors: see `threshold_at_specificity`.
+    """
+    labels, positive = positive_scores(y_true, scores)
+    threshold = threshold_at_specificity(labels, positive, specificity)
+    return float((positive[labels == 1] > threshold).mean())
+
+
+def operating_points(labels: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return every threshold that cuts differently, rising, with its sensitivity and specificity."""
+    levels = np.unique(positive)
+    thresholds = np.concatenate([[0.0], (levels[:-1] + levels[1:]) / 2, [1.0]])
+    at_most = [np.searchsorted(np.sort(positive[labels == k]), thresholds, "right") for k in (0, 1)]
+    return thresholds, 1 - at_most[1] / (labels == 1).sum(), at_most[0] / (labels == 0).sum()

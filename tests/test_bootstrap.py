@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from course_utils.evaluation import bootstrap_interval
+from course_utils.settings import CourseError
+
+
+def accuracy(y, p):
+    return np.mean((p > 0.5) == y)
+
+
+def draw(seed, n=200, right=0.8):
+    """Return labels and scores of a classifier that is right with a known probability."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    return labels, np.where(random.random(n) < right, labels, 1 - labels) * 0.8 + 0.1
+
+
+def test_width_is_that_of_the_normal_approximation():
+    low, high = bootstrap_interval(accuracy, *draw(0, n=1000))
+    expected = 2 * norm.ppf(0.975) * np.sqrt(0.8 * 0.2 / 1000)
+    assert high - low == pytest.approx(expected, rel=0.15)
+
+
+def test_interval_covers_as_often_as_it_says():
+    intervals = [bootstrap_interval(accuracy, *draw(seed), repeats=200, seed=seed) for seed in range(150)]
+    assert np.mean([low <= 0.8 <= high for low, high in intervals]) > 0.88
+
+
+def test_narrower_with_less_confidence_and_equal_with_the_same_seed():
+    labels, scores = draw(1)
+    wide = bootstrap_interval(accuracy, labels, scores)
+    narrow = bootstrap_interval(accuracy, labels, scores, confidence=0.5)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    assert bootstrap_interval(accuracy, labels, scores) == wide
+    assert bootstrap_interval(roc_auc_score, labels, scores, seed=1) != wide
+
+
+def test_each_drawn_set_holds_both_classes():
+    labels, scores = np.array([0] * 50 + [1]), np.linspace(0, 1, 51)
+    assert bootstrap_interval(roc_auc_score, labels, scores, repeats=50) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (dict(repeats=5), "repeats is 5"),
+        (dict(confidence=95), "confidence is 95"),
+        (dict(confidence=0), "confidence is 0"),
+    ],
+)
+def test_bad_options_are_told(options, words):
+    with pytest.raises(CourseError, match=words):
+        bootstrap_interval(accuracy, *draw(0), **options)
+
+
+def test_bad_scores_are_told():
+    with pytest.raises(CourseError, match="only class 0"):
+        bootstrap_interval(accuracy, np.zeros(9, int), np.full(9, 0.5))
+    with pytest.raises(CourseError, match="NaN"):
+        bootstrap_interval(accuracy, [0, 1], [0.5, np.nan])
