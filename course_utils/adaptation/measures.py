@@ -1,4 +1,4 @@
-"""How far apart two domains are, how good an adaptation is, and which one to choose, without target labels."""
+"""How far apart two domains are, and how much of the gap an adaptation closes."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -6,7 +6,6 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_utils.data import Samples
 from course_utils.settings import CourseError
 
 
@@ -61,35 +60,3 @@ def proxy_a_distance(source: np.ndarray, target: np.ndarray) -> float:
 def gap_closed(accuracy: float, source_only: float, target_trained: float) -> float:
     """Return which share of the way from the source-only model to the one trained on target labels was made."""
     return (accuracy - source_only) / (target_trained - source_only)
-
-
-def reverse_validation(source: Samples, target: np.ndarray, predicted: np.ndarray) -> float:
-    """Return how well predictions on the target, used as labels there, teach a model that works on the source.
-
-    A logistic regression is fitted on the inputs of the target with the predicted labels, and asked for the labels
-    of the source, which are known. No label of the target enters.
-
-    Parameters
-    ----------
-    source : Samples
-        Labelled inputs, of any shape; a validation part.
-    target : ndarray
-        Inputs of the target.
-    predicted : ndarray of int, shape (len(target),)
-        What the adapted model says of them.
-
-    Returns
-    -------
-    float
-        Accuracy on the source.
-
-    References
-    ----------
-    Zhong, Fan, Yang, Verscheure & Ren (2010), https://doi.org/10.1007/978-3-642-15939-8_35;
-    Ganin et al. (2016), https://jmlr.org/papers/v17/15-239.html, section 5.1.2
-    """
-    if len(np.unique(predicted)) < 2:  # a model that says one thing of everything teaches nothing
-        return float(np.mean(source.y == predicted[0]))
-    reverse = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-    reverse.fit(target.reshape(len(target), -1), predicted)
-    return reverse.score(source.x.reshape(len(source.x), -1), source.y)

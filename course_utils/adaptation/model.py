@@ -38,6 +38,7 @@ class AdaptedClassifier(keras.Model):
         self.weight = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(weight), trainable=False, name="weight"
         )
+        self.distance = keras.metrics.Mean(name="penalty")
 
     def call(self, inputs, training=None):
         if not isinstance(inputs, dict):
@@ -49,6 +50,7 @@ class AdaptedClassifier(keras.Model):
         source, target = ops.split(both, 2)
         penalty = self.penalty(source, target)
         self.add_loss(self.weight * penalty)
+        self.distance.update_state(penalty)
         return self.head(source)
 
     def get_config(self):
