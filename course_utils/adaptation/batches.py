@@ -34,7 +34,8 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
         )
     if min(len(source.x), len(target)) < batch_size:
         raise CourseError(f"A domain has fewer than batch_size={batch_size} inputs; take smaller batches.")
-    labelled = tf.data.Dataset.from_tensor_slices(tuple(source)).shuffle(len(source.x), seed=seed)
-    others = tf.data.Dataset.from_tensor_slices(target).shuffle(len(target), seed=seed + 1).repeat()
-    pairs = tf.data.Dataset.zip(labelled, others).batch(batch_size, drop_remainder=True)
-    return pairs.map(lambda pair, x: ({"source": pair[0], "target": x}, pair[1])).prefetch(2)
+    x, y, others = (tf.constant(array) for array in (source.x, source.y, target))
+    rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed)
+    others_rows = tf.data.Dataset.range(len(others)).shuffle(len(others), seed=seed + 1).repeat()
+    pairs = tf.data.Dataset.zip(rows, others_rows).batch(batch_size, drop_remainder=True)
+    return pairs.map(lambda i, j: ({"source": tf.gather(x, i), "target": tf.gather(others, j)}, tf.gather(y, i))).prefetch(2)
