@@ -230,11 +230,7 @@ pd.DataFrame(
 #
 # Every method of this notebook is a network in two pieces: an *extractor* from inputs to 64 features, and a linear
 # *head* from features to classes. For MNIST-M the extractor is the small network of the paper at half its width, with
-# BatchNormalization, and with shifts and small turns as augmentation in training. For the small tasks it is one dense
-# layer.
-#
-# Other augmentations would help more. Inverting half of the source pictures, say, would hand over the very difference
-# between MNIST and MNIST-M. But it would be *us* who adapt, having looked at the target. We want to see what the methods do.
+# BatchNormalization. For the small tasks it is one dense layer.
 
 
 # %%
@@ -242,10 +238,11 @@ def norm_relu(x):
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
 
-def picture_extractor():
+def picture_extractor(augmented):
     x = inputs = keras.Input((28, 28, 3))
-    x = layers.RandomTranslation(0.08, 0.08, fill_mode="nearest", seed=0)(x)
-    x = layers.RandomRotation((-0.03, 0.03), fill_mode="nearest", seed=0)(x)
+    if augmented:  # used in section 7 only
+        x = layers.RandomTranslation(0.08, 0.08, fill_mode="nearest", seed=0)(x)
+        x = layers.RandomRotation((-0.03, 0.03), fill_mode="nearest", seed=0)(x)
     for filters in (16, 24):
         x = layers.Conv2D(filters, 5, use_bias=False)(x)
         x = norm_relu(layers.MaxPooling2D()(x))
@@ -277,16 +274,16 @@ show_source(AdaptedClassifier.call, unlabelled_target)
 
 
 # %%
-def new_parts(task):
+def new_parts(task, augmented=False):
     width = task.source.x.shape[1:]
-    extractor = picture_extractor() if len(width) == 3 else dense_extractor(*width)
+    extractor = picture_extractor(augmented) if len(width) == 3 else dense_extractor(*width)
     head = layers.Dense(int(task.source.y.max()) + 1)
     head.build((None, 64))
     return extractor, head
 
 
-def new_model(task, penalty=None, weight=1.0):
-    model = AdaptedClassifier(*new_parts(task), penalty, weight)
+def new_model(task, penalty=None, augmented=False):
+    model = AdaptedClassifier(*new_parts(task, augmented), penalty)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-3 if task.source.x.ndim == 4 else 2e-3), loss)
     model({"source": task.source.x[:2], "target": task.target.x[:2]})  # makes what is not there yet
@@ -320,8 +317,8 @@ def variables_of(model):
 class Restarted:
     """A model that begins every run with fresh weights of the seed."""
 
-    def __init__(self, task, penalty=None):
-        self.model = new_model(task, penalty)
+    def __init__(self, task, penalty=None, augmented=False):
+        self.model = new_model(task, penalty, augmented)
         self.start = [variable.numpy() for variable in variables_of(self.model)]
 
     def __call__(self, weights, weight=0.0):
@@ -344,13 +341,14 @@ def weights_of(model):
 from course_utils.adaptation import Coral, DomainAdversary, MaximumMeanDiscrepancy, ReversalSchedule
 
 PENALTIES = {"CORAL": Coral, "MMD": MaximumMeanDiscrepancy, "DANN": DomainAdversary}
-models = {}  # by shape of the inputs, classes and use
+models = {}  # by shape of the inputs and use
 
 
 def trained(task, use, weights, weight=0.0, epochs=1, seed=0):
     key = (task.source.x.shape[1:], use)
     if key not in models:
-        models[key] = Restarted(task, PENALTIES[use]() if use in PENALTIES else None)
+        penalty = PENALTIES[use]() if use in PENALTIES else None
+        models[key] = Restarted(task, penalty, augmented="pseudo-labels" in use)
     model = models[key](weights, weight)
     callbacks = [ReversalSchedule(model.penalty.reversal)] if use == "DANN" else []
     data = unlabelled_target(task.source, task.target.x, BATCH, seed)
@@ -708,6 +706,10 @@ for strength in (0.0, 0.3, 1.0):
 # themselves. A share of *each* predicted class is kept (Zou et al. 2018), because a common threshold would drop the
 # hard digits. And training sees augmented pictures, while the labels came from clean ones: the model must give a
 # shifted and turned digit the label of the straight one (French, Mackiewicz & Fisher 2018).
+#
+# Shifts and small turns are true of any digit. Another augmentation would help more: inverting half of the source
+# pictures would hand over the very difference between MNIST and MNIST-M. But then it would be *us* who adapt, having
+# looked at the target. We want to see what the methods do.
 
 # %%
 from course_utils.adaptation import confident
@@ -786,22 +788,25 @@ by_weight.round(3)
 # %% [markdown]
 # ### Mistake: choosing on target labels
 #
-# Many published comparisons take, for each task, the weight that is best *on the labelled target*. How much does that
-# flatter? For each method, task and seed we compare the accuracy of the chosen weight with that of the best in hindsight.
+# Many published comparisons take, for each task, the method and weight that are best *on the labelled target*. How much
+# does that flatter? For each task we compare the accuracy of what reverse validation chooses with that of the best in
+# hindsight.
 
 # %%
-honest = tries[tries["weight"] == tries["method"].map(CHOSEN)]
-honest = honest.groupby(["method", "task"])["target"].mean()
-flattered = tries.groupby(["method", "task", "seed"])["target"].max().groupby(level=[0, 1]).mean()
-(flattered - honest).unstack().round(3)
+by_run = tries.groupby("task", sort=False)
+honest = tries.loc[by_run["reverse"].idxmax()].set_index("task")
+hindsight = tries.loc[by_run["target"].idxmax()].set_index("task")
+pd.concat({"by reverse validation": honest, "on target labels": hindsight}, axis=1)[
+    [(how, column) for how in ("by reverse validation", "on target labels") for column in ("method", "weight", "target")]
+].round(3)
 
 # %% tags=["nbval-check-output"]
-expect("honest", honest.mean())
-expect("flattery", (flattered - honest).mean())
+expect("hindsight", hindsight["target"].mean())
+expect("flattery", (hindsight["target"] - honest["target"]).mean())
 
 # %% [markdown]
-# Choosing on target labels adds {{flattery.mean:.3f}} on average, with three weights only. That gain is not there for anyone
-# who has no labels. Compare it with the gains of the methods in the next section: they are often of the same size.
+# Hindsight adds {{flattery.mean:.3f}} on average, over as few as nine candidates. That gain is not there for anyone who
+# has no labels. Compare it with the gains of the methods in the next section: on text they are of the same size.
 # (Gulrajani & Lopez-Paz 2021 found, for a related problem, that with honest selection most advantages of methods over
 # each other disappeared.)
 #
