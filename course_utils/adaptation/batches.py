@@ -38,4 +38,6 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
     rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed)
     others_rows = tf.data.Dataset.range(len(others)).shuffle(len(others), seed=seed + 1).repeat()
     pairs = tf.data.Dataset.zip(rows, others_rows).batch(batch_size, drop_remainder=True)
-    return pairs.map(lambda i, j: ({"source": tf.gather(x, i), "target": tf.gather(others, j)}, tf.gather(y, i))).prefetch(2)
+    return pairs.map(
+        lambda i, j: ({"source": tf.gather(x, i), "target": tf.gather(others, j)}, tf.gather(y, i))
+    ).prefetch(2)

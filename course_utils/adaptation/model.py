@@ -60,5 +60,7 @@ class AdaptedClassifier(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in ("extractor", "head", "penalty")}
+        parts = {
+            name: keras.saving.deserialize_keras_object(config.pop(name)) for name in ("extractor", "head", "penalty")
+        }
         return cls(**parts, **config)

@@ -3,7 +3,7 @@
 #   course:
 #     title: Domain adaptation
 #     question: The labels belong to one domain, the work is in another. What can be learnt from pictures without labels?
-#     shows: "Digits on paper to digits on photographs, without one label of the photographs: a network reaches {{combined_photos.contrast:.2f}} unadapted and {{combined_photos.mean:.2f}} after adversarial training and self-training, {{gap_combined.mean:.0%}} of the way to training on target labels. Text hardly gains: {{best_text.mean:.2f}} against {{best_text.contrast:.2f}}."
+#     shows: "Digits on paper to digits on photographs, without one label of the photographs: a network reaches {{combined_photos.contrast:.2f}} unadapted and {{combined_photos.mean:.2f}} after adversarial training and self-training, {{gap_combined.mean:.0%}} of the way to training on target labels. On text, adaptation hardly changes anything: {{adapted_text.mean:.2f}}, with target labels {{adapted_text.contrast:.2f}}."
 #     goals:
 #       - say what domain adaptation assumes, and measure how far apart two domains are;
 #       - derive and use AdaBN, CORAL, MMD, adversarial training with gradient reversal, and pseudo-labels, as Keras 3 models that train with `fit` and can be saved;
@@ -134,7 +134,9 @@ def as_colour(samples):
 def as_8_by_8(samples):
     """Return pictures of 8 by 8 pixels as 64 numbers from 0 to 1."""
     inner = samples.x if samples.x.shape[1] == 8 else samples.x[:, 4:24, 4:24]
-    small = tf.image.resize(inner, (8, 8), method="area" if inner.shape[1] == 8 else "bilinear", antialias=True)
+    small = tf.image.resize(
+        inner, (8, 8), method="area" if inner.shape[1] == 8 else "bilinear", antialias=True
+    )
     return Samples(small.numpy().reshape(-1, 64) / 255, samples.y)
 
 
@@ -333,6 +335,7 @@ class Restarted:
 
 def weights_of(model):
     return model.extractor.get_weights(), model.head.get_weights()
+
 
 # %% [markdown]
 # Now one function trains them all. The schedule of the adversary follows in section 6.
@@ -641,7 +644,11 @@ name, seed = "UCI → MNIST", SEEDS[0]
 task, weights = tasks[seed][name], begin["UCI → MNIST", SEEDS[0]]
 PENALTIES["flipped"] = FlippedAdversary
 domains = {}
-for use, label in (("source only", "no adversary"), ("DANN", "reversal"), ("flipped", "flipped labels")):
+for use, label in (
+    ("source only", "no adversary"),
+    ("DANN", "reversal"),
+    ("flipped", "flipped labels"),
+):
     model = trained(task, use, weights, weight=1.0, epochs=2 * SETTINGS["small_epochs"], seed=seed)
     features = features_of(model, task)
     own = says_right(model, features) if model.penalty else np.nan
@@ -692,7 +699,9 @@ for strength in (0.0, 0.3, 1.0):
     number.strength = strength
     variable.strength.assign(strength)
     got = [float(traced_gradient(layer, tf.ones(1))[0]) for layer in (number, variable)]
-    print(f"λ = {strength}: factor of the gradient {got[0]:+.1f} by a number, {got[1]:+.1f} by a variable")
+    print(
+        f"λ = {strength}: factor of the gradient {got[0]:+.1f} by a number, {got[1]:+.1f} by a variable"
+    )
     assert np.isclose(got[1], -strength) and got[0] == 0
 
 # %% [markdown]
@@ -763,6 +772,7 @@ from itertools import product
 WEIGHTS = {"CORAL": (3.0, 30.0, 100.0), "MMD": (0.3, 1.0, 3.0), "DANN": (0.1, 0.3, 1.0)}
 CHOICES = [(name, SEEDS[0]) for name in ORDER[: SETTINGS["choices"]]]
 
+
 def tried(use):
     rows = []
     for run, weight in product(CHOICES, WEIGHTS[use][: SETTINGS["weights"]]):
@@ -797,7 +807,11 @@ by_run = tries.groupby("task", sort=False)
 honest = tries.loc[by_run["reverse"].idxmax()].set_index("task")
 hindsight = tries.loc[by_run["target"].idxmax()].set_index("task")
 pd.concat({"by reverse validation": honest, "on target labels": hindsight}, axis=1)[
-    [(how, column) for how in ("by reverse validation", "on target labels") for column in ("method", "weight", "target")]
+    [
+        (how, column)
+        for how in ("by reverse validation", "on target labels")
+        for column in ("method", "weight", "target")
+    ]
 ].round(3)
 
 # %% tags=["nbval-check-output"]
@@ -860,9 +874,9 @@ def with_interval(values):
 
 
 results = accuracies()
-results.pivot_table(
-    index="method", columns="task", values="accuracy", aggfunc=with_interval
-).reindex(index=METHODS, columns=TASKS)
+results.pivot_table(index="method", columns="task", values="accuracy", aggfunc=with_interval).reindex(
+    index=METHODS, columns=TASKS
+)
 
 # %%
 import seaborn as sns
@@ -905,11 +919,36 @@ expect("gap_pseudo", share.loc["pseudo-labels", PHOTOS], contrast=0)
 
 # %% tags=["nbval-check-output"]
 text = average[TEXT].mean(axis=1)
-expect("best_text", text["MMD"], contrast=text["trained on target"])
-expect("adabn_text", text["AdaBN"])
+adapted = METHODS[1:-1]
+expect("adapted_text", text[adapted].mean(), contrast=text["trained on target"])
+expect("gain_text", text[adapted].mean() - text["source only"])
+digits = average[SMALL[:2]].mean(axis=1)
+expect("adapted_digits", digits[list(START)].mean(), contrast=digits["source only"])
+hurts = (average.loc[adapted, TEXT] < source_only[TEXT]).to_numpy().mean()
+expect("hurts_text", hurts)
 
 # %% [markdown]
-# TEXT
+# **Photographs.** Every method helps. Without adaptation {{combined_photos.contrast:.2f}}; AdaBN closes
+# {{gap_combined.contrast:.0%}} of the gap, CORAL {{gap_coral.mean:.0%}}, MMD {{gap_mmd.mean:.0%}}, DANN
+# {{gap_adversary.mean:.0%}}, pseudo-labels after AdaBN {{gap_pseudo.mean:.0%}}, and pseudo-labels after DANN
+# {{gap_combined.mean:.0%}}, with an accuracy of {{combined_photos.mean:.2f}}. The DANN paper reports .52 without, .77 with
+# DANN and .96 with target labels, which is 56% of the gap; it had twenty times as many digits and a larger network.
+#
+# The last step is worth a thought. Self-training amplifies what it finds. Where half of the labels are right it cannot go
+# far; where an adversary has brought them up before, it goes further. Methods that work by different means add up.
+#
+# **Small digits.** Self-training brings {{adapted_digits.contrast:.2f}} to {{adapted_digits.mean:.2f}} on the mean of both
+# directions. These domains differ in how digits are written and cut out. No matching of distributions undoes that.
+#
+# **Text.** Six methods on three tasks: on average {{adapted_text.mean:.2f}}, where {{bound_text.contrast:.2f}} was reached
+# without any and {{adapted_text.contrast:.2f}} with target labels. Of the eighteen means a share of {{hurts_text.mean:.0%}}
+# lies *below* the model without adaptation. Look at the intervals: most of these differences, up or down, mean nothing.
+# One reason is known. The shares of the classes differ between these domains, and whoever makes
+# the features alike as a whole must move some positive sentences of one domain onto negative ones of the other (Zhao et
+# al. 2019).
+#
+# So there is no best method. There is a table to make for your own task, with the model without adaptation in its
+# first row.
 
 # %% [markdown]
 # ### Check: no label of the target was used
@@ -981,7 +1020,10 @@ pd.DataFrame({"proxy A-distance": distances, "accuracy": average[PHOTOS]}).round
 expect("distance_adapted", distances["DANN"], contrast=distances["source only"])
 
 # %% [markdown]
-# DISTANCES
+# For a linear probe the domains stay well apart after any of the methods: the distance goes from
+# {{distance_adapted.contrast:.2f}} to {{distance_adapted.mean:.2f}} with DANN. Accuracy rises much more than the
+# distance falls. The bound of section 1 is an upper bound, and with such distances it promises nothing. What helps is not
+# that the domains become *equal*, but that class comes to lie next to class. Compare the maps.
 #
 # ### Maps of the features
 #
@@ -1016,7 +1058,9 @@ for ax, method in zip(axes, ("source only", "DANN", BEST)):
 plt.show()
 
 # %% [markdown]
-# MAPS
+# Without adaptation the target is a heap beside the source, with the digits mixed. Self-training has no word about
+# distances in it, yet it draws the crosses to the circles of their colour: it works on the classes. A perfect adaptation
+# would show ten groups, each of one colour, circles and crosses mixed.
 #
 # ## 11. Using it
 #
@@ -1160,4 +1204,5 @@ for size in (64, 256, 1024) if PROFILE != "smoke" else (16, 32):
 pd.Series(by_size, name="accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["solution"]
-# SIZES
+# A single batch of 64 gives nearly all of it. The statistics of a channel are means over all positions of all
+# pictures, thousands of numbers even for few pictures. That is why AdaBN also works on a stream.
