@@ -30,7 +30,8 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
         raise CourseError("The target is a pair: give its inputs alone, adaptation must not see its labels.")
     if source.x.shape[1:] != target.shape[1:]:
         raise CourseError(
-            f"Source inputs have shape {source.x.shape[1:]}, target inputs {target.shape[1:]}; accepted are equal shapes."
+            f"Source inputs have shape {source.x.shape[1:]}, target inputs {target.shape[1:]}; "
+            "accepted are equal shapes."
         )
     if min(len(source.x), len(target)) < batch_size:
         raise CourseError(f"A domain has fewer than batch_size={batch_size} inputs; take smaller batches.")

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 
-from course_utils.data import Samples
 from course_utils.settings import CourseError
 
 
