@@ -35,10 +35,11 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
         )
     if min(len(source.x), len(target)) < batch_size:
         raise CourseError(f"A domain has fewer than batch_size={batch_size} inputs; take smaller batches.")
-    x, y, others = (tf.constant(array) for array in (source.x, source.y, target))
+    x, y, x_target = (tf.constant(array) for array in (source.x, source.y, target))
     rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed)
-    others_rows = tf.data.Dataset.range(len(others)).shuffle(len(others), seed=seed + 1).repeat()
-    pairs = tf.data.Dataset.zip(rows, others_rows).batch(batch_size, drop_remainder=True)
-    return pairs.map(
-        lambda i, j: ({"source": tf.gather(x, i), "target": tf.gather(others, j)}, tf.gather(y, i))
-    ).prefetch(2)
+    target_rows = tf.data.Dataset.range(len(target)).shuffle(len(target), seed=seed + 1).repeat()
+
+    def batch(i, j):
+        return {"source": tf.gather(x, i), "target": tf.gather(x_target, j)}, tf.gather(y, i)
+
+    return tf.data.Dataset.zip(rows, target_rows).batch(batch_size, drop_remainder=True).map(batch).prefetch(2)

@@ -1044,20 +1044,25 @@ def plane_of(features):
     return TSNE(random_state=SEED).fit_transform(features)
 
 
+# %%
 def draw_map(method, ax):
     n, run = SETTINGS["shown"], (PHOTOS, SEEDS[0])
     task = tasks[run[1]][run[0]]
     plane = plane_of(np.concatenate([part[:n] for part in features_by(method, run)]))
     n = len(plane) // 2
-    ax.scatter(*plane[:n].T, c=task.check.y[:n], cmap="tab10", s=26, alpha=0.55)
-    ax.scatter(*plane[n:].T, c=task.test.y[:n], cmap="tab10", s=30, marker="x", linewidth=1.5)
+    colours = dict(cmap="tab10", vmin=-0.5, vmax=9.5)
+    ax.scatter(*plane[:n].T, c=task.check.y[:n], s=26, alpha=0.55, label="source", **colours)
+    dots = ax.scatter(*plane[n:].T, c=task.test.y[:n], s=30, marker="x", label="target", **colours)
     ax.set(title=method[0].upper() + method[1:], xticks=[], yticks=[])
+    return dots
 
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(15, 5.2))
 for ax, method in zip(axes, ("source only", "DANN", BEST)):
-    draw_map(method, ax)
+    dots = draw_map(method, ax)
+axes[0].legend(loc="lower left")
+figure.colorbar(dots, ax=axes, ticks=range(10), label="digit", aspect=30)
 plt.show()
 
 # %% [markdown]
