@@ -845,7 +845,7 @@ def adapt(use):
 
 histories = {}
 with ThreadPoolExecutor(2) as pool:
-    list(pool.map(adapt, PENALTIES.keys() & WEIGHTS.keys()))
+    list(pool.map(adapt, WEIGHTS))
 
 # %%
 START = {"pseudo-labels": "source only", "DANN, pseudo-labels": "DANN"}
@@ -853,9 +853,8 @@ START = {"pseudo-labels": "source only", "DANN, pseudo-labels": "DANN"}
 
 def self_train(method):
     for name, seed in RUNS:
-        task, epochs = tasks[seed][name], 2
-        start = finished[name, seed, START[method]][0]
-        model = self_trained(task, method, start, epochs, seed)
+        task, start = tasks[seed][name], finished[name, seed, START[method]][0]
+        model = self_trained(task, method, start, epochs=2, seed=seed)
         finished[name, seed, method] = weights_of(model), accuracy(model, task.test)
 
 
@@ -946,8 +945,8 @@ expect("hurts_text", hurts)
 # **Text.** Six methods on three tasks: on average {{adapted_text.mean:.2f}}, where {{bound_text.contrast:.2f}} was reached
 # without any and {{adapted_text.contrast:.2f}} with target labels. Of the eighteen means a share of {{hurts_text.mean:.0%}}
 # lies *below* the model without adaptation. Look at the intervals: most of these differences, up or down, mean nothing.
-# One reason is known. The shares of the classes differ between these domains, and whoever makes
-# the features alike as a whole must move some positive sentences of one domain onto negative ones of the other (Zhao et
+# A likely reason: the shares of the classes differ between these domains, and whoever makes the
+# features alike as a whole must then move some positive sentences of one domain onto negative ones of the other (Zhao et
 # al. 2019).
 #
 # So there is no best method. There is a table to make for your own task, with the model without adaptation in its
