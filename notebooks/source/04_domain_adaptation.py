@@ -26,7 +26,7 @@
 # %% tags=["parameters"]
 PROFILE = "lesson"  # smoke, lesson or full
 SEED = 0
-USPS = ""  # path of an .npz file of USPS, if you have one (section 9)
+USPS = ""  # path of an .npz file of USPS, if you have one (section 11)
 
 # %% [markdown]
 # The profile decides how many seeds there are, how many samples, and how long each method trains.
