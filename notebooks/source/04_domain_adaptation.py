@@ -242,11 +242,8 @@ def norm_relu(x):
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
 
-def picture_extractor(augmented):
+def picture_extractor():
     x = inputs = keras.Input((28, 28, 3))
-    if augmented:  # used in section 7 only
-        x = layers.RandomTranslation(0.08, 0.08, fill_mode="nearest", seed=0)(x)
-        x = layers.RandomRotation((-0.03, 0.03), fill_mode="nearest", seed=0)(x)
     for filters in (16, 24):
         x = layers.Conv2D(filters, 5, use_bias=False)(x)
         x = norm_relu(layers.MaxPooling2D()(x))
@@ -278,17 +275,17 @@ show_source(AdaptedClassifier.call, unlabelled_target)
 
 
 # %%
-def new_parts(task, augmented=False):
+def new_parts(task):
     width = task.source.x.shape[1:]
-    extractor = picture_extractor(augmented) if len(width) == 3 else dense_extractor(*width)
+    extractor = picture_extractor() if len(width) == 3 else dense_extractor(*width)
     head = layers.Dense(int(task.source.y.max()) + 1)
     head.build((None, 64))
     return extractor, head
 
 
 # %%
-def new_model(task, penalty=None, augmented=False):
-    model = AdaptedClassifier(*new_parts(task, augmented), penalty)
+def new_model(task, penalty=None):
+    model = AdaptedClassifier(*new_parts(task), penalty)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-3 if task.source.x.ndim == 4 else 2e-3), loss)
     model({"source": task.source.x[:2], "target": task.target.x[:2]})  # makes what is not there yet
@@ -327,8 +324,8 @@ def weights_of(model):
 class Restarted:
     """A model that begins every run with fresh weights of the seed."""
 
-    def __init__(self, task, penalty=None, augmented=False):
-        self.model = new_model(task, penalty, augmented)
+    def __init__(self, task, penalty=None):
+        self.model = new_model(task, penalty)
         self.start = [variable.numpy() for variable in variables_of(self.model)]
 
     def __call__(self, weights, weight=0.0):
@@ -355,7 +352,7 @@ def trained(task, use, weights, weight=0.0, epochs=1, seed=0):
     key = (task.source.x.shape[1:], use)
     if key not in models:
         penalty = PENALTIES[use]() if use in PENALTIES else None
-        models[key] = Restarted(task, penalty, augmented="pseudo-labels" in use)
+        models[key] = Restarted(task, penalty)
     model = models[key](weights, weight)
     callbacks = [ReversalSchedule(model.penalty.reversal)] if use == "DANN" else []
     data = unlabelled_target(task.source, task.target.x, BATCH, seed)
@@ -731,6 +728,18 @@ show_source(confident)
 
 
 # %%
+shift = layers.RandomTranslation(0.08, 0.08, fill_mode="nearest", seed=0)
+turn = layers.RandomRotation((-0.03, 0.03), fill_mode="nearest", seed=0)
+
+
+def augmented(inputs, y):
+    """Shift and turn pictures in training; the statistics of AdaBN come from clean ones."""
+    x = inputs["source"]
+    x = turn(shift(x, training=True), training=True) if len(x.shape) == 4 else x
+    return inputs | {"source": x}, y
+
+
+# %%
 def self_trained(task, use, weights, epochs, seed):
     """Begin with AdaBN; then label, train, and take the statistics anew, for some rounds."""
     model = trained(task, use, weights, epochs=0)
@@ -738,7 +747,7 @@ def self_trained(task, use, weights, epochs, seed):
     for share in np.linspace(0.5, 0.8, SETTINGS["rounds"]):
         rows, labels = confident(outputs(model, task.target.x), share)
         both = merged(task.source, Samples(task.target.x[rows], labels[rows]))
-        data = unlabelled_target(both, task.target.x, BATCH, seed)
+        data = unlabelled_target(both, task.target.x, BATCH, seed).map(augmented)
         model.fit(data, epochs=epochs, shuffle=False, verbose=0)
         adapt_batch_norm(model.extractor, task.target.x, batch_size=2 * BATCH)
     return model
