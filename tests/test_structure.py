@@ -14,6 +14,7 @@ ALLOWED = {
     "data": {"settings"},
     "models": {"settings", "cache", "data"},
     "text": {"settings", "cache", "data"},
+    "adaptation": {"settings", "data"},
     "evaluation": {"settings"},
     "tuning": {"settings"},
     "runner": {"settings", "quiet", "data", "models", "evaluation"},

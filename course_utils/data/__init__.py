@@ -3,8 +3,9 @@
 from course_utils.data.assets import fetch
 from course_utils.data.chest_xrays import load_chest_xrays
 from course_utils.data.dataset import Card, DataSplit, Samples
-from course_utils.data.digits import load_mnist, load_uci_digits
+from course_utils.data.digits import load_mnist, load_uci_digits, load_usps
 from course_utils.data.folders import load_image_folder
+from course_utils.data.mnist_m import load_mnist_m
 from course_utils.data.openmoji import load_openmoji
 from course_utils.data.phantom import draw_chest_phantoms
 from course_utils.data.photos import load_imagenet_photos
@@ -23,9 +24,11 @@ __all__ = [
     "load_image_folder",
     "load_imagenet_photos",
     "load_mnist",
+    "load_mnist_m",
     "load_openmoji",
     "load_sentiment",
     "load_text_csv",
     "load_uci_digits",
+    "load_usps",
     "stratified_split",
 ]

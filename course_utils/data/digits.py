@@ -1,13 +1,16 @@
-"""Handwritten digits: 5,000 of MNIST, and the UCI digits at a quarter of its resolution."""
+"""Handwritten digits: 5,000 of MNIST, the UCI digits at a quarter of its resolution, and the reader's USPS."""
 
 import gzip
+import zipfile
+from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
 
 from course_utils.data.assets import fetch
-from course_utils.data.dataset import Card, DataSplit
+from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.splits import make_split
+from course_utils.settings import CourseError
 
 DIGIT_NAMES = tuple("0123456789")
 
@@ -57,3 +60,52 @@ def load_uci_digits(seed: int = 0) -> DataSplit:
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = digits.target.astype(np.int64)
     return make_split(images, labels, DIGIT_NAMES, Card.of_asset("uci_digits"), seed=seed)
+
+
+def load_usps(path: str | Path, seed: int = 0) -> DataSplit:
+    """Load the USPS digits from a file that the reader has.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        An ``.npz`` file with ``x_train``, ``x_test``, uint8 of shape (n, 16, 16), and ``y_train``, ``y_test``.
+    seed : int
+        A quarter of the training digits, drawn with this seed, become the validation part.
+
+    Returns
+    -------
+    DataSplit
+        ``x`` uint8, 0 (paper) to 255 (ink), shape (n, 16, 16, 1); the test part is the published one.
+
+    Raises
+    ------
+    CourseError
+        If the file is missing or holds something else.
+
+    References
+    ----------
+    Hull (1994), https://doi.org/10.1109/34.291440
+    """
+    train, test = (_usps_part(Path(path), part) for part in ("train", "test"))
+    order = np.random.default_rng(seed).permutation(len(train.y))
+    cut = len(order) // 4
+    validation, rest = (Samples(train.x[rows], train.y[rows]) for rows in (order[:cut], order[cut:]))
+    card = Card("USPS", "Digits from envelopes, 16 by 16 pixels.", "not stated", "Hull (1994), IEEE TPAMI 16(5).")
+    return DataSplit(rest, validation, test, DIGIT_NAMES, card)
+
+
+def _usps_part(path: Path, part: str) -> Samples:
+    """Read one part of the file of USPS."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file[f"x_{part}"], file[f"y_{part}"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise CourseError(
+            f"{path} is not the file of USPS: give an .npz file with x_train, y_train, x_test and y_test."
+        ) from None
+    if images.shape != (len(labels), 16, 16) or images.dtype != np.uint8:
+        raise CourseError(
+            f"x_{part} of {path.name} has shape {images.shape} and type {images.dtype}; "
+            "accepted is one uint8 picture of 16 by 16 pixels for each label."
+        )
+    return Samples(images[..., None], labels.astype(np.int64))

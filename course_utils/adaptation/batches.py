@@ -1,0 +1,45 @@
+"""Batches of two domains, of which only the source has labels."""
+
+import numpy as np
+import tensorflow as tf
+
+from course_utils.data import Samples
+from course_utils.settings import CourseError
+
+
+def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64, seed: int = 0) -> tf.data.Dataset:
+    """Return batches ({"source": x, "target": x}, labels of the source) for one epoch over the source.
+
+    Parameters
+    ----------
+    source : Samples
+        Labelled inputs.
+    target : ndarray
+        Inputs only: there is no way for a label of the target to come in.
+    batch_size : int
+        Samples of each domain in a batch; what does not fill a batch is left out of the epoch.
+    seed : int
+        Of the orders, which differ from epoch to epoch.
+
+    Raises
+    ------
+    CourseError
+        If the domains have inputs of different shapes, or labels are given for the target.
+    """
+    if isinstance(target, tuple):
+        raise CourseError("The target is a pair: give its inputs alone, adaptation must not see its labels.")
+    if source.x.shape[1:] != target.shape[1:]:
+        raise CourseError(
+            f"Source inputs have shape {source.x.shape[1:]}, target inputs {target.shape[1:]}; "
+            "accepted are equal shapes."
+        )
+    if min(len(source.x), len(target)) < batch_size:
+        raise CourseError(f"A domain has fewer than batch_size={batch_size} inputs; take smaller batches.")
+    x, y, x_target = (tf.constant(array) for array in (source.x, source.y, target))
+    rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed)
+    target_rows = tf.data.Dataset.range(len(target)).shuffle(len(target), seed=seed + 1).repeat()
+
+    def batch(i, j):
+        return {"source": tf.gather(x, i), "target": tf.gather(x_target, j)}, tf.gather(y, i)
+
+    return tf.data.Dataset.zip(rows, target_rows).batch(batch_size, drop_remainder=True).map(batch).prefetch(2)

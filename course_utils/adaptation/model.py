@@ -1,0 +1,66 @@
+"""A classifier that learns from labelled inputs of one domain and unlabelled inputs of another."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from course_utils.settings import CourseError
+
+
+@keras.saving.register_keras_serializable("course_utils")
+class AdaptedClassifier(keras.Model):
+    """Extractor and head, with a penalty on features that differ between source and target.
+
+    Fit it on what `unlabelled_target` returns; evaluate and predict on inputs of either domain.
+
+    Parameters
+    ----------
+    extractor : keras.Model
+        From inputs to features of shape (n, d).
+    head : keras.layers.Layer
+        From features to logits.
+    penalty : keras.layers.Layer, optional
+        From source and target features to a scalar, such as `Coral`. Without one, the target is not used.
+    weight : float
+        Factor of the penalty in the loss, at least 0.
+
+    Raises
+    ------
+    CourseError
+        If the weight is negative or not finite.
+    """
+
+    def __init__(self, extractor, head, penalty=None, weight: float = 1.0, **kwargs):
+        if not (np.isfinite(weight) and weight >= 0):
+            raise CourseError(f"weight={weight} is impossible: give a finite factor of at least 0.")
+        super().__init__(**kwargs)
+        self.extractor, self.head, self.penalty = extractor, head, penalty
+        self.weight = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(weight), trainable=False, name="weight"
+        )
+        self.distance = keras.metrics.Mean(name="penalty")
+
+    def call(self, inputs, training=None):
+        if not isinstance(inputs, dict):
+            return self.head(self.extractor(inputs, training=training))
+        if self.penalty is None:
+            return self.head(self.extractor(inputs["source"], training=training))
+        # One batch for both domains, so that BatchNormalization treats them alike.
+        both = self.extractor(ops.concatenate([inputs["source"], inputs["target"]]), training=training)
+        source, target = ops.split(both, 2)
+        penalty = self.penalty(source, target)
+        self.add_loss(self.weight * penalty)
+        self.distance.update_state(penalty)
+        return self.head(source)
+
+    def get_config(self):
+        parts = {name: getattr(self, name) for name in ("extractor", "head", "penalty")}
+        parts = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), **parts, "weight": float(self.weight)}
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {
+            name: keras.saving.deserialize_keras_object(config.pop(name)) for name in ("extractor", "head", "penalty")
+        }
+        return cls(**parts, **config)

@@ -1,0 +1,94 @@
+"""Penalties on features that differ between the domains: CORAL, MMD, and a domain adversary."""
+
+import keras
+from keras import layers, ops
+
+from course_utils.adaptation.reversal import GradientReversal
+
+
+@keras.saving.register_keras_serializable("course_utils")
+class Coral(layers.Layer):
+    """Squared distance of the two covariance matrices, over 4 d².
+
+    Takes source and target features, each of shape (batch, d), and returns a scalar.
+
+    References
+    ----------
+    Sun & Saenko (2016), https://arxiv.org/abs/1607.01719
+    """
+
+    def call(self, source, target):
+        difference = covariance(source) - covariance(target)
+        return ops.sum(difference**2) / (4 * source.shape[-1] ** 2)
+
+
+def covariance(features):
+    """Return the unbiased covariance matrix, (d, d), of features of shape (n, d)."""
+    centred = features - ops.mean(features, axis=0)
+    return ops.matmul(ops.transpose(centred), centred) / (ops.cast(ops.shape(features)[0], "float32") - 1)
+
+
+@keras.saving.register_keras_serializable("course_utils")
+class MaximumMeanDiscrepancy(layers.Layer):
+    """Squared distance of the two distributions' means, in the space of a sum of Gaussian kernels.
+
+    Takes source and target features, each of shape (batch, d), and returns a scalar, the unbiased
+    estimate. The widths are multiples of the mean squared distance in the batch.
+
+    References
+    ----------
+    Gretton et al. (2012), https://jmlr.org/papers/v13/gretton12a.html;
+    Long et al. (2015), https://arxiv.org/abs/1502.02791
+    """
+
+    MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+    def call(self, source, target):
+        n = ops.shape(source)[0]
+        x = ops.concatenate([source, target])
+        squares = ops.sum(x**2, axis=1)
+        distances = ops.maximum(squares[:, None] + squares[None, :] - 2 * ops.matmul(x, ops.transpose(x)), 0)
+        width = ops.stop_gradient(ops.mean(distances)) + keras.config.epsilon()
+        kernel = sum(ops.exp(-distances / (m * width)) for m in self.MULTIPLES) / len(self.MULTIPLES)
+        return mean_off_diagonal(kernel[:n, :n]) + mean_off_diagonal(kernel[n:, n:]) - 2 * ops.mean(kernel[:n, n:])
+
+
+def mean_off_diagonal(matrix):
+    """Return the mean of a square matrix without its diagonal."""
+    n = ops.cast(ops.shape(matrix)[0], "float32")
+    return (ops.sum(matrix) - ops.sum(ops.diagonal(matrix))) / (n * (n - 1))
+
+
+@keras.saving.register_keras_serializable("course_utils")
+class DomainAdversary(layers.Layer):
+    """Cross-entropy of a domain classifier behind gradient reversal.
+
+    Takes source and target features, each of shape (batch, d), and returns a scalar. The classifier
+    learns to tell the domains apart; the features, by the reversed gradient, to prevent it.
+
+    Parameters
+    ----------
+    units : int
+        Width of the domain classifier's hidden layer.
+
+    References
+    ----------
+    Ganin et al. (2016), https://jmlr.org/papers/v17/15-239.html
+    """
+
+    def __init__(self, units: int = 64, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.reversal = GradientReversal()
+        self.classifier = keras.Sequential([layers.Dense(units, "relu"), layers.Dense(1)])
+
+    def build(self, source_shape, target_shape):
+        self.classifier.build(source_shape)
+
+    def call(self, source, target):
+        logits = self.classifier(self.reversal(ops.concatenate([source, target])))
+        is_target = ops.concatenate([ops.zeros_like(source[:, :1]), ops.ones_like(target[:, :1])])
+        return ops.mean(ops.binary_crossentropy(is_target, logits, from_logits=True))
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}

@@ -1,0 +1,42 @@
+"""Self-training: confident predictions on the target become its labels, over several rounds."""
+
+import keras
+import numpy as np
+
+from course_utils.settings import CourseError
+
+
+def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the most confident predictions of each predicted class, and all predictions.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, k)
+    share : float
+        How much of each predicted class to keep, above 0 and at most 1. A threshold on probability would drop
+        the hard classes; a share of each keeps all classes.
+
+    Returns
+    -------
+    rows : ndarray of int, sorted
+    labels : ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    CourseError
+        If the share is outside its range.
+
+    References
+    ----------
+    Zou, Yu, Kumar & Wang (2018), https://arxiv.org/abs/1810.07911
+    """
+    if not 0 < share <= 1:
+        raise CourseError(f"share={share} is impossible: give a number above 0 and at most 1.")
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    rows = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        best = np.argsort(-confidence[members], kind="stable")[: int(np.ceil(share * len(members)))]
+        rows.append(members[best])
+    return np.sort(np.concatenate(rows)), labels

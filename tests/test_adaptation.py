@@ -1,0 +1,174 @@
+"""Each penalty equals its formula, each gradient its sign, and no label of the target comes in."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from course_utils.adaptation import (
+    AdaptedClassifier,
+    Coral,
+    DomainAdversary,
+    GradientReversal,
+    MaximumMeanDiscrepancy,
+    ReversalSchedule,
+    adapt_batch_norm,
+    confident,
+    domain_accuracy,
+    gap_closed,
+    proxy_a_distance,
+    unlabelled_target,
+)
+from course_utils.data import Samples
+from course_utils.settings import CourseError
+
+RANDOM = np.random.default_rng(0)
+SOURCE = RANDOM.normal(size=(40, 6)).astype("float32")
+TARGET = (RANDOM.normal(size=(40, 6)) @ RANDOM.normal(size=(6, 6)) + 1).astype("float32")
+
+
+def labelled():
+    return Samples(SOURCE, np.arange(40) % 2)
+
+
+def small_model(penalty=None, weight=1.0):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    features = layers.ReLU()(layers.BatchNormalization()(layers.Dense(8)(inputs)))
+    model = AdaptedClassifier(keras.Model(inputs, features), layers.Dense(2), penalty, weight)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def fitted(penalty=None, weight=1.0, source=None, callbacks=()):
+    model = small_model(penalty, weight)
+    data = unlabelled_target(source or labelled(), TARGET, batch_size=8)
+    model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks))
+    return model
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
+def test_reversal_is_the_identity_forward_and_minus_lambda_times_the_differences_backward(strength):
+    layer, x = GradientReversal(strength, dtype="float64"), tf.constant(RANDOM.normal(size=4))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = tf.reduce_sum(tf.sin(layer(x)))
+    moved = [tf.reduce_sum(tf.sin(layer(x + 1e-6 * unit))) for unit in tf.eye(4, dtype="float64")]
+    assert np.array_equal(layer(x), x)
+    assert np.allclose(tape.gradient(value, x), -strength * (tf.stack(moved) - value) / 1e-6, atol=1e-5)
+
+
+def test_schedule_raises_lambda_from_0_to_1_and_the_graph_follows():
+    adversary, seen = DomainAdversary(), []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(float(adversary.reversal.strength))
+
+    fitted(adversary, callbacks=[ReversalSchedule(adversary.reversal), Watch()])
+    progress = np.arange(10) / 10
+    assert np.allclose(seen, 2 / (1 + np.exp(-10 * progress)) - 1, atol=1e-6)
+
+
+def test_coral_is_the_published_formula():
+    difference = np.cov(SOURCE.T) - np.cov(TARGET.T)
+    assert np.isclose(Coral()(SOURCE, TARGET), (difference**2).sum() / (4 * 6**2), rtol=1e-4)
+
+
+def test_mmd_is_the_unbiased_estimate():
+    layer, both = MaximumMeanDiscrepancy(), np.concatenate([SOURCE, TARGET])
+    distances = ((both[:, None] - both[None]) ** 2).sum(axis=2)
+    kernel = np.mean([np.exp(-distances / (m * distances.mean())) for m in layer.MULTIPLES], axis=0)
+    inner = [(k.sum() - np.trace(k)) / (40 * 39) for k in (kernel[:40, :40], kernel[40:, 40:])]
+    assert np.isclose(layer(SOURCE, TARGET), sum(inner) - 2 * kernel[:40, 40:].mean(), atol=1e-5)
+
+
+def test_adversary_descends_itself_while_the_features_climb():
+    adversary = DomainAdversary()
+    adversary(SOURCE, TARGET)
+    features = tf.constant(SOURCE)
+    gradients = {}
+    for strength in (1.0, -1.0):  # -1 is no reversal
+        adversary.reversal.strength.assign(strength)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            loss = adversary(features, TARGET)
+        gradients[strength] = tape.gradient(loss, [features, adversary.classifier.trainable_weights[0]])
+    assert np.allclose(gradients[1.0][0], -gradients[-1.0][0], atol=1e-7)
+    assert np.allclose(gradients[1.0][1], gradients[-1.0][1], atol=1e-7)
+
+
+@pytest.mark.parametrize("penalty", [Coral, MaximumMeanDiscrepancy, DomainAdversary])
+def test_weight_is_used(penalty):
+    first, second = (fitted(penalty(), weight).extractor.get_weights() for weight in (0.0, 3.0))
+    assert max(np.abs(a - b).max() for a, b in zip(first, second, strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize("penalty", [None, Coral, MaximumMeanDiscrepancy, DomainAdversary])
+def test_saved_model_predicts_the_same(penalty, tmp_path):
+    model = fitted(penalty and penalty(), weight=0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(model(TARGET), loaded(TARGET)) and float(loaded.weight) == 0.5
+    assert len(loaded.weights) == len(model.weights)
+
+
+def test_batches_hold_both_domains_and_source_labels_only():
+    for inputs, y in unlabelled_target(labelled(), TARGET, batch_size=8):
+        assert set(inputs) == {"source", "target"} and inputs["target"].shape == (8, 6)
+        rows = [np.flatnonzero((SOURCE == x).all(axis=1))[0] for x in inputs["source"].numpy()]
+        assert np.array_equal(y, np.array(rows) % 2)
+        assert all((TARGET == x).all(axis=1).any() for x in inputs["target"].numpy())
+
+
+def test_batches_refuse_labels_of_the_target_and_other_shapes():
+    with pytest.raises(CourseError, match="must not see its labels"):
+        unlabelled_target(labelled(), Samples(TARGET, np.zeros(40)))
+    with pytest.raises(CourseError, match="equal shapes"):
+        unlabelled_target(labelled(), TARGET[:, :3])
+    with pytest.raises(CourseError, match="smaller batches"):
+        unlabelled_target(labelled(), TARGET, batch_size=64)
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+def test_impossible_weights_are_refused(weight):
+    with pytest.raises(CourseError, match="weight"):
+        small_model(Coral(), weight)
+
+
+def test_adabn_takes_the_statistics_and_nothing_else():
+    model = fitted()
+    before = [weight.numpy() for weight in model.trainable_weights]
+    adapt_batch_norm(model, TARGET, batch_size=10)
+    norm = next(layer for layer in model.extractor.layers if isinstance(layer, layers.BatchNormalization))
+    inner = keras.Model(model.extractor.input, norm.input)(TARGET).numpy()
+    assert np.allclose(norm.moving_mean, inner.mean(axis=0), atol=1e-5)
+    assert norm.momentum == 0.99
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.trainable_weights, strict=True))
+
+
+def test_adabn_refuses_what_it_cannot_adapt():
+    with pytest.raises(CourseError, match="no BatchNormalization"):
+        adapt_batch_norm(keras.Sequential([keras.Input((6,)), layers.Dense(2)]), TARGET, batch_size=10)
+    with pytest.raises(CourseError, match="smaller batches"):
+        adapt_batch_norm(small_model(), TARGET)
+
+
+def test_confident_keeps_the_share_of_each_class():
+    logits = np.array([[3.0, 0], [1, 0], [2, 0], [0.5, 0], [0, 0.1], [0, 0.2]])
+    rows, labels = confident(logits, 0.5)
+    assert rows.tolist() == [0, 2, 5] and labels.tolist() == [0, 0, 0, 0, 1, 1]
+    assert confident(logits, 1)[0].tolist() == list(range(6))
+    with pytest.raises(CourseError, match="share"):
+        confident(logits, 0)
+
+
+def test_measures():
+    far = SOURCE + 10
+    assert domain_accuracy(SOURCE, far) == 1 and proxy_a_distance(SOURCE, far) == 2
+    same = RANDOM.normal(size=(2, 500, 6))
+    assert proxy_a_distance(*same) < 0.3
+    assert gap_closed(0.6, 0.5, 0.9) == pytest.approx(0.25)
+    with pytest.raises(CourseError, match="one width"):
+        domain_accuracy(SOURCE, far[:, :2])

@@ -1,0 +1,62 @@
+"""MNIST-M is built as published, and its parts share no photo pixel; USPS comes from the reader's file."""
+
+import numpy as np
+import pytest
+
+from course_utils.data import load_mnist, load_mnist_m, load_usps, mnist_m
+from course_utils.settings import CourseError
+
+
+def test_counts_types_and_seed():
+    split = load_mnist_m(seed=1)
+    assert split.train.x.shape == (3000, 28, 28, 3) and split.train.x.dtype == np.uint8
+    assert split.counts().to_numpy().tolist() == [[300, 100, 100]] * 10
+    assert np.array_equal(split.test.x, load_mnist_m(seed=1).test.x)
+    assert not np.array_equal(split.test.x, load_mnist_m(seed=2).test.x)
+
+
+def test_each_part_holds_the_digits_of_that_part():
+    split, mnist = load_mnist_m(seed=0), load_mnist(seed=0)
+    assert np.array_equal(np.bincount(split.test.y), np.bincount(mnist.test.y))
+    assert not np.array_equal(split.train.y, mnist.train.y)  # another order
+
+
+def test_blend_is_the_absolute_difference():
+    photo = np.full((40, 50, 3), (10, 200, 255), np.uint8)
+    digit = np.zeros((1, 28, 28, 1), np.uint8)
+    digit[0, 5, 5] = 255
+    picture = mnist_m.blend(digit, [photo], np.random.default_rng(0))[0]
+    assert picture[5, 5].tolist() == [245, 55, 0] and picture[0, 0].tolist() == [10, 200, 255]
+
+
+def test_parts_share_no_row_of_a_photo():
+    for photo in mnist_m.carried_photos():
+        rows = np.repeat(np.arange(len(photo))[:, None], 2, axis=1)
+        parts = [mnist_m.stripe(rows, part)[:, 0] for part in mnist_m.STRIPES]
+        assert np.array_equal(np.concatenate(parts), np.arange(len(photo)))
+        assert min(map(len, parts)) >= 28  # a patch fits
+
+
+def usps_file(path, **changes):
+    random = np.random.default_rng(0)
+    arrays = {
+        "x_train": random.integers(0, 256, (40, 16, 16), np.uint8), "y_train": np.repeat(np.arange(10), 4),
+        "x_test": random.integers(0, 256, (20, 16, 16), np.uint8), "y_test": np.repeat(np.arange(10), 2),
+    }  # fmt: skip
+    np.savez(path, **(arrays | changes))
+    return path
+
+
+def test_usps(tmp_path):
+    split = load_usps(usps_file(tmp_path / "usps.npz"))
+    assert split.train.x.shape == (30, 16, 16, 1) and len(split.validation.y) == 10 and len(split.test.y) == 20
+    assert split.train.y.dtype == np.int64
+
+
+def test_usps_refuses_other_files(tmp_path):
+    (tmp_path / "text.npz").write_text("no array")
+    for path in (tmp_path / "missing.npz", tmp_path / "text.npz"):
+        with pytest.raises(CourseError, match="not the file of USPS"):
+            load_usps(path)
+    with pytest.raises(CourseError, match="16 by 16"):
+        load_usps(usps_file(tmp_path / "flat.npz", x_test=np.zeros((20, 256), np.uint8)))
