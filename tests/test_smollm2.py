@@ -4,6 +4,7 @@ The references were recorded with transformers 5.23 on PyTorch 2.13 (CPU): ``Aut
 ``AutoModelForCausalLM`` on the carried file, in float32; the logits of 48 of the pieces at every place.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,14 @@ def test_converted_once(small_cache):
     assert [path.name for path in folder.iterdir() if path.is_dir()] == [smollm2.converted_folder().name]
 
 
+def test_damaged_conversion_is_done_again(small_cache):
+    _, calls = small_cache
+    damaged = smollm2.converted_folder() / "file"
+    damaged.write_text("wh0le")
+    assert (smollm2.converted_folder() / "file").read_text() == "whole"
+    assert len(calls) == 2
+
+
 def test_conversion_that_fails_leaves_nothing(small_cache, monkeypatch):
     folder, _ = small_cache
 
@@ -105,7 +114,6 @@ def test_remains_of_a_killed_conversion_are_removed(small_cache):
     folder, _ = small_cache
     name = smollm2.converted_folder().name
     (folder / f".{name}.partial-x" / "content").mkdir(parents=True)
-    (folder / name / "file").unlink()
-    (folder / name).rmdir()
+    shutil.rmtree(folder / name)
     smollm2.converted_folder()
     assert not (folder / f".{name}.partial-x").exists()

@@ -11,12 +11,13 @@ import keras_hub
 import numpy as np
 from filelock import FileLock
 
-from course_utils.data.assets import fetch
+from course_utils.data.assets import content_hash, fetch
 from course_utils.data.catalog import find_asset
 from course_utils.settings import cache_dir
 
 # Part of the folder's name: raise it when the conversion changes.
 VERSION = 1
+HASH_FILE = ".sha256"  # hidden, so that it does not count to the content
 LAYERS, WIDTH, HEADS, KEY_HEADS = 30, 576, 9, 3
 
 
@@ -73,20 +74,34 @@ def make_tokenizer(vocabulary, merges, special: list[str]) -> keras_hub.models.L
 
 
 def converted_folder() -> Path:
-    """Return the folder of the converted model; convert it when there is none, whole or not at all."""
-    name = f"smollm2-{find_asset('smollm2').member_sha256[:16]}-{VERSION}"
-    folder = cache_dir().absolute() / "converted"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{name}.lock"):
-        if not (folder / name).exists():
-            for stale in folder.glob(f".{name}.partial-*"):  # left by a killed conversion: the lock is ours
-                shutil.rmtree(stale, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=f".{name}.partial-", dir=folder) as aside:
-                content = Path(aside) / "content"
-                content.mkdir()
-                convert(fetch("smollm2"), content)
-                os.replace(content, folder / name)
-    return folder / name
+    """Return the folder of the converted model; convert it when there is none, or a damaged one."""
+    folder = cache_dir().absolute() / "converted" / f"smollm2-{find_asset('smollm2').member_sha256[:16]}-{VERSION}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not is_whole(folder):
+            replace_folder(folder)
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether the files are, byte for byte, those that were converted."""
+    try:
+        return (folder / HASH_FILE).read_text(encoding="utf-8") == content_hash(folder)
+    except OSError:
+        return False
+
+
+def replace_folder(folder: Path) -> None:
+    """Convert the carried file aside, and move the result into its place in one step."""
+    for stale in folder.parent.glob(f".{folder.name}.partial-*"):  # left by a killed conversion: the lock is ours
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.partial-", dir=folder.parent) as aside:
+        content = Path(aside) / "content"
+        content.mkdir()
+        convert(fetch("smollm2"), content)
+        (content / HASH_FILE).write_text(content_hash(content), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(content, folder)
 
 
 def convert(path: Path, folder: Path) -> None:
