@@ -129,5 +129,5 @@ def plot_reliability(
     ax.scatter(table["predicted"], table["observed"], s=sizes, color=colour, zorder=3)
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     ax.set(title="Reliability", xlabel="predicted probability", ylabel="observed share")
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
     return ax
