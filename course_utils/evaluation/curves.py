@@ -41,7 +41,7 @@ def plot_history(history: Any) -> np.ndarray:
             ax.plot(epochs, records[f"val_{name}"], label="validation", color=PALETTE[1], marker=marker, linestyle="--")
         ax.set_xlim(0.5, len(epochs) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-        title = "AUC" if name == "auc" else name.replace("_", " ").capitalize()
+        title = name[:1].upper() + name[1:].replace("_", " ")  # "AUC" stays as it is
         ax.set(title=title, xlabel="epoch")
         ax.grid(axis="y", alpha=0.4)
     axes[0, 0].legend()

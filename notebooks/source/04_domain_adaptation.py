@@ -3,7 +3,7 @@
 #   course:
 #     title: Domain adaptation
 #     question: The labels belong to one domain, the work is in another. What can be learnt from pictures without labels?
-#     shows: "Digits on paper to digits on photographs, trained without one label of the photographs: a network reaches {{pseudo_photos.contrast:.2f}} unadapted and {{pseudo_photos.mean:.2f}} after self-training, {{gap_pseudo.mean:.0%}} of the way to training on target labels. The famous penalties go no further than a control whose BatchNormalization has seen both domains ({{penalty_gain.mean:+.2f}}). On text, adaptation hardly changes anything: {{bound_text.contrast:.2f}} without it, {{adapted_text.mean:.2f}} with it, {{adapted_text.contrast:.2f}} with target labels."
+#     shows: "Digits on paper to digits on photographs, trained without one label of the photographs: a network reaches {{pseudo_photos.contrast:.2f}} unadapted and {{pseudo_photos.mean:.2f}} after self-training, {{gap_pseudo.mean:.0%}} of the way to training on target labels. CORAL, MMD and DANN add {{penalty_gain.mean:+.2f}} of accuracy to a control whose BatchNormalization merely sees both domains. On text, adaptation hardly changes anything: {{bound_text.contrast:.2f}} without it, {{adapted_text.mean:.2f}} with it, {{adapted_text.contrast:.2f}} with target labels."
 #     goals:
 #       - say what domain adaptation assumes, and measure how far apart two domains are;
 #       - derive and use AdaBN, CORAL, MMD, adversarial training with gradient reversal, and pseudo-labels, as Keras 3 models that train with `fit` and can be saved;
@@ -969,8 +969,9 @@ expect("adapted_text", text[adapted].mean(), contrast=text["trained on target"])
 expect("gain_text", text[adapted].mean() - text["source only"])
 digits = average[SMALL[:2]].mean(axis=1)
 expect("adapted_digits", digits["pseudo-labels"], contrast=digits["source only"])
-hurts = (average.loc[adapted, TEXT] < source_only[TEXT]).to_numpy().mean()
-expect("hurts_text", hurts)
+hurts = (average.loc[adapted, TEXT] < source_only[TEXT]).to_numpy().sum()
+assert hurts > 0 or PROFILE == "smoke", "on text, adaptation should hurt somewhere"
+print("Of the eighteen means on text, some lie below the model without adaptation.")
 
 # %% [markdown]
 # **Photographs.** Every method ends above the model without adaptation, which has {{pseudo_photos.contrast:.2f}}.
@@ -1002,7 +1003,7 @@ expect("hurts_text", hurts)
 # little of that.
 #
 # **Text.** Six methods on three tasks: on average {{adapted_text.mean:.2f}}, where {{bound_text.contrast:.2f}} was reached
-# without any and {{adapted_text.contrast:.2f}} with target labels. Of the eighteen means {{hurts_text.mean:.0%}} lie
+# without any and {{adapted_text.contrast:.2f}} with target labels. Many of the eighteen means lie
 # *below* the model without adaptation. Look at the intervals: most of these differences, up or down, mean nothing.
 # One possible reason: the shares of the classes differ between these domains. Whoever makes the features alike as a
 # whole must then move some positive sentences of one domain onto negative ones of the other (Zhao et al. 2019).
@@ -1086,12 +1087,14 @@ pd.DataFrame({"proxy A-distance": distances, "accuracy": average[PHOTOS]}).round
 
 # %% tags=["nbval-check-output"]
 expect("distance_before", distances["source only"])
-expect("distance_mmd", distances["MMD"])
+nearer = distances["MMD"] < distances["source only"] - 0.2
+assert nearer or PROFILE == "smoke", "MMD should bring the domains nearer to each other"
+print("MMD brings the domains nearer to each other.")
 expect("distance_dann", distances["DANN"])
 
 # %% [markdown]
-# They do not. MMD brings the distance from {{distance_before.mean:.2f}} down to {{distance_mmd.mean:.2f}}, further
-# than training on target labels does, and yet it is far from the best. After DANN a fresh probe finds the domain about
+# They do not. MMD brings the distance down from {{distance_before.mean:.2f}}, further than training on target labels
+# does, and yet it is far from the best. After DANN a fresh probe finds the domain about
 # as easily as before ({{distance_dann.mean:.2f}}): whatever DANN gained here, it did not gain by making the domains
 # alike. A small distance helps only if class comes to lie on class: that is the third term of the bound. Compare the
 # maps.
