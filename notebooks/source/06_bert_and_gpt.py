@@ -38,12 +38,14 @@ SETTINGS = {
         windows=64, width=16, reading=1, sizes=(40,), longest=1, target_windows=20, asked=4,
     ),
     "lesson": dict(
-        upper=3, prompts=3, folds=5, given=100, tested=200, epochs=2, new=16, judged=24, hub_sentences=6000,
-        windows=None, width=64, reading=2, sizes=(50, 200), longest=25, target_windows=120, asked=50,
+        upper=3, prompts=3, folds=5, given=100, tested=200, epochs=2, new=16, judged=24,
+        hub_sentences=6000, windows=None, width=64, reading=2, sizes=(50, 200), longest=25,
+        target_windows=120, asked=50,
     ),
     "full": dict(
-        upper=10, prompts=3, folds=5, given=250, tested=400, epochs=3, new=60, judged=200, hub_sentences=6000,
-        windows=None, width=128, reading=6, sizes=(50, 200, 800), longest=30, target_windows=400, asked=200,
+        upper=10, prompts=3, folds=5, given=250, tested=400, epochs=3, new=60, judged=200,
+        hub_sentences=6000, windows=None, width=128, reading=6, sizes=(50, 200, 800), longest=30,
+        target_windows=400, asked=200,
     ),
 }[PROFILE]  # fmt: skip
 
@@ -1002,9 +1004,8 @@ vectors = bert.token_embedding.embeddings.numpy()[is_word, :32]
 folder = TemporaryDirectory()  # goes with the kernel
 handle = Path(folder.name) / "word_vectors"
 tf.saved_model.save(WordVectors(np.array(pieces)[is_word], vectors / vectors.std()), handle)
-print(
-    f"{is_word.sum():,} words; in the folder: {', '.join(sorted(path.name for path in handle.iterdir()))}"
-)
+files = sorted(path.name for path in handle.iterdir())
+print(f"{is_word.sum():,} words; in the folder: {', '.join(files)}")
 
 # %% [markdown]
 # ### The layer that many tutorials use

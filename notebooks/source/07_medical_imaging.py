@@ -49,9 +49,9 @@ SETTINGS = {
         mapped=32, inits=1, destroyed=(0.02, 0.25, 1.0),
     ),
     "full": dict(
-        size=96, pictures=None, tested=None, drawn=1000, draws=20, changed=1000, heads=10, head_epochs=10,
-        tuned=None, lowest="block2", epochs=10, runs=5, views=5, halves=50, bootstraps=5000,
-        mapped=200, inits=5, destroyed=(0.02, 0.25, 1.0),
+        size=96, pictures=None, tested=None, drawn=1000, draws=20, changed=1000, heads=10,
+        head_epochs=10, tuned=None, lowest="block2", epochs=10, runs=5, views=5, halves=50,
+        bootstraps=5000, mapped=200, inits=5, destroyed=(0.02, 0.25, 1.0),
     ),
 }[PROFILE]  # fmt: skip
 SIZE = SETTINGS["size"]  # side of the pictures that the network sees, in pixels
@@ -109,8 +109,8 @@ def find_pictures():
 chests, real = find_pictures()
 NOTES = {
     True: "**These are X-rays: PneumoniaMNIST.**",
-    False: "**PneumoniaMNIST could not be had. These are no X-rays: the pictures are drawn by the course. "
-    "The figures in the text hold for the X-rays, not for them.**",
+    False: "**PneumoniaMNIST could not be had. These are no X-rays: the pictures are drawn by the "
+    "course. The figures in the text hold for the X-rays, not for them.**",
 }
 display(Markdown(NOTES[real]))
 
@@ -328,7 +328,7 @@ def deep_head(width):
 
 # %%
 def balanced_weights(y):
-    """Return class weights that give both classes the same total, and the average picture a weight of 1."""
+    """Return class weights: the same total for both classes, 1 for the average picture."""
     counts = np.bincount(y, minlength=2)
     return {label: len(y) / (2 * counts[label]) for label in (NORMAL, PNEUMONIA)}
 
@@ -1152,8 +1152,9 @@ print("our window agrees with pydicom's to one shade of grey")
 
 # %%
 KEPT = {
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
-    "PhotometricInterpretation", "PixelData", "WindowCenter", "WindowWidth", "Modality", "SOPClassUID",
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "SamplesPerPixel", "PhotometricInterpretation", "PixelData", "WindowCenter",
+    "WindowWidth", "Modality", "SOPClassUID",
 }  # fmt: skip
 
 
