@@ -25,8 +25,8 @@ from course_utils.settings import ROOT, CourseError, cache_dir
 MUTANTS_PATH = ROOT / "tests" / "mutants.toml"
 COPIED = ("course_utils", "data", "notebooks", "tests", "README.md", "pyproject.toml", "requirements.lock", "environment.yml")
 LIMIT = 900  # seconds for one check
-# What a check says of the mistake that it found.
-FOUND = re.compile(r"^FAILED (\S+)|BandError: (\w+)|(?:Assertion|Course)Error: ([^\n]{1,60})", re.MULTILINE)
+# What a check says of the mistake that it found: a test's name, a figure's, or a sentence.
+FOUND = (r"^FAILED (\S+)", r"BandError: (\w+)", r"(?:Assertion|Course)Error: ([^\n]{1,60})")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def _run_check(check: str, folder: Path) -> str:
         return f"no end within {LIMIT} s"
     if done.returncode == 0:
         return ""
-    said = FOUND.search(done.stdout + done.stderr)
-    return next(group for group in said.groups() if group) if said else f"exit status {done.returncode}"
+    said = (re.search(pattern, done.stdout + done.stderr, re.MULTILINE) for pattern in FOUND)
+    return next((match[1] for match in said if match), f"exit status {done.returncode}")
 
 
 @contextmanager
