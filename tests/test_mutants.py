@@ -27,10 +27,12 @@ def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
     mutants = [
         Mutant("wrong", file, "TIMING_SHARE = 0.6", "TIMING_SHARE = 0.9", "", check),
         Mutant("harmless", file, "# other processors round differently", "# processors differ", "", check),
+        Mutant("broken", file, "import math\n", "import moth\n", "", check),
     ]
-    found = {outcome.name: outcome.found for outcome in run_mutants(mutants, workers=2)}
-    assert found == {
-        check: "",
-        "wrong": "tests/test_bands.py::test_a_ratio_of_times_has_a_lower_bound_only",
-        "harmless": "",
+    outcomes = {outcome.name: (outcome.passed, outcome.found) for outcome in run_mutants(mutants, workers=2)}
+    assert outcomes == {
+        check: (True, ""),
+        "wrong": (False, "tests/test_bands.py::test_a_ratio_of_times_has_a_lower_bound_only"),
+        "harmless": (True, ""),
+        "broken": (False, ""),  # no check has spoken: a mutant that cannot be imported proves nothing
     }

@@ -48,12 +48,16 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     assert result_table(again).row_count == 2
 
 
-def test_changed_code_or_parameters_are_run_again(write_notebook, tmp_path):
+def test_changed_code_parameters_or_data_are_run_again(write_notebook, tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_PNEUMONIA_MNIST", raising=False)
     job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
     before = job.fingerprint()
     assert dataclasses.replace(job, parameters={"SEED": 1}).fingerprint() != before
     write_notebook("01_one", "1 + 2")
-    assert job.fingerprint() != before
+    changed = job.fingerprint()
+    assert changed != before
+    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", "pneumoniamnist.npz")
+    assert job.fingerprint() != changed
 
 
 def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):

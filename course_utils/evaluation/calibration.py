@@ -6,7 +6,6 @@ Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks"
 https://arxiv.org/abs/1706.04599
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
 from course_utils.evaluation.inputs import class_probabilities, positive_scores
-from course_utils.evaluation.style import PALETTE, ROLE_COLOURS
+from course_utils.evaluation.style import ROLE_COLOURS, next_colour, unit_square
 from course_utils.settings import CourseError
 
 # Probabilities of exactly 0 or 1 have no finite logit.
@@ -119,15 +118,15 @@ def plot_reliability(
     Axes
     """
     table = reliability_table(y_true, scores, bins)
-    ax = plt.subplots(figsize=(6, 5.6))[1] if ax is None else ax
+    ax = unit_square(ax)
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color=ROLE_COLOURS["reference"], linestyle=":", label="as predicted")
-    colour = PALETTE[(len(ax.lines) - 1) % len(PALETTE)]
+    colour = next_colour(ax)
     error = calibration_error(y_true, scores, bins)
     ax.plot(table["predicted"], table["observed"], color=colour, label=f"{label} (error {error:.3f})")
     sizes = 15 + 300 * table["samples"] / table["samples"].sum()
     ax.scatter(table["predicted"], table["observed"], s=sizes, color=colour, zorder=3)
-    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     ax.set(title="Reliability", xlabel="predicted probability", ylabel="observed share")
     ax.legend(loc="lower right")
     return ax

@@ -20,7 +20,7 @@ from course_utils.evaluation.inputs import (
     predicted_classes,
     true_labels,
 )
-from course_utils.evaluation.style import PALETTE, ROLE_COLOURS
+from course_utils.evaluation.style import ROLE_COLOURS, next_colour, unit_square
 
 
 def plot_confusion_matrix(
@@ -93,11 +93,11 @@ def plot_roc(y_true: ArrayLike, scores: ArrayLike, label: str = "model", ax: Axe
     labels, positive = positive_scores(y_true, scores)
     false_positive, true_positive, _ = sklearn.metrics.roc_curve(labels, positive)
     area = sklearn.metrics.roc_auc_score(labels, positive)
-    ax = _unit_square(ax)
+    ax = unit_square(ax)
     ax.set(title="ROC curve", xlabel="1 - specificity", ylabel="sensitivity")
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color=ROLE_COLOURS["reference"], linestyle=":", label="chance (AUC 0.5)")
-    ax.plot(false_positive, true_positive, label=f"{label} (AUC {area:.3f})", color=_next_colour(ax), clip_on=False)
+    ax.plot(false_positive, true_positive, label=f"{label} (AUC {area:.3f})", color=next_colour(ax), clip_on=False)
     ax.legend(loc="lower right")
     return ax
 
@@ -127,7 +127,7 @@ def plot_precision_recall(y_true: ArrayLike, scores: ArrayLike, label: str = "mo
     labels, positive = positive_scores(y_true, scores)
     precision, recall, _ = sklearn.metrics.precision_recall_curve(labels, positive)
     average = sklearn.metrics.average_precision_score(labels, positive)
-    ax = _unit_square(ax)
+    ax = unit_square(ax)
     ax.set(title="Precision-recall curve", xlabel="recall (sensitivity)", ylabel="precision")
     if not ax.lines:
         share = labels.mean()
@@ -137,19 +137,8 @@ def plot_precision_recall(y_true: ArrayLike, scores: ArrayLike, label: str = "mo
         precision,
         drawstyle="steps-post",
         label=f"{label} (AP {average:.3f})",
-        color=_next_colour(ax),
+        color=next_colour(ax),
         clip_on=False,
     )
     ax.legend(loc="lower left")
     return ax
-
-
-def _unit_square(ax: Axes | None) -> Axes:
-    ax = plt.subplots(figsize=(6, 5.6))[1] if ax is None else ax
-    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-    return ax
-
-
-def _next_colour(ax: Axes) -> str:
-    # The first line is the grey one of chance.
-    return PALETTE[(len(ax.lines) - 1) % len(PALETTE)]

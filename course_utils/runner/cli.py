@@ -226,14 +226,15 @@ def mutants(
     planned = {mutant.name: mutant for mutant in read_mutants(names)}
     table, survivors, outcomes = Table("Mistake", "What it would teach", "Noticed by", "Seconds"), [], []
     for outcome in run_mutants(list(planned.values()), workers):
-        if outcome.name not in planned and outcome.found:
-            raise CourseError(f"{outcome.name} fails without any mistake ({outcome.found}): mend that first.")
+        if outcome.name not in planned and not outcome.passed:
+            raise CourseError(f"{outcome.name} fails without any mistake ({outcome.found or 'it broke off'}): mend that first.")
         if outcome.name in planned:
             outcomes.append(outcome)
             survivors += [] if outcome.found else [outcome.name]
-            noticed = escape(outcome.found) if outcome.found else "[bold red]nothing[/]"
+            nothing = "nothing" if outcome.passed else "nothing: it broke off"
+            noticed = escape(outcome.found) if outcome.found else f"[bold red]{nothing}[/]"
             table.add_row(outcome.name, planned[outcome.name].teaches, noticed, f"{outcome.seconds:.0f}")
-        console.print(f"{outcome.name}: {'passed' if not outcome.found else 'noticed'}")
+        console.print(f"{outcome.name}: {'passed' if outcome.passed else 'noticed' if outcome.found else 'broke off'}")
     console.print(table)
     console.print(f"{len(outcomes) - len(survivors)} of {len(outcomes)} mistakes were noticed; {write_outcomes(outcomes)}", soft_wrap=True)
     raise typer.Exit(1 if survivors else 0)

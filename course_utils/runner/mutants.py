@@ -25,8 +25,9 @@ from course_utils.settings import ROOT, CourseError, cache_dir
 MUTANTS_PATH = ROOT / "tests" / "mutants.toml"
 COPIED = ("course_utils", "data", "notebooks", "tests", "README.md", "pyproject.toml", "requirements.lock", "environment.yml")
 LIMIT = 900  # seconds for one check
-# What a check says of the mistake that it found: a test's name, a figure's, or a sentence.
-FOUND = (r"^FAILED (\S+)", r"BandError: (\w+)", r"(?:Assertion|Course)Error: ([^\n]{1,60})")
+# What a check says of the mistake that it found: a test's name, a figure's, or a sentence. A copy that cannot even be
+# imported says none of these: there the mutant is broken, and no check has noticed anything.
+FOUND = (r"^(?:FAILED|ERROR) (\S+::\S+)", r"BandError: (\w+)", r"(?:Assertion|Course)Error: ([^\n]{1,60})")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a check ended: ``found`` is what it noticed, empty when it passed."""
+    """How a check ended: whether it passed, and what it found, empty when it ended otherwise than by a check."""
 
     name: str
+    passed: bool
     found: str
     seconds: float
 
@@ -101,12 +103,12 @@ def _outcome(name: str, check: str, mutant: Mutant | None) -> Outcome:
             file = folder / mutant.file
             file.write_text(file.read_text(encoding="utf-8").replace(mutant.before, mutant.after), encoding="utf-8")
         begin = time.perf_counter()
-        found = _run_check(check, folder)
-    return Outcome(name, found, time.perf_counter() - begin)
+        passed, found = _run_check(check, folder)
+    return Outcome(name, passed, found, time.perf_counter() - begin)
 
 
-def _run_check(check: str, folder: Path) -> str:
-    """Return what the check found in the copy; empty when it passed."""
+def _run_check(check: str, folder: Path) -> tuple[bool, str]:
+    """Return whether the check passed in the copy, and what it found."""
     call = ["-m", "pytest", "-x", "-q", "-p", "no:nbval", "-p", "no:cacheprovider", "-o", "addopts="]
     if check.startswith("build "):
         call = ["-c", "from course_utils.runner.cli import main; main()"]
@@ -115,11 +117,11 @@ def _run_check(check: str, folder: Path) -> str:
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        return f"no end within {LIMIT} s"
+        return False, ""
     if done.returncode == 0:
-        return ""
+        return True, ""
     said = (re.search(pattern, done.stdout + done.stderr, re.MULTILINE) for pattern in FOUND)
-    return next((match[1] for match in said if match), f"exit status {done.returncode}")
+    return False, next((match[1] for match in said if match), "")
 
 
 @contextmanager

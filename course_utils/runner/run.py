@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from course_utils.data.chest_xrays import VARIABLE as CHEST_XRAYS
 from course_utils.runner.cluster import ROOM, open_cluster
 from course_utils.runner.execute import execute
 from course_utils.runner.notebooks import Notebook
@@ -43,8 +44,9 @@ class Job:
         return self.output.with_suffix(".json")
 
     def fingerprint(self) -> str:
-        """Return a hash of all that decides the output: sources, parameters, package, data files, lock."""
-        digest = hashlib.sha256(f"{platform.python_version()}{sorted(self.parameters.items())}".encode())
+        """Return a hash of all that decides the output: sources, parameters, the reader's data, package, data files, lock."""
+        own_data = os.environ.get(CHEST_XRAYS, "")
+        digest = hashlib.sha256(f"{platform.python_version()}{sorted(self.parameters.items())}{own_data}".encode())
         for cell in nbformat.read(self.notebook, as_version=4).cells:
             digest.update(f"{cell.cell_type}\0{cell.source}\0".encode())
         package = sorted((ROOT / "course_utils").rglob("*.py")) + sorted((ROOT / "data").glob("*.toml"))
