@@ -241,8 +241,18 @@ def mutants(
 
 
 @app.command()
+def results() -> None:
+    """Keep the figures of the last runs of the full profile, and bring the README's table of results up to date."""
+    from course_utils.runner.readme import write_readme
+    from course_utils.runner.results import keep_full_runs
+
+    console.print(f"Kept: {', '.join(keep_full_runs())}.", soft_wrap=True)
+    write_readme()
+
+
+@app.command()
 def readme() -> None:
-    """Bring the README's table and picture up to date with the notebooks."""
+    """Bring the README's tables and picture up to date with the notebooks."""
     from course_utils.runner.readme import write_readme
 
     write_readme()

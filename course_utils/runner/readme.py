@@ -1,4 +1,4 @@
-"""The parts of the README that are made from the notebooks: the table of what each shows, and the picture."""
+"""The parts of the README that are made from the notebooks: what each shows, the results of `full`, and the picture."""
 
 import base64
 import os
@@ -10,25 +10,29 @@ import nbformat
 from course_utils.evaluation.expectations import read_bands
 from course_utils.runner.build import with_figures
 from course_utils.runner.notebooks import Notebook, all_notebooks
+from course_utils.runner.results import results_table
 from course_utils.settings import ROOT, CourseError
 
 README = ROOT / "README.md"
 PICTURE = ROOT / "notebooks" / "images" / "readme.png"
 PICTURE_TAG = "readme-picture"
-TABLE = re.compile(r"(<!-- notebooks: `course readme` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = r"(<!-- {}: `course readme` writes this table -->\n).*?(<!-- end -->)"
 
 
 def readme_text() -> str:
-    """Return the README with its table of notebooks as the stored notebooks and bands make it."""
-    rows = ["| Notebook | What it shows, in numbers | `lesson` |", "|---|---|---|", *map(_row, all_notebooks())]
+    """Return the README with its tables as the stored notebooks, the bands and the last `full` runs make them."""
+    notebooks = ["| Notebook | What it shows, in numbers | `lesson` |", "|---|---|---|", *map(_row, all_notebooks())]
     text = README.read_text(encoding="utf-8")
-    if not TABLE.search(text):
-        raise CourseError("README.md lacks the two comments between which the table of notebooks stands.")
-    return TABLE.sub(lambda match: match[1] + "\n".join(rows) + "\n" + match[2], text)
+    for name, rows in {"notebooks": notebooks, "results": results_table()}.items():
+        place = re.compile(TABLE.format(name), re.DOTALL)
+        if not place.search(text):
+            raise CourseError(f"README.md lacks the two comments between which the table of {name} stands.")
+        text = place.sub(lambda match: match[1] + "\n".join(rows) + "\n" + match[2], text)
+    return text
 
 
 def write_readme() -> None:
-    """Bring the README's table and picture up to date."""
+    """Bring the README's tables and picture up to date."""
     partial = README.with_suffix(".partial")
     partial.write_text(readme_text(), encoding="utf-8")
     os.replace(partial, README)

@@ -4,6 +4,9 @@
 #     title: Concepts and mathematics
 #     question: A child who can read printed digits learns handwritten ones faster. When does knowledge carry over, and how would we know?
 #     shows: "With one labelled digit of each kind, knowledge from another data set lifts accuracy from {{scratch_10.mean:.2f}} to {{transfer_10.mean:.2f}}; with 200 labels the gain is {{gain_200.mean:.3f}}; from the same digits with paper and ink exchanged it is {{negative_gain_10.mean:.2f}}."
+#     results:
+#       gain_10: "accuracy gained from another set of digits, one label of each kind (from one with paper and ink exchanged)"
+#       gain_200: "the same with 200 labels (one of each kind)"
 #     goals:
 #       - say what a domain and a task are, and name the settings of transfer learning;
 #       - write a small network, its losses, its gradients and six optimisers by hand, and check each against Keras;

@@ -4,6 +4,11 @@
 #     title: Feature extraction
 #     question: You have ten drawings of each kind. Can a network that only ever saw photographs sort them?
 #     shows: "With ten drawings of each kind, frozen features of a network of photographs reach a balanced accuracy of {{frozen_10.mean:.2f}}, a tuned CNN from scratch {{scratch_10.mean:.2f}}. Computing features once trains a head {{cached_speedup.mean:.0f}} times faster. Another network's preprocessing costs top-1 {{own_preprocessing.mean:.2f}} → {{own_preprocessing.contrast:.2f}}."
+#     results:
+#       frozen_10: "balanced accuracy of frozen features, ten drawings of each kind (the same network with random weights)"
+#       scratch_10: "a tuned CNN from scratch on the same drawings (chance)"
+#       own_preprocessing: "top-1 on photographs with the network's own preprocessing (raw pixels)"
+#       cached_speedup: "training a head on cached features, times faster"
 #     goals:
 #       - use a pretrained network as a fixed function from pictures to vectors, and put a small head on top;
 #       - compute features once, cache them, and say what that saves;

@@ -4,6 +4,12 @@
 #     title: Fine-tuning
 #     question: When does unfreezing pay, and how do I not ruin the model?
 #     shows: "From five digits of each kind, fine-tuning lifts balanced accuracy from {{frozen_digits_5.mean:.2f}} to {{tuned_digits_5.mean:.2f}}; averaged over sizes it adds {{gain_digits.mean:.2f}}, on drawings {{gain_drawings.mean:.2f}}. BatchNorm layers that are not frozen do damage even at a learning rate of zero: {{norm_before.mean:.2f}} → {{statistics_alone.mean:.2f}}."
+#     results:
+#       frozen_digits_5: "balanced accuracy of frozen features, five digits of each kind (chance)"
+#       tuned_digits_5: "fine-tuned in two stages on the same digits (chance)"
+#       gain_digits: "gain of fine-tuning on digits, mean over sizes"
+#       gain_drawings: "gain of fine-tuning on drawings, mean over sizes"
+#       norm_frozen: "unfrozen with BatchNorm frozen (BatchNorm statistics that move, learning rate 0)"
 #     goals:
 #       - freeze and unfreeze a network by depth, and say how many parameters train;
 #       - fine-tune in two stages, gradually, and with a learning rate for each depth, and compare them with a frozen base and with training from scratch;

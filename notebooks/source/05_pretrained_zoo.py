@@ -3,6 +3,11 @@
 #   course:
 #     title: The zoo of pretrained networks
 #     question: Twenty-two pretrained networks are one line of code away. Which one should you take?
+#     results:
+#       own_preprocessing: "top-1 with each network's own preprocessing (one preprocessing for all)"
+#       evidence_ranks_digits: "rank correlation of the evidence with accuracy on digits (by lot)"
+#       imagenet_ranks_digits: "rank correlation of ImageNet accuracy with accuracy on digits (of the evidence)"
+#       regret: "accuracy lost by taking the network with the best evidence (by lot)"
 #     goals:
 #       - load any network of the zoo by name, with its own preprocessing and input size, and read what it costs;
 #       - count parameters and operations, measure latency and memory, and know which of them predicts which;

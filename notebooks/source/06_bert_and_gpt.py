@@ -4,6 +4,12 @@
 #     title: BERT and GPT
 #     question: One family of networks reads a whole sentence at once, the other only ever guesses the next word. What can be transferred from each?
 #     shows: "A decoder finds sentences far less surprising (perplexity {{sense_perplexity.mean:.0f}}) than the same words shuffled ({{sense_perplexity.contrast:.0f}}). LoRA trains {{lora_share.mean:.1%}} as many numbers as full fine-tuning and is as accurate. A small GPT built by hand guesses the words of tweets with a perplexity of {{hand_transfer.mean:.0f}} when it has read other texts before, and of {{hand_transfer.contrast:.0f}} from scratch."
+#     results:
+#       sense_perplexity: "perplexity of sentences (of their words shuffled)"
+#       full_accuracy: "decoder fine-tuned in full, balanced accuracy (chance)"
+#       lora_accuracy: "decoder with LoRA (chance)"
+#       lora_share: "numbers that LoRA trains, as a share (full fine-tuning)"
+#       hand_transfer: "perplexity on tweets of a GPT built by hand, pretrained (from scratch)"
 #     goals:
 #       - read what a tokenizer makes of a text (pieces, mask, padding), and notice when it is not the one of the weights;
 #       - draw attention maps, and compute one by hand;

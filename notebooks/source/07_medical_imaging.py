@@ -4,6 +4,11 @@
 #     title: Medical imaging
 #     question: A network tells pneumonia from normal chests almost perfectly on validation. How much of that is left on pictures that were not cut from its training data?
 #     shows: "An AUC that is {{frozen_auc_gap.mean:.3f}} higher on validation than on test; a threshold set to 95% specificity on validation that keeps {{specificity_kept.mean:.2f}} on test; a probe that reads a burnt-in letter (AUC {{leak_auc.mean:.3f}}, and {{turned_auc.mean:.2f}} where the healthy carry it). Fine-tuned on 1,000 X-rays: test AUC {{tuned_auc.mean:.3f}}."
+#     results:
+#       tuned_auc: "test AUC, fine-tuned"
+#       accuracy: "test accuracy, threshold from validation (always pneumonia)"
+#       frozen_auc_gap: "AUC of frozen features, validation minus test"
+#       specificity_kept: "specificity on test at a threshold set to 0.95 on validation"
 #     goals:
 #       - train a pretrained network on chest X-rays in two phases, with a deep head and augmentation that respects anatomy;
 #       - measure the shift between validation and test, and say where it may come from;

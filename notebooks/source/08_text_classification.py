@@ -4,6 +4,12 @@
 #     title: Text classification
 #     question: A classifier of film reviews is asked about tweets. What does it know?
 #     shows: "Trained on sentences of one domain and asked about another, word counts reach a balanced accuracy of {{frozen_across.contrast:.2f}}, frozen sentence vectors {{frozen_across.mean:.2f}}. With 25 sentences of each class: {{frozen_25.contrast:.2f}} → {{frozen_25.mean:.2f}}."
+#     results:
+#       frozen_25: "balanced accuracy of frozen sentence vectors, 25 sentences of each class (word counts)"
+#       frozen_inside: "frozen sentence vectors within a domain (chance)"
+#       fine_tuning_inside: "gain of fine-tuning within its domain"
+#       frozen_across: "frozen sentence vectors across domains (word counts)"
+#       fine_tuning_across: "gain of fine-tuning across domains"
 #     goals:
 #       - classify sentences in three ways - by word counts, by frozen vectors of a BERT, and with its upper layers fine-tuned;
 #       - say how many labelled sentences each way needs, with learning curves over several draws;

@@ -1,0 +1,79 @@
+"""The figures of the last `full` runs, kept in a tracked file for the README's table of results."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import jupytext
+import tomli_w
+
+from course_utils.evaluation.expectations import read_bands
+from course_utils.runner.notebooks import Notebook, all_notebooks
+from course_utils.runner.run import BUILD
+from course_utils.settings import ROOT, CourseError
+
+RESULTS_PATH = ROOT / "data" / "results.toml"
+
+
+def keep_full_runs(folder: Path = BUILD) -> list[str]:
+    """Put the figures of the finished `full` runs in ``folder`` into ``data/results.toml``; return the notebooks' names.
+
+    Notebooks without such a run keep the figures of their last one. The file is written whole or not at all.
+
+    Raises
+    ------
+    CourseError
+        When no notebook has a finished `full` run.
+    """
+    runs = {
+        run["name"]: {"seconds": run["seconds"], "figures": _figures(run)}
+        for run in (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
+        if isinstance(run, dict) and run.get("status") == "passed" and run["parameters"] == {"PROFILE": "full"}
+    }
+    if not runs:
+        raise CourseError(f"{folder.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`.")
+    partial = RESULTS_PATH.with_suffix(".partial")
+    text = tomli_w.dumps(dict(sorted((read_results() | runs).items())))
+    partial.write_text(f"# Written by `course results`: do not edit.\n\n{text}", encoding="utf-8")
+    os.replace(partial, RESULTS_PATH)
+    return list(runs)
+
+
+def read_results() -> dict[str, dict]:
+    """Return ``seconds`` and ``figures`` (name to ``value`` and perhaps ``contrast``) by notebook; empty before the first."""
+    return tomllib.loads(RESULTS_PATH.read_text(encoding="utf-8")) if RESULTS_PATH.exists() else {}
+
+
+def results_table() -> list[str]:
+    """Return the lines of a Markdown table: what each notebook names in its front matter, in `full` and in `lesson`."""
+    rows = ["| | Figure (what it is compared with) | `full` | `lesson`, 5 runs | `full` takes |", "|---|---|---|---|---|"]
+    kept, bands = read_results(), read_bands()
+    for notebook in all_notebooks():
+        if notebook.name in kept:
+            rows += _rows(notebook, kept[notebook.name], bands[notebook.name]["lesson"]["bands"])
+    return rows
+
+
+def _rows(notebook: Notebook, run: dict, bands: dict) -> list[str]:
+    named, rows = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]["results"], []
+    for name, title in named.items():
+        if name not in run["figures"] or name not in bands:
+            raise CourseError(f"{notebook.source.name} names the result {name!r}; it is not among the figures of its last full run.")
+        figure, band = run["figures"][name], bands[name]
+        compared = f" ({_number(figure['contrast'])})" if "contrast" in figure else ""
+        number, minutes = ("", "") if rows else (notebook.number, f"{run['seconds'] / 60:.0f} min")
+        lesson = f"{_number(band.mean)} ± {band.std:.2g}"
+        rows.append(f"| {number} | {title} | **{_number(figure['value'])}**{compared} | {lesson} | {minutes} |")
+    return rows
+
+
+def _figures(run: dict) -> dict[str, dict[str, float]]:
+    return {
+        record["name"]: {key: float(f"{record[key]:.4g}") for key in ("value", "contrast") if record[key] is not None}
+        for record in run["records"]
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

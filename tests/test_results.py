@@ -1,0 +1,62 @@
+"""Figures of `full` runs: which runs are kept, and the README's table of them."""
+
+import json
+
+import pytest
+
+from course_utils.runner import results
+from course_utils.runner.results import keep_full_runs, read_results, results_table
+from course_utils.settings import CourseError
+
+NAME = "04_domain_adaptation"
+RECORD = {"profile": "full", "contrast": None, "timing": False}
+
+
+def finished(folder, name, records, profile="full", status="passed", **more):
+    run = {"name": name, "status": status, "seconds": 600.0, "parameters": {"PROFILE": profile} | more, "records": records}
+    (folder / f"{name}.json").write_text(json.dumps(run), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS_PATH", tmp_path / "results.toml")
+    (tmp_path / "build").mkdir()
+    return tmp_path / "build"
+
+
+def test_figures_of_a_full_run_are_kept_until_the_next(folder):
+    finished(folder, "01_a", [RECORD | {"name": "gain", "value": 0.123456, "contrast": 0.5}])
+    finished(folder, "02_b", [RECORD | {"name": "gain", "value": 0.3}])
+    assert keep_full_runs(folder) == ["01_a", "02_b"]
+    finished(folder, "02_b", [RECORD | {"name": "gain", "value": 0.4}])
+    (folder / "01_a.json").unlink()
+    assert keep_full_runs(folder) == ["02_b"]
+    assert read_results() == {
+        "01_a": {"seconds": 600.0, "figures": {"gain": {"value": 0.1235, "contrast": 0.5}}},
+        "02_b": {"seconds": 600.0, "figures": {"gain": {"value": 0.4}}},
+    }
+
+
+@pytest.mark.parametrize("other", [{"profile": "lesson"}, {"status": "failed"}, {"SEED": 3}])
+def test_other_runs_are_not_kept(folder, other):
+    (folder / "mutants.json").write_text("[]", encoding="utf-8")
+    finished(folder, "01_a", [], **other)
+    with pytest.raises(CourseError, match="no finished run of the full profile"):
+        keep_full_runs(folder)
+
+
+def test_table_names_what_the_front_matter_names(folder):
+    figures = ["pseudo_photos", "gap_pseudo", "bound_photos", "penalty_gain", "adapted_text"]
+    finished(folder, NAME, [RECORD | {"name": name, "value": 1234.5, "contrast": 0.25} for name in figures])
+    keep_full_runs(folder)
+    rows = results_table()[2:]
+    assert len(rows) == len(figures)
+    assert rows[0].startswith("| 04 | MNIST to MNIST-M") and "| **1,234** (0.25) |" in rows[0] and "| 10 min |" in rows[0]
+    assert rows[1].startswith("|  | share of the gap")
+
+
+def test_a_result_that_was_not_measured_is_named(folder):
+    finished(folder, NAME, [RECORD | {"name": "pseudo_photos", "value": 0.7}])
+    keep_full_runs(folder)
+    with pytest.raises(CourseError, match="names the result 'gap_pseudo'"):
+        results_table()
