@@ -100,6 +100,7 @@ def test_with_an_address_badge_and_clone_are_there(notebook):
 def test_solutions_are_folded(notebook):
     code, prose = build.compose(notebook).cells[-4:-2]
     assert code.metadata["jupyter"]["source_hidden"] and code.metadata["cellView"] == "form"
+    assert code.source == "# @title Solution\n1 + 1"
     assert prose.source.startswith("<details>")
 
 

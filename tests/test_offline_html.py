@@ -5,7 +5,7 @@ import re
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils.runner.offline_html import OfflineExporter
+from course_utils.runner.offline_html import OfflineExporter, to_mathml
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,16 @@ def page():
 def test_formulas_are_mathml(page):
     assert page.count("<math") == 2 and 'display="block"' in page
     assert "$not a formula$" in page
+
+
+def test_styled_letters_differ_from_plain_ones():
+    letters = re.findall("<mi>(.)</mi>", to_mathml(r"\mathcal X, \mathbb E, \mathbb R, X", display="inline"))
+    assert letters == ["\N{MATHEMATICAL SCRIPT CAPITAL X}", "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}", "ℝ", "X"]
+
+
+def test_names_of_functions_stand_apart_from_letters_but_not_from_brackets():
+    assert 'rspace="0.167em">log</mo><mi>p</mi>' in to_mathml(r"p \log p", display="inline")
+    assert 'rspace="0em">diag</mo><mo' in to_mathml(r"\operatorname{diag}(x)", display="inline")
 
 
 def test_nothing_is_loaded_from_the_network(page):

@@ -94,9 +94,10 @@ def chosen_strategy(best: pd.Series, available: float) -> tuple[str, str]:
 
 def reasons_for(best, fitting, table, strategy, available, pictures_per_class) -> tuple[str, ...]:
     """Tell in sentences what led to the choice."""
+    highest = "that of the only candidate" if len(fitting) == 1 else f"the highest of the {len(fitting)} candidates"
     reasons = [
-        f"its score of {best['score']:.3f} is the highest of the {len(fitting)} candidates whose features "
-        f"can be computed in {spoken(available)}; random weights score {best['random score']:.3f}"
+        f"its score of {best['score']:.3f} is {highest} whose features can be computed in {spoken(available)}; "
+        f"random weights score {best['random score']:.3f}"
     ]
     if len(fitting) < len(table):
         late = table[table["frozen"] > available]

@@ -116,6 +116,7 @@ def _prepared(cell: NotebookNode) -> NotebookNode:
     elif "solution" in tags:
         cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
         cell.metadata["cellView"] = "form"  # Colab's way to fold a cell
+        cell.source = f"# @title Solution\n{cell.source}"  # a folded cell still shows its title or its first line
     return cell
 
 

@@ -270,10 +270,11 @@ def doctor() -> None:
     console.print(table)
 
 
-@app.command()
-def lab() -> None:
-    """Open JupyterLab on the notebooks."""
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT / "notebooks")]))
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the notebooks; options such as --no-browser or --port 8890 are passed on to it."""
+    command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT / "notebooks")]
+    raise typer.Exit(subprocess.call([*command, *context.args]))
 
 
 @app.command()

@@ -65,8 +65,10 @@ def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[
 
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
+    # No dashboard; its server starts all the same, and on a port of its own choice collides with no other run's.
+    server = dict(dashboard_address=":0", scheduler_kwargs={"dashboard": False})
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, **server) as cluster,
         Client(cluster) as client,
     ):
         yield client

@@ -37,9 +37,14 @@ with stderr_to():  # TensorFlow greets on the error stream
 use_course_style()
 expect = Expectations("{name}", PROFILE)"""
 
+FIGURES = """\
+**Figures.** A measured figure in the text is the mean over several runs of this notebook, each with its own seed. The
+outputs are of one run, so the two differ a little. `expect` compares a figure with its *band*, where 99% of further
+runs should lie; "contrast outside" says that the same figure of a baseline or of a broken variant lies outside it."""
+
 
 def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float], address: str) -> NotebookNode:
-    """Return the first cell: title, Colab badge, question, goals, prerequisites, measured times."""
+    """Return the first cell: title, Colab badge, question, goals, prerequisites, measured times, what figures mean."""
     parts = [f"# {notebook.number} · {course['title']}"]
     if address:
         repository = address.removeprefix("https://github.com/").removesuffix(".git")
@@ -49,6 +54,7 @@ def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float], addr
         "**Goals.** After this notebook you can\n\n" + _bullets(course["goals"]),
         "**Prerequisites**\n\n" + _bullets(course["prerequisites"]),
         _time_line(seconds),
+        FIGURES,
     ]
     return new_markdown_cell("\n\n".join(parts))
 

@@ -12,7 +12,7 @@
 #       - write a small network, its losses, its gradients and six optimisers by hand, and check each against Keras;
 #       - recognise three common mistakes by the numbers they produce;
 #       - carry knowledge from one set of digits to another in five ways, and measure whether it helps, over target size and seeds;
-#       - meet a case where it harms, and explain why.
+#       - recognise a case where it harms, and explain why.
 #     prerequisites:
 #       - Python with NumPy;
 #       - derivatives and the chain rule; matrices and their products.
@@ -752,6 +752,7 @@ print(f"smallest loss that softmax twice can reach: {np.log(np.e + 9) - 1:.2f}")
 #
 # We shall train small networks some two hundred times, and `fit` would spend more time on preparing than on learning. So
 # here is the training loop itself. You know every part of it: a forward pass, the gradients of a loss, and Adam.
+# (`tf.function` turns the loop into one graph, which TensorFlow runs without coming back to Python.)
 
 
 # %%
@@ -914,7 +915,7 @@ print("worse than scratch at every size up to 200:", bool((gain["ink exchanged"]
 # %% [markdown]
 # With 10 labels the harmful source ends at {{negative_10.mean:.2f}}, scratch at {{scratch_10.mean:.2f}}. The labels are
 # spent on unlearning. The source with the margin is the treacherous case: it helps a little when labels are very few; with
-# 100 and more it is, if anything, a little worse than nothing, and five draws can hardly tell. Neither the high accuracy of
+# 50 and more it is, if anything, a little worse than nothing, and five draws can hardly tell. Neither the high accuracy of
 # a source on its own domain nor the likeness that a person sees gave a warning. The control did. The `full` profile shows
 # where it ends: with several hundred labels and longer training the harm fades, too.
 #
@@ -1156,8 +1157,8 @@ expect("test_gain_10", final_gain["transfer"], contrast=final_gain["ink exchange
 # | automatic choice of model and strategy | You et al. 2021 (notebooks 05 and 09) |
 #
 # **Frameworks.** Keras 3 runs on TensorFlow, JAX and PyTorch; the environment variable `KERAS_BACKEND` chooses. Layers,
-# losses and optimisers are the same on all three. This course uses TensorFlow; only the `GradientTape` of section 2
-# belongs to it alone.
+# losses and optimisers are the same on all three. This course uses TensorFlow. Of this notebook, `GradientTape` and
+# `tf.function` (sections 2 and 4) belong to it alone.
 #
 # The book of the field is *Transfer Learning* by Yang, Zhang, Dai and Pan (2020).
 
@@ -1266,7 +1267,7 @@ expect("renamed_gain", renamed_means["M frozen"] - renamed_means["M and L"], con
 # %% [markdown]
 # ### Exercise 4: turn the arrow round
 #
-# Make UCI the source (1,078 pictures) and aligned MNIST the target. Will the gain with 10 labels be larger or smaller than
+# Make UCI the source (1,077 pictures) and aligned MNIST the target. Will the gain with 10 labels be larger or smaller than
 # in section 4.2? Two things pull in opposite directions: the source is smaller and simpler, but the target is harder from
 # scratch.
 #

@@ -712,7 +712,8 @@ expect("reversal_probe", domains["reversal"][1], contrast=0.5)
 # different. Its gradient does.
 #
 # ADDA (Tzeng et al. 2017) does flip labels, and rightly so: there the domain classifier has its own optimiser and the
-# right labels, and only the target's extractor is trained on flipped ones. As in a GAN, that gives the extractor a
+# right labels, and only the target's extractor is trained on flipped ones. As in a GAN, where one network forges and
+# another detects, that gives the extractor a
 # stronger gradient than reversal while the classifier still wins easily.
 #
 # ### Mistake: a λ that nothing uses

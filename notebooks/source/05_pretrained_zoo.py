@@ -380,13 +380,14 @@ print("largest working memory:", costs["memory counted [MB]"].idxmax())
 
 # %% [markdown]
 # Three things to see. A picture alone took {{batch_gain.mean:.1f}} times as long as a picture in a batch, on average over
-# the networks; the more cores a machine has, the more a batch can gain. The order of the bars differs from panel to panel: MobileNetV2 has the fewest weights and operations and
-# yet needs the most memory. Its padding, alike on all sides, is a layer of its own here, which copies the largest
+# the networks; the more cores a machine has, the more a batch can gain. The order of the bars differs from panel to
+# panel: MobileNetV2 has the fewest weights and operations and yet needs the most memory. Its padding, alike on all sides, is a layer of its own here, which copies the largest
 # array. And operations are not time: a depthwise convolution does few operations for each number that it moves (Sze
 # et al. 2017), so it keeps the processor waiting.
 #
-# Counted and measured memory agree roughly. The measured one depends on what the process holds already, and on the
-# moments at which we look. For a comparison take the counted one; to be sure that a batch fits, measure.
+# The measured memory is how much the process *grows* during a pass, and may be close to nothing: memory that earlier
+# passes have left behind is used again. So it says little about a network. For a comparison take the counted one; to be
+# sure that a batch fits, run it in a fresh process and watch.
 #
 # Operations grow with the number of pixels: half the side makes a network four times cheaper. So the *size* belongs
 # to the choice as much as the name does. In what follows a candidate is a pair: a network and a size.

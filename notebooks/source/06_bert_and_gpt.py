@@ -758,7 +758,8 @@ expect("lora_speed", full["seconds an epoch"] / lora["seconds an epoch"], timing
 pd.Series(accuracies, name="balanced accuracy").round(3).to_frame()
 
 # %% [markdown]
-# Look at the training loss first: the 577 numbers of the head alone bring it down nearly as far as the two others.
+# Look at the training loss first: the 577 numbers of the head alone bring it down about as far as the two others. (Those
+# are means over the last epoch, with dropout.)
 # Little is left to learn from these tweets. On other tweets, full fine-tuning reaches {{full_accuracy.mean:.2f}} on
 # average over repetitions, LoRA {{lora_accuracy.mean:.2f}}, the frozen decoder {{gpt_frozen.mean:.2f}}. That is a
 # draw, three ways: the standard deviation between repetitions is {{gpt_frozen.std:.2f}}, and within one the

@@ -1349,7 +1349,7 @@ pd.DataFrame(
 expect("accuracy", ours.loc["accuracy", "measured"], contrast=test.y.mean())
 
 # %% [markdown]
-# With the 1,000 pictures of `lesson` and a few minutes, the network has an AUC of {{tuned_auc.mean:.3f}} on average
+# With the 1,000 pictures of `lesson` the network has an AUC of {{tuned_auc.mean:.3f}} on average
 # over five seeds. That is level with the ResNet-50, whose 0.962 lies inside our interval. The accuracy is
 # {{accuracy.mean:.2f}}, with a standard deviation of {{accuracy.std:.2f}} over the seeds, since each of them has its
 # own threshold; saying "pneumonia" always has {{accuracy.contrast:.3f}}. So we claim no victory here. The terms differ,
