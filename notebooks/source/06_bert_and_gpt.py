@@ -49,7 +49,7 @@ SETTINGS = {
         target_windows=120, asked=50,
     ),
     "full": dict(
-        upper=10, prompts=3, folds=5, given=250, tested=400, epochs=3, new=60, judged=200,
+        upper=10, prompts=3, folds=5, given=150, tested=300, epochs=3, new=60, judged=200,
         hub_sentences=6000, windows=None, width=128, reading=6, sizes=(50, 200, 800), longest=30,
         target_windows=400, asked=200,
     ),
