@@ -17,7 +17,8 @@ ALLOWED = {
     "adaptation": {"settings", "data"},
     "evaluation": {"settings"},
     "tuning": {"settings"},
-    "runner": {"settings", "quiet", "data", "models", "evaluation"},
+    "bench": {"settings", "data", "models", "text"},
+    "runner": {"settings", "quiet", "data", "models", "evaluation", "bench"},
 }
 MODULES = sorted(path for path in (ROOT / "course_utils").rglob("*.py") if path.name != "__init__.py")
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))
