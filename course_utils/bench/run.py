@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from course_utils.bench.table import Row
+from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT, CourseError
 
 SHORT = ("features", "sentences", "heads", "trials")  # minutes each
@@ -37,7 +38,9 @@ def check_parts(names: list[str] | None, profile: str) -> list[str]:
 
 def run_part(name: str, profile: str) -> list[Row]:
     """Measure one part; keep its lines in the file, beside those of other parts."""
-    rows = importlib.import_module(f"course_utils.bench.{name}").measure(profile)
+    with stderr_to():  # TensorFlow greets on the error stream
+        part = importlib.import_module(f"course_utils.bench.{name}")
+    rows = part.measure(profile)
     write_part(name, profile, rows)
     return rows
 

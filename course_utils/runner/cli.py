@@ -259,7 +259,8 @@ def bench(
         console.print(f"[bold red]Incomplete:[/] {HOW_TO_GET}", soft_wrap=True)
     for name in names:
         try:
-            rows += run_part(name, profile)
+            with console.status(f"{name} …"):
+                rows += run_part(name, profile)
             console.print(f"{name}: measured")
         except CourseError as error:  # the other parts go on
             whole = False
