@@ -9,6 +9,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
+from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT, CourseError
 
 TIMEOUT = 900  # seconds for one cell
@@ -54,8 +55,8 @@ def repeat_cell(
     client = NotebookClient(book, timeout=TIMEOUT, kernel_name="python3", resources=resources)
     values = []
     try:
-        # Bands are for a quiet machine; here the figures themselves are wanted.
-        with client.setup_kernel(env=os.environ | {"COURSE_MEASURE": "1"}):
+        # Bands are for a quiet machine; here the figures themselves are wanted. What libraries log is not.
+        with stderr_to(), client.setup_kernel(env=os.environ | {"COURSE_MEASURE": "1"}):
             for i in range(telling):
                 client.execute_cell(book.cells[i], i)
             for _ in range(rounds):
