@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test lab mutants
+.PHONY: course test lab mutants bench
 course: .venv/ready
 	$(BIN)/course run
 
@@ -15,6 +15,17 @@ lab: .venv/ready
 # Plausible mistakes, each of which a check must notice: a quarter of an hour.
 mutants: .venv/ready
 	$(BIN)/course mutants
+
+# How fast the course is, beside Keras' own ways and PyTorch: some minutes (`course bench course`: over an hour).
+bench: .venv/ready .venv-peers/ready
+	$(BIN)/course bench
+
+# PyTorch, for comparison only. On Linux it brings gigabytes of CUDA, unless PIP_EXTRA_INDEX_URL names its index of CPU wheels.
+.venv-peers/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
+	touch $@
 
 # Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
 .venv/ready: requirements.lock pyproject.toml

@@ -34,6 +34,7 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     passed, failed = run_jobs(jobs, workers=2)
 
     assert passed["status"] == "passed" and passed["records"][0]["value"] == 3.5
+    assert 0.02 < passed["gigabytes"] < 1  # a bare kernel
     assert failed["status"] == "failed" and "wrong / 0" in failed["error"]["cell"]
     assert failed["error"]["message"].startswith("ZeroDivisionError")
     assert sorted(path.name for path in folder.glob(".partial-*")) == []
@@ -43,6 +44,7 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     again = run_jobs(jobs, workers=1)
     assert [result["reused"] for result in again] == [True, False]
 
+    (folder / "mutants.json").write_text("[]")  # no record of a notebook
     index = write_pages(folder)
     assert "02_bad.html" in index.read_text() and "figure 3.5 (0 to 9)" in index.read_text()
     assert result_table(again).row_count == 2

@@ -251,6 +251,36 @@ def results() -> None:
 
 
 @app.command()
+def bench(
+    parts: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[PART]...", help="features, sentences, heads, trials (some minutes each; all four when left out) or course (over an hour)."),
+    ] = None,
+    profile: Profile = "lesson",
+) -> None:
+    """Measure how fast the course is, beside Keras' own ways and PyTorch."""
+    from course_utils.bench.peer import HOW_TO_GET, peers_python
+    from course_utils.bench.run import BESIDE_PYTORCH, RESULTS, check_parts, run_part
+    from course_utils.bench.table import bench_table
+
+    names, rows = check_parts(parts, profile), []
+    whole = peers_python() is not None or not set(names) & set(BESIDE_PYTORCH)
+    if not whole:
+        console.print(f"[bold red]Incomplete:[/] {HOW_TO_GET}", soft_wrap=True)
+    for name in names:
+        try:
+            with console.status(f"{name} …"):
+                rows += run_part(name, profile)
+            console.print(f"{name}: measured")
+        except CourseError as error:  # the other parts go on
+            whole = False
+            console.print(f"[bold red]{name} failed:[/] {escape(str(error))}", soft_wrap=True)
+    console.print(bench_table(rows))
+    console.print(f"Goals missed: {sum(row.met is False for row in rows)}. All figures: {RESULTS}", soft_wrap=True)
+    raise typer.Exit(0 if whole and all(row.met for row in rows if row.required) else 1)
+
+
+@app.command()
 def readme() -> None:
     """Bring the README's tables and picture up to date with the notebooks."""
     from course_utils.runner.readme import write_readme

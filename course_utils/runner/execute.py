@@ -14,6 +14,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 
 from course_utils.quiet import stderr_to
+from course_utils.runner.memory import memory_of_new_children
 from course_utils.settings import ROOT
 
 ERROR_LINES = 12
@@ -61,8 +62,8 @@ def execute(
     Returns
     -------
     dict
-        ``status`` ("passed" or "failed"), ``seconds``, ``records`` (one per ``expect``)
-        and ``error`` (``cell``, ``message``) when it failed.
+        ``status`` ("passed" or "failed"), ``seconds``, ``gigabytes`` (largest resident memory of the kernel and
+        what it starts), ``records`` (one per ``expect``) and ``error`` (``cell``, ``message``) when it failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         records = Path(folder) / "records.jsonl"
@@ -70,7 +71,7 @@ def execute(
         log = Path(folder) / "kernel.log"
         started, error = time.perf_counter(), None
         try:
-            with _inherited_by_the_kernel(variables, log):
+            with memory_of_new_children() as memory, _inherited_by_the_kernel(variables, log):
                 papermill.execute_notebook(
                     str(notebook),
                     str(output),
@@ -89,6 +90,7 @@ def execute(
     return {
         "status": "failed" if error else "passed",
         "seconds": round(time.perf_counter() - started, 1),
+        "gigabytes": round(memory.gigabytes, 2),
         "records": [json.loads(line) for line in lines],
         "error": error,
     }

@@ -54,7 +54,8 @@ def write_pages(folder: Path) -> Path:
     A page is written anew only when it is older than its notebook.
     """
     exporter, rows = OfflineExporter(), []
-    for record in sorted(folder.glob("*.json")):
+    # Other files of JSON lie here too: what the mutants and the benchmark found.
+    for record in sorted(path for path in folder.glob("*.json") if path.with_suffix(".ipynb").exists()):
         result, executed, page = json.loads(record.read_text(encoding="utf-8")), record.with_suffix(".ipynb"), record.with_suffix(".html")
         if not page.exists() or page.stat().st_mtime < executed.stat().st_mtime:
             body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": record.stem}})
