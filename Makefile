@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test lab mutants
+.PHONY: course test lab mutants faults
 course: .venv/ready
 	$(BIN)/course run
 
@@ -15,6 +15,10 @@ lab: .venv/ready
 # Plausible mistakes, each of which a check must notice: a quarter of an hour.
 mutants: .venv/ready
 	$(BIN)/course mutants
+
+# Killed runs, damaged files, full disks, notebooks that never end: ten minutes.
+faults: .venv/ready
+	$(BIN)/course faults
 
 # Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
 .venv/ready: requirements.lock pyproject.toml

@@ -32,7 +32,8 @@ class BoundedClient(PapermillNotebookClient):
 
     def papermill_execute_cells(self) -> None:
         """Execute all cells; the time runs from here on, when the kernel has started."""
-        timer = threading.Timer(60 * self.limit, self._end_kernel)
+        kernel = psutil.Process(self.km.provisioner.pid)
+        timer = threading.Timer(60 * self.limit, self._end, [kernel])
         timer.start()
         try:
             super().papermill_execute_cells()
@@ -68,13 +69,13 @@ class BoundedClient(PapermillNotebookClient):
             outs.append(new_output("stream", name="stdout", text=told))
         return None
 
-    def _end_kernel(self) -> None:
+    def _end(self, kernel: psutil.Process) -> None:
         """Kill the kernel and all that it has started: a kernel that is busy may not heed anything milder."""
         self.time_is_up = True
         with suppress(psutil.NoSuchProcess):
-            kernel = psutil.Process(self.km.provisioner.pid)
             for process in [*kernel.children(recursive=True), kernel]:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 def _size(content: dict) -> int:

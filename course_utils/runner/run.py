@@ -135,9 +135,13 @@ def _result_of(future: Future, job: Job) -> dict:
     if future.status == "finished":
         return future.result()
     if future.status == "error":
-        failure = {"cell": "", "message": f"{type(future.exception()).__name__}: {future.exception()}"}
-        return {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": failure}
+        return _failure(job, future.exception())
     raise CourseError("The Dask scheduler went away; what is finished is kept, and the same command goes on from there.")
+
+
+def _failure(job: Job, error: BaseException) -> dict:
+    told = {"cell": "", "message": f"{type(error).__name__}: {error}"}
+    return {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": told}
 
 
 def _run_job(job: Job, limit: float) -> dict:
@@ -148,15 +152,18 @@ def _run_job(job: Job, limit: float) -> dict:
 
     tell(0, 1)
     fingerprint = job.fingerprint()
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=job.output.parent) as folder:
-        partial = Path(folder) / job.output.name
-        result = execute(job.notebook, partial, job.parameters, tell, job.environment, limit)
-        result |= {"name": job.name, "parameters": job.parameters, "fingerprint": fingerprint}
-        record = partial.with_suffix(".json")
-        record.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        job.record.unlink(missing_ok=True)  # an old record never stands beside a new output
-        os.replace(partial, job.output)
-        os.replace(record, job.record)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=job.output.parent) as folder:
+            partial = Path(folder) / job.output.name
+            result = execute(job.notebook, partial, job.parameters, tell, job.environment, limit)
+            result |= {"name": job.name, "parameters": job.parameters, "fingerprint": fingerprint}
+            record = partial.with_suffix(".json")
+            record.write_text(json.dumps(result, indent=1), encoding="utf-8")
+            job.record.unlink(missing_ok=True)  # an old record never stands beside a new output
+            os.replace(partial, job.output)
+            os.replace(record, job.record)
+    except OSError as error:  # the disk is full, say; Dask would log a traceback
+        return _failure(job, error)
     return result | {"reused": False}
 
 
