@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test lab mutants bench
+.PHONY: course test lab mutants faults bench
 course: .venv/ready
 	$(BIN)/course run
 
@@ -26,6 +26,10 @@ bench: .venv/ready .venv-peers/ready
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
 	touch $@
+
+# Killed runs, damaged files, full disks, notebooks that never end: ten minutes.
+faults: .venv/ready
+	$(BIN)/course faults
 
 # Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
 .venv/ready: requirements.lock pyproject.toml

@@ -8,6 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # The public address of the repository; Colab badge and clone line appear once it is set.
 REPOSITORY_URL = ""
 
+LIMIT_MINUTES = 90.0  # that one notebook may run
+
 
 class CourseError(ValueError):
     """Bad input, told in one sentence: what was wrong and what is accepted."""

@@ -1,9 +1,11 @@
 """Fetched assets are verified, cached and never half written, whatever happens meanwhile."""
 
+import errno
 import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -148,6 +150,21 @@ def test_no_network_gives_one_sentence_with_the_remedy(cache, monkeypatch):
     sentence = str(error.value)
     assert asset.archive in sentence and asset.sha256 in sentence
     assert str(cache / "archives") in sentence and "\n" not in sentence
+    assert not leftovers(cache) and not (cache / "assets" / "fake").exists()
+
+
+def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(assets.shutil, "copyfileobj", full_disk)
+    with pytest.raises(CourseError, match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least"):
+        fetch("fake")
+    reason = "Could not install packages due to an OSError: [Errno 28] No space left on device"
+    shutil.rmtree(cache / "archives")
+    monkeypatch.setattr(assets, "_download_package", lambda asset, aside: (aside / asset.archive, reason))
+    with pytest.raises(CourseError, match="cannot be kept in"):
+        fetch("fake")
     assert not leftovers(cache) and not (cache / "assets" / "fake").exists()
 
 

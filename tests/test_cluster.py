@@ -121,6 +121,11 @@ def test_a_worker_runs_one_notebook_at_a_time_whatever_its_threads(pair, write_n
         assert not any(w == worker and s != seed and b < start < ended[s] for s, w, b in begun)
 
 
+def test_two_local_clusters_take_no_notice_of_each_other(tmp_path, recwarn):
+    with cluster.open_cluster(1, None, tmp_path), cluster.open_cluster(1, None, tmp_path):
+        assert [str(warning.message) for warning in recwarn if "Port" in str(warning.message)] == []
+
+
 def test_a_worker_that_joins_later_gets_room_for_one_notebook_too(processes, tmp_path):
     address = processes.scheduler()
     processes.worker()

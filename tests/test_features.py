@@ -135,6 +135,16 @@ def test_damaged_cache_file_is_computed_again(computations, empty_cache, damage)
     assert len(computations) == 2
 
 
+def test_features_of_other_pictures_are_not_taken_for_these(empty_cache):
+    model = small_model()
+    expected = extract_features(model, PICTURES)
+    (path,) = empty_cache.iterdir()
+    extract_features(model, PICTURES[::-1])
+    (other,) = set(empty_cache.iterdir()) - {path}
+    other.replace(path)
+    np.testing.assert_array_equal(extract_features(model, PICTURES), expected)
+
+
 def test_random_generators_do_not_notice_the_cache():
     model, drawn = small_model(seed=None), []  # a copy of its layers draws initial weights
     for _ in range(2):  # computed, then cached
@@ -150,7 +160,7 @@ def test_failed_write_leaves_no_half_file(monkeypatch, empty_cache):
         raise OSError("no space left")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(CourseError, match=r"cannot be kept in .* \(no space left\): free some space"):
         extract_features(small_model(), PICTURES)
     assert not list(empty_cache.iterdir())
 

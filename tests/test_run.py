@@ -1,6 +1,7 @@
 """The runner: parallel, going on after a failure, resumable, never half-written."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -8,11 +9,16 @@ import subprocess
 import sys
 import time
 
+import nbformat
+import psutil
 import pytest
 
+from course_utils.runner import bounds, cli
+from course_utils.runner.execute import execute
 from course_utils.runner.notebooks import check_parameters, select_notebooks
 from course_utils.runner.page import result_table, write_pages
 from course_utils.runner.run import Job, _alone_in, run_jobs
+from course_utils.runner.whole_file import replacing
 from course_utils.settings import CourseError
 
 RECORD = """
@@ -41,6 +47,7 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     assert json.loads(jobs[0].record.read_text())["fingerprint"] == jobs[0].fingerprint()
 
     # Resumed: the one that passed is not run again, the failed one is.
+    jobs[1].record.write_bytes(b"\xff damaged")
     again = run_jobs(jobs, workers=1)
     assert [result["reused"] for result in again] == [True, False]
 
@@ -123,3 +130,48 @@ def test_a_notebook_that_kills_its_kernel_fails_alone(write_notebook, tmp_path):
     path = write_notebook("01_dies", "import os; os._exit(3)")
     (result,) = run_jobs([make_job(path, tmp_path / "build")], workers=1)
     assert result["status"] == "failed" and "DeadKernelError" in result["error"]["message"]
+    assert "os._exit(3)" in result["error"]["cell"]
+
+
+def test_a_notebook_that_never_ends_is_stopped_with_its_kernel(write_notebook, tmp_path):
+    pid = tmp_path / "pid"
+    endless = f"import os, pathlib\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nprint('before')\nwhile True: pass"
+    result = execute(write_notebook("01_endless", endless), tmp_path / "output.ipynb", {}, limit=0.03)
+    assert result["status"] == "failed" and "while True: pass" in result["error"]["cell"]
+    assert result["error"]["message"].startswith("The notebook was stopped after 0.03 minutes, 0.0 of them in this cell: allow more")
+    assert not psutil.pid_exists(int(pid.read_text()))
+    assert "before" in (tmp_path / "output.ipynb").read_text()
+
+
+def test_the_output_of_a_cell_is_cut(write_notebook, tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "LIMIT_CHARACTERS", 1000)
+    prints, shows = "for _ in range(20): print('x' * 99, flush=True)", "print('begin')\n'y' * 2000"
+    execute(write_notebook("01_prints", prints, shows, "print('z' * 900)"), tmp_path / "output.ipynb", {})
+    cells = nbformat.read(tmp_path / "output.ipynb", as_version=4).cells
+    texts = ["".join(output.get("text", "data") for output in cell.outputs) for cell in cells]
+    told = "The output of this cell was cut after 1,000 characters."
+    assert [text.count(told) for text in texts] == [0, 1, 1, 0]
+    assert 900 < texts[1].count("x") <= 1000 and texts[2].startswith("begin") and texts[3] == "z" * 900 + "\n"
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    with pytest.raises(OSError), replacing(path) as partial:
+        partial.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_in_a_sentence(monkeypatch, capsys):
+    def app(number):
+        raise OSError(number, os.strerror(number), "build/01.ipynb")
+
+    monkeypatch.setattr(cli, "app", lambda: app(errno.ENOSPC))
+    with pytest.raises(SystemExit):
+        cli.main()
+    told = "No space left on device (build/01.ipynb): free some space, and call the same command again"
+    assert told in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(cli, "app", lambda: app(errno.ECONNRESET))
+    with pytest.raises(OSError):
+        cli.main()

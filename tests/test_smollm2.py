@@ -94,7 +94,9 @@ def test_damaged_conversion_is_done_again(small_cache):
     damaged = smollm2.converted_folder() / "file"
     damaged.write_text("wh0le")
     assert (smollm2.converted_folder() / "file").read_text() == "whole"
-    assert len(calls) == 2
+    (damaged.parent / smollm2.HASH_FILE).write_bytes(b"\xff")
+    smollm2.converted_folder()
+    assert len(calls) == 3
 
 
 def test_conversion_that_fails_leaves_nothing(small_cache, monkeypatch):

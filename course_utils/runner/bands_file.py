@@ -1,11 +1,11 @@
 """The file of bands, as it is written; `course_utils.evaluation` reads it."""
 
-import os
 import tomllib
 
 import tomli_w
 
 from course_utils.evaluation import expectations
+from course_utils.runner.whole_file import replacing
 
 
 def update_record(notebook: str, profile: str, record: dict) -> None:
@@ -14,6 +14,5 @@ def update_record(notebook: str, profile: str, record: dict) -> None:
     known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known.setdefault(notebook, {}).setdefault(profile, {}).update(record)
     ordered = {name: dict(sorted(known[name].items())) for name in sorted(known)}
-    partial = path.with_suffix(".partial")
-    partial.write_text("# Written by `course bands` and `course build`: do not edit.\n\n" + tomli_w.dumps(ordered), encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text("# Written by `course bands` and `course build`: do not edit.\n\n" + tomli_w.dumps(ordered), encoding="utf-8")

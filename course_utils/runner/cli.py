@@ -1,5 +1,6 @@
 """The command line: ``course --help``."""
 
+import errno
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from typer.core import TyperCommand
 
-from course_utils.settings import ROOT, CourseError
+from course_utils.settings import LIMIT_MINUTES, ROOT, CourseError
 
 # What a command needs is imported inside it: `course --help` must not wait for TensorFlow or Dask.
 
@@ -23,6 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 console = Console()
+
+# Why a file may not be written, and what helps.
+REFUSALS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space"} | dict.fromkeys((errno.EROFS, errno.EACCES), "make the folder writable")
 
 Numbers = Annotated[Optional[list[str]], typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out.")]
 Workers = Annotated[int, typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory.")]
@@ -41,6 +45,7 @@ Grid = Annotated[
     ),
 ]
 Scheduler = Annotated[Optional[str], typer.Option(metavar="ADDRESS", help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine.")]
+Limit = Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="After how long a notebook is stopped.")]
 Force = Annotated[bool, typer.Option("--force", help="Run also notebooks that have not changed.")]
 
 
@@ -67,6 +72,7 @@ def run(
     workers: Workers = 2,
     scheduler: Scheduler = None,
     force: Force = False,
+    limit: Limit = LIMIT_MINUTES,
 ) -> None:
     """Execute notebooks into build/, with a table and HTML pages at the end."""
     from course_utils.runner.notebooks import check_parameters, select_notebooks
@@ -75,7 +81,7 @@ def run(
 
     given = {"PROFILE": profile} | dict(pair.split("=", 1) for pair in parameter or [])
     jobs = [job_for(notebook, check_parameters(notebook.path, given)) for notebook in select_notebooks(numbers)]
-    results = run_jobs(jobs, workers, scheduler, force)
+    results = run_jobs(jobs, workers, scheduler, force, limit)
     failures = _tell_failures(results)
     console.print(result_table(results))
     console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
@@ -90,6 +96,7 @@ def sweep(
     workers: Workers = 2,
     scheduler: Scheduler = None,
     force: Force = False,
+    limit: Limit = LIMIT_MINUTES,
 ) -> None:
     """Execute notebooks with every combination of parameters, and gather their figures into one table.
 
@@ -112,7 +119,7 @@ def sweep(
     if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
         raise CourseError(f"-p {repeated[0]} is given twice; write all its values in one, such as -p SEED 0,1,5..9.")
     jobs = sweep_jobs(select_notebooks(numbers), {"PROFILE": profile} | dict(pairs))
-    results = run_jobs(jobs, workers, scheduler, force)
+    results = run_jobs(jobs, workers, scheduler, force, limit)
     failures = _tell_failures(results)
     table = gather(jobs, results)
     console.print(summary_table(summarise(table)))
@@ -127,7 +134,8 @@ def _tell_failures(results: list[dict]) -> int:
     for result in failed:
         error = result["error"]
         name, cell, message = (escape(text) for text in (result["name"], error["cell"], error["message"]))
-        console.print(f"\n[bold red]{name} failed[/] in this cell:\n\n{cell}\n\n{message}\n")
+        where = f" in this cell:\n\n{cell}" if cell else "."
+        console.print(f"\n[bold red]{name} failed[/]{where}\n\n{message}\n")
     return len(failed)
 
 
@@ -313,10 +321,26 @@ def test() -> None:
     raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest"], cwd=ROOT))
 
 
+@app.command()
+def faults() -> None:
+    """Kill runs, damage files, fill disks, and see that nothing is lost."""
+    options = ["-p", "no:nbval", "-o", "addopts=", "tests/faults"]
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest", *options], cwd=ROOT))
+
+
 def main() -> None:
     """Run the command line; bad input ends in its one sentence."""
     try:
         app()
     except CourseError as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        _end_with(str(error))
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        file = f" ({error.filename})" if error.filename else ""
+        _end_with(f"{error.strerror}{file}: {REFUSALS[error.errno]}, and call the same command again; what is finished is kept.")
+
+
+def _end_with(sentence: str) -> None:
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+    sys.exit(2)

@@ -65,10 +65,15 @@ def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[
 
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
-    # No dashboard; its server starts all the same, and on a port of its own choice collides with no other run's.
-    server = dict(dashboard_address=":0", scheduler_kwargs={"dashboard": False})
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, **server) as cluster,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",  # any free port; by default it is 8787, with a warning where that is taken
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=logging.ERROR,  # a slow machine's workers are late to close, which is no one's concern
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client

@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import papermill
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 
 from course_utils.quiet import stderr_to
+from course_utils.runner.bounds import BoundedClient, StoppedError
 from course_utils.runner.memory import memory_of_new_children
-from course_utils.settings import ROOT
+from course_utils.settings import LIMIT_MINUTES, ROOT
 
-ERROR_LINES = 12
+ERROR_LINES, ERROR_CHARACTERS = 12, 1_000  # lines told, and characters of each
 
 
 class ProgressEngine(NBClientEngine):
-    """papermill's own engine, which also tells how many cells are done."""
+    """papermill's own engine, which keeps within bounds and tells how many cells are done."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, **settings):
+    def execute_managed_notebook(cls, nb_man, kernel_name, limit, on_cell, start_timeout, **unused):
         complete, total = nb_man.cell_complete, len(nb_man.nb.cells)
 
         def complete_and_tell(cell, cell_index=None, **more):
@@ -33,7 +33,11 @@ class ProgressEngine(NBClientEngine):
 
         if on_cell is not None:
             nb_man.cell_complete = complete_and_tell
-        return super().execute_managed_notebook(nb_man, kernel_name, **settings)
+        nb_man.save = lambda: None  # the output is kept whole or not at all, so writing it once, at the end, will do
+        try:
+            BoundedClient(nb_man, limit, kernel_name=kernel_name, startup_timeout=start_timeout).execute()
+        finally:
+            del nb_man.save
 
 
 papermill_engines.register("course", ProgressEngine)
@@ -45,6 +49,7 @@ def execute(
     parameters: dict[str, object],
     on_cell: Callable[[int, int], None] | None = None,
     environment: dict[str, str] | None = None,
+    limit: float = LIMIT_MINUTES,
 ) -> dict:
     """Execute ``notebook`` and write it with its outputs to ``output``, also when a cell fails.
 
@@ -58,6 +63,8 @@ def execute(
         Called with (cells done, cells in all) after each cell.
     environment
         Variables for the kernel, beside those of this process.
+    limit
+        Minutes after which the kernel is ended, whatever it does.
 
     Returns
     -------
@@ -78,14 +85,15 @@ def execute(
                     parameters=parameters,
                     engine_name="course",
                     on_cell=on_cell,
+                    limit=limit,
                     progress_bar=False,
                     cwd=str(ROOT / "notebooks"),
                 )
         except papermill.PapermillExecutionError as failure:
-            error = _told_briefly(failure)
-        except (DeadKernelError, CellTimeoutError) as failure:
-            last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[-ERROR_LINES:]
-            error = {"cell": "", "message": "\n".join([f"{type(failure).__name__}: {failure}", *last_words])}
+            error = _told_briefly(failure.source, f"{failure.ename}: {failure.evalue}")
+        except StoppedError as failure:
+            last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[1 - ERROR_LINES :]
+            error = _told_briefly(failure.cell, "\n".join([failure.message, *(last_words if failure.died else [])]))
         lines = records.read_text(encoding="utf-8").splitlines() if records.exists() else []
     return {
         "status": "failed" if error else "passed",
@@ -109,9 +117,9 @@ def _inherited_by_the_kernel(variables: dict[str, str], log: Path):
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-def _told_briefly(failure: papermill.PapermillExecutionError) -> dict[str, str]:
-    source = failure.source.strip().splitlines()
-    if len(source) > ERROR_LINES:
-        source = source[:ERROR_LINES] + ["…"]
-    message = re.sub(r"\x1b\[[0-9;]*m", "", f"{failure.ename}: {failure.evalue}")
-    return {"cell": "\n".join(source), "message": "\n".join(message.splitlines()[:ERROR_LINES])}
+def _told_briefly(source: str, message: str) -> dict[str, str]:
+    lines = source.strip().splitlines()
+    if len(lines) > ERROR_LINES:
+        lines = lines[:ERROR_LINES] + ["…"]
+    message = re.sub(r"\x1b\[[0-9;]*m", "", message)
+    return {"cell": "\n".join(lines), "message": "\n".join(line[:ERROR_CHARACTERS] for line in message.splitlines()[:ERROR_LINES])}

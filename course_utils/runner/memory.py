@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psutil
 
-SAMPLING_SECONDS = 0.2
+SAMPLING_SECONDS = 0.5
 GIGABYTE = 1e9
 
 

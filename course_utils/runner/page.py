@@ -8,6 +8,7 @@ import nbformat
 from rich.table import Table
 
 from course_utils.runner.offline_html import OfflineExporter
+from course_utils.runner.whole_file import replacing
 
 INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>The executed course</title>
@@ -59,14 +60,16 @@ def write_pages(folder: Path) -> Path:
         result, executed, page = json.loads(record.read_text(encoding="utf-8")), record.with_suffix(".ipynb"), record.with_suffix(".html")
         if not page.exists() or page.stat().st_mtime < executed.stat().st_mtime:
             body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": record.stem}})
-            page.write_text(body, encoding="utf-8")
+            with replacing(page) as partial:
+                partial.write_text(body, encoding="utf-8")
         headlines = "<br>".join(html.escape(headline(record)) for record in result["records"])
         rows.append(
             f'<tr><td><a href="{page.name}">{html.escape(result["name"])}</a></td><td class="number">{_minutes(result)}</td>'
             f'<td>{headlines}</td><td class="{result["status"]}">{_status(result)}</td></tr>'
         )
     index = folder / "index.html"
-    index.write_text(INDEX.format(rows="\n".join(rows)), encoding="utf-8")
+    with replacing(index) as partial:
+        partial.write_text(INDEX.format(rows="\n".join(rows)), encoding="utf-8")
     return index
 
 

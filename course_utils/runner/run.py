@@ -21,7 +21,7 @@ from course_utils.data.chest_xrays import VARIABLE as CHEST_XRAYS
 from course_utils.runner.cluster import ROOM, open_cluster
 from course_utils.runner.execute import execute
 from course_utils.runner.notebooks import Notebook
-from course_utils.settings import ROOT, CourseError
+from course_utils.settings import LIMIT_MINUTES, ROOT, CourseError
 
 BUILD = ROOT / "build"
 TOPIC = "course-progress"
@@ -60,7 +60,9 @@ def job_for(notebook: Notebook, parameters: dict[str, object]) -> Job:
     return Job(notebook.name, notebook.path, BUILD / notebook.path.name, parameters)
 
 
-def run_jobs(jobs: list[Job], workers: int, scheduler: str | None = None, force: bool = False) -> list[dict]:
+def run_jobs(
+    jobs: list[Job], workers: int, scheduler: str | None = None, force: bool = False, limit: float = LIMIT_MINUTES
+) -> list[dict]:
     """Execute jobs in parallel and return their results in order.
 
     A job whose fingerprint is that of its last success is not run again unless ``force``.
@@ -76,6 +78,8 @@ def run_jobs(jobs: list[Job], workers: int, scheduler: str | None = None, force:
         Address of a Dask scheduler to use instead; its workers need this checkout at the same path.
     force
         Run also what has not changed.
+    limit
+        Minutes after which a notebook is stopped.
 
     Returns
     -------
@@ -90,11 +94,11 @@ def run_jobs(jobs: list[Job], workers: int, scheduler: str | None = None, force:
             for folder in folders:
                 stack.enter_context(_alone_in(folder))
             client = stack.enter_context(open_cluster(min(workers, len(waiting)), scheduler, folders[0]))
-            results |= _run_on(client, waiting)
+            results |= _run_on(client, waiting, limit)
     return [results[job.name] for job in jobs]
 
 
-def _run_on(client: Client, jobs: list[Job]) -> dict[str, dict]:
+def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[str, dict]:
     columns = TextColumn("{task.description:<32}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()
     console, few = Console(), len(jobs) <= SHOWN
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
@@ -111,7 +115,7 @@ def _run_on(client: Client, jobs: list[Job]) -> dict[str, dict]:
         client.subscribe_topic(TOPIC, tell)
         # Dask does a task again when its worker dies; `pure=False` gives each a key that no other client has.
         futures = {
-            client.submit(_run_job, job, pure=False, resources=ROOM, priority=-position): job
+            client.submit(_run_job, job, limit, pure=False, resources=ROOM, priority=-position): job
             for position, job in enumerate(jobs)
         }
         results = {}
@@ -131,12 +135,16 @@ def _result_of(future: Future, job: Job) -> dict:
     if future.status == "finished":
         return future.result()
     if future.status == "error":
-        failure = {"cell": "", "message": f"{type(future.exception()).__name__}: {future.exception()}"}
-        return {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": failure}
+        return _failure(job, future.exception())
     raise CourseError("The Dask scheduler went away; what is finished is kept, and the same command goes on from there.")
 
 
-def _run_job(job: Job) -> dict:
+def _failure(job: Job, error: BaseException) -> dict:
+    told = {"cell": "", "message": f"{type(error).__name__}: {error}"}
+    return {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": told}
+
+
+def _run_job(job: Job, limit: float) -> dict:
     """Execute one job on a worker; output and record appear whole or not at all."""
 
     def tell(done: int, total: int) -> None:
@@ -144,15 +152,18 @@ def _run_job(job: Job) -> dict:
 
     tell(0, 1)
     fingerprint = job.fingerprint()
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=job.output.parent) as folder:
-        partial = Path(folder) / job.output.name
-        result = execute(job.notebook, partial, job.parameters, tell, job.environment)
-        result |= {"name": job.name, "parameters": job.parameters, "fingerprint": fingerprint}
-        record = partial.with_suffix(".json")
-        record.write_text(json.dumps(result, indent=1), encoding="utf-8")
-        job.record.unlink(missing_ok=True)  # an old record never stands beside a new output
-        os.replace(partial, job.output)
-        os.replace(record, job.record)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=job.output.parent) as folder:
+            partial = Path(folder) / job.output.name
+            result = execute(job.notebook, partial, job.parameters, tell, job.environment, limit)
+            result |= {"name": job.name, "parameters": job.parameters, "fingerprint": fingerprint}
+            record = partial.with_suffix(".json")
+            record.write_text(json.dumps(result, indent=1), encoding="utf-8")
+            job.record.unlink(missing_ok=True)  # an old record never stands beside a new output
+            os.replace(partial, job.output)
+            os.replace(record, job.record)
+    except OSError as error:  # the disk is full, say; Dask would log a traceback
+        return _failure(job, error)
     return result | {"reused": False}
 
 
@@ -161,7 +172,7 @@ def _last_success(job: Job) -> dict | None:
         return None
     try:
         last = json.loads(job.record.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
+    except ValueError:  # damaged
         return None
     same = last.get("status") == "passed" and last.get("fingerprint") == job.fingerprint()
     return last | {"reused": True} if same else None

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import itertools
 import math
-import os
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.table import Table
 from course_utils.evaluation.metrics import mean_and_interval
 from course_utils.runner.notebooks import Notebook, default_parameters, parse_parameter
 from course_utils.runner.run import BUILD, Job
+from course_utils.runner.whole_file import replacing
 from course_utils.settings import CourseError
 
 MOST_RUNS = 1_000
@@ -123,9 +123,8 @@ def summary_table(summary: pd.DataFrame) -> Table:
 def write_csv(table: pd.DataFrame) -> Path:
     """Write the gathered figures to ``build/sweep.csv``, whole or not at all, and return its path."""
     path = BUILD / "sweep.csv"
-    partial = path.with_suffix(".partial")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False)
     return path
 
 

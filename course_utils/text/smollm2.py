@@ -86,7 +86,7 @@ def converted_folder() -> Path:
 def is_whole(folder: Path) -> bool:
     """Tell whether the files are, byte for byte, those that were converted."""
     try:
-        return (folder / HASH_FILE).read_text(encoding="utf-8") == content_hash(folder)
+        return (folder / HASH_FILE).read_bytes() == content_hash(folder).encode()
     except OSError:
         return False
 
