@@ -45,7 +45,7 @@ def tokenize(
     return cut_to_longest(arrays)
 
 
-def predict_sorted(model: keras.Model, tokens: dict[str, np.ndarray], batch_size: int = 64) -> np.ndarray:
+def predict_sorted(model: keras.Model, tokens: dict[str, np.ndarray], batch_size: int = 32) -> np.ndarray:
     """Run a model over sentences in the order of their lengths; return its outputs in the given order.
 
     A batch is padded only to its own longest sentence, so that nearly no time goes into padding.

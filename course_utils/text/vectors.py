@@ -21,7 +21,7 @@ def sentence_vectors(
     tokenizer: keras_hub.models.BertTokenizer,
     backbone: keras_hub.models.BertBackbone,
     texts: Sequence[str],
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> np.ndarray:
     """Return one vector a sentence; the same sentences cost nothing the second time, in any order.
 
