@@ -386,8 +386,8 @@ expect("batch_gain", (costs["alone [ms]"] / costs["in a batch [ms]"]).mean(), ti
 print("fewest operations:", costs["GFLOP"].idxmin())
 print("largest working memory:", costs["memory counted [MB]"].idxmax())
 measured_to_counted = costs["memory measured [MB]"] / costs["memory counted [MB]"]
-assert measured_to_counted.dropna().between(0.7, 3).all()
-print("measured and counted memory are of one size")
+assert measured_to_counted.dropna().between(0.7, 4).all()
+print("measured and counted memory are of one order")
 
 # %% [markdown]
 # Three things to see. A picture alone took {{batch_gain.mean:.1f}} times as long as a picture in a batch, on average over
