@@ -24,7 +24,7 @@ MEMORY_LIMIT = 8e9
 
 def build_all():
     """Build each network at its own input size and run a picture through it; the largest comes last."""
-    from course_utils.models.cost import MEGABYTE, peak_memory
+    from course_utils.models.memory import MEGABYTE, peak_memory
 
     process = psutil.Process()
     by_size = sorted(BACKBONES.values(), key=lambda entry: entry.parameters_without_head * entry.input_size**2)

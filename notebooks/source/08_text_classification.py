@@ -154,7 +154,7 @@ pd.DataFrame(
         }
         for domain, parts in texts.items()
     }
-).T
+).T.convert_dtypes()
 
 # %% [markdown]
 # The classes are not equally frequent: two tweets in three are positive. A program that always says "positive"
@@ -939,7 +939,7 @@ sigmoid = tweet_model.predict_proba(test.x)[:, 1:]  # one column, as a sigmoid h
 answers = {"argmax": sigmoid.argmax(axis=1), "above 0.5": (sigmoid[:, 0] > 0.5).astype(int)}
 pd.DataFrame(
     {
-        way: {"accuracy": np.mean(answer == test.y), "answers": str(np.unique(answer))}
+        way: {"accuracy": round(np.mean(answer == test.y), 3), "answers": str(np.unique(answer))}
         for way, answer in answers.items()
     }
 ).T

@@ -1118,7 +1118,6 @@ show_source(run_trials, take_trial, queue_again, is_alive)
 
 # %%
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -1172,8 +1171,8 @@ def start_worker(seed):
 
 
 # %% [markdown]
-# We start a worker, wait until it is in the middle of a trial, and kill it with SIGKILL, which no process can catch. (It
-# is what `kill -9` sends, and what Linux sends when memory runs out.)
+# We start a worker, wait until it is in the middle of a trial, and kill it. It gets no chance to tidy up: `kill()` sends
+# what `kill -9` sends, and what Linux sends when memory runs out. (Windows ends the process as abruptly.)
 
 
 # %%
@@ -1186,14 +1185,14 @@ def in_mid_trial(number):
 worker = start_worker(SEED)
 while not in_mid_trial(N_TRIALS // 4):
     time.sleep(0.02)
-worker.send_signal(signal.SIGKILL)
+worker.kill()
 worker.wait()
 before = open_study(journal).trials
 
 # %% tags=["nbval-check-output"]
 running = [trial for trial in before if trial.state.name == "RUNNING"]
-assert len(running) == 1 and worker.returncode == -signal.SIGKILL
-print("killed by signal", -worker.returncode, "- trials left running:", len(running))
+assert len(running) == 1 and worker.returncode != 0
+print("worker killed - trials left running:", len(running))
 
 # %% [markdown]
 # Now two workers at once, on the same journal. No one tells them what happened.
