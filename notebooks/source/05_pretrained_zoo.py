@@ -108,14 +108,13 @@ shown.round({"parameters [M]": 1, "without head [M]": 1})
 # "Top-1" is the share of the 50,000 ImageNet validation photos that a network's first guess names, as published by
 # [Keras](https://keras.io/api/applications), by
 # [Google](https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite) for EfficientNet-Lite, and
-# by [PyTorch](https://pytorch.org/vision/stable/models.html).
-# "caffe", "tf" and "torch" are the three styles of preprocessing of `keras.applications`; "own" means another one, or
-# one inside the network. "From" names a module of `keras.applications`, whose weights Keras downloads; the first four
-# rows are *carried*: their weights come from packages. The families are VGG (Simonyan & Zisserman 2015), ResNet (He et
-# al. 2016), Inception (Szegedy et al. 2016), Xception (Chollet 2017), MobileNet (Howard et al. 2017; Sandler et al. 2018), DenseNet (Huang et al.
-# 2017), NASNet (Zoph et al. 2018) and EfficientNet (Tan & Le 2019; Liu 2020). (MobileNetV2Torch has no head, and its
-# package does not say where the weights come from. The figure in its row is the one published for PyTorch's own
-# MobileNetV2.)
+# by [PyTorch](https://pytorch.org/vision/stable/models.html). "caffe", "tf" and "torch" are the three styles of
+# preprocessing of `keras.applications`; "own" means another one, or one inside the network. "From" names a module of
+# `keras.applications`, whose weights Keras downloads; the first four rows are *carried*: their weights come from
+# packages. The families are VGG (Simonyan & Zisserman 2015), ResNet (He et al. 2016), Inception (Szegedy et al. 2016),
+# Xception (Chollet 2017), MobileNet (Howard et al. 2017; Sandler et al. 2018), DenseNet (Huang et al. 2017), NASNet
+# (Zoph et al. 2018) and EfficientNet (Tan & Le 2019; Liu 2020). (MobileNetV2Torch has no head, and its package does not
+# say where the weights come from. The figure in its row is the one published for PyTorch's own MobileNetV2.)
 
 # %%
 figure, ax = plt.subplots(figsize=(10, 6))
@@ -238,10 +237,10 @@ expect("own_preprocessing", styles["own"].mean(), contrast=styles["caffe"].mean(
 expect("without_preprocessing", styles["none"].mean(), contrast=styles["own"].mean())
 
 # %% [markdown]
-# With their own preprocessing the networks name {{own_preprocessing.mean:.2f}} of the photos. In caffe style, right
-# for ResNet50 and VGG, {{own_preprocessing.contrast:.2f}}; without any, {{without_preprocessing.mean:.2f}}. The
-# styles "tf" and "torch" happen to come close to $(x - 127)/128$ and cost nothing or little, so the mistake hides. That is luck of this row of
-# the zoo.
+# With their own preprocessing the networks name {{own_preprocessing.mean:.2f}} of the photos. In caffe style, right for
+# ResNet50 and VGG, {{own_preprocessing.contrast:.2f}}; without any, {{without_preprocessing.mean:.2f}}. The styles "tf"
+# and "torch" happen to come close to $(x - 127)/128$ and cost nothing or little, so the mistake hides. That is luck of
+# this row of the zoo.
 #
 # There is no error message in any column. The cure is to give each network its preprocessing as its *first layer*, as
 # `load_backbone` does, and to feed raw pixels to all. A named test checks that every network of the registry sits in
@@ -390,11 +389,11 @@ assert measured_to_counted.dropna().between(0.7, 4).all()
 print("measured and counted memory are of one order")
 
 # %% [markdown]
-# Three things to see. A picture alone took {{batch_gain.mean:.1f}} times as long as a picture in a batch, on average over
-# the networks; the more cores a machine has, the more a batch can gain. The order of the bars differs from panel to
-# panel: MobileNetV2 has the fewest weights and operations and yet needs the most memory. Its padding, alike on all sides, is a layer of its own here, which copies the largest
-# array. And operations are not time: a depthwise convolution does few operations for each number that it moves (Sze
-# et al. 2017), so it keeps the processor waiting.
+# Three things to see. A picture alone took {{batch_gain.mean:.1f}} times as long as a picture in a batch, on average
+# over the networks; the more cores a machine has, the more a batch can gain. The order of the bars differs from panel
+# to panel: MobileNetV2 has the fewest weights and operations and yet needs the most memory. Its padding, alike on all
+# sides, is a layer of its own here, which copies the largest array. And operations are not time: a depthwise
+# convolution does few operations for each number that it moves (Sze et al. 2017), so it keeps the processor waiting.
 #
 # The measured memory is somewhat larger than the counted one: the library needs room to work in, and does not give
 # every array back at once. For a comparison take the counted one. To be sure that a batch fits, measure, and in a fresh
