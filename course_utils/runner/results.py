@@ -27,7 +27,7 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
         When no notebook has a finished `full` run.
     """
     runs = {
-        run["name"]: {"seconds": run["seconds"], "figures": _figures(run)}
+        run["name"]: _figures(run)
         for run in (json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
         if isinstance(run, dict) and run.get("status") == "passed" and run["parameters"] == {"PROFILE": "full"}
     }
@@ -41,13 +41,13 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
 
 
 def read_results() -> dict[str, dict]:
-    """Return ``seconds`` and ``figures`` (name to ``value`` and perhaps ``contrast``) by notebook; empty before the first."""
+    """Return the figures (name to ``value`` and perhaps ``contrast``) by notebook; empty before the first."""
     return tomllib.loads(RESULTS_PATH.read_text(encoding="utf-8")) if RESULTS_PATH.exists() else {}
 
 
 def results_table() -> list[str]:
     """Return the lines of a Markdown table: what each notebook names in its front matter, in `full` and in `lesson`."""
-    rows = ["| | Figure (what it is compared with) | `full` | `lesson`, 5 runs | `full` takes |", "|---|---|---|---|---|"]
+    rows = ["| | Figure (what it is compared with) | `full` | `lesson`, 5 runs |", "|---|---|---|---|"]
     kept, bands = read_results(), read_bands()
     for notebook in all_notebooks():
         if notebook.name in kept:
@@ -55,16 +55,16 @@ def results_table() -> list[str]:
     return rows
 
 
-def _rows(notebook: Notebook, run: dict, bands: dict) -> list[str]:
+def _rows(notebook: Notebook, figures: dict, bands: dict) -> list[str]:
     named, rows = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]["results"], []
     for name, title in named.items():
-        if name not in run["figures"] or name not in bands:
+        if name not in figures or name not in bands:
             raise CourseError(f"{notebook.source.name} names the result {name!r}; it is not among the figures of its last full run.")
-        figure, band = run["figures"][name], bands[name]
+        figure, band = figures[name], bands[name]
         compared = f" ({_number(figure['contrast'])})" if "contrast" in figure else ""
-        number, minutes = ("", "") if rows else (notebook.number, f"{run['seconds'] / 60:.0f} min")
+        number = "" if rows else notebook.number
         lesson = f"{_number(band.mean)} ± {band.std:.2g}"
-        rows.append(f"| {number} | {title} | **{_number(figure['value'])}**{compared} | {lesson} | {minutes} |")
+        rows.append(f"| {number} | {title} | **{_number(figure['value'])}**{compared} | {lesson} |")
     return rows
 
 
