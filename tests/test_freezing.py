@@ -54,6 +54,7 @@ def test_only_what_is_reported_moves_and_batch_norm_keeps_still(small):
 def test_batch_norm_moves_when_asked_for(small):
     result = unfreeze(small, 1, batch_norm=True)
     assert result.layers == ("block10_conv", "block10_norm")
+    assert result.trainable == 9 * 4 * 4 + 2 * 4  # scale and offset train, the moving statistics only move
     moved = weights_that_move(small)
     assert {"block10_norm/gamma", "block10_norm/moving_mean"} <= moved
     assert not any("block2" in path for path in moved)
