@@ -25,6 +25,7 @@ def norms(model):
 
 def small_model():
     """Every situation at once: see the names of the normalisations."""
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))
     x = layers.BatchNormalization(name="after_input")(inputs)
     x = layers.Conv2D(4, 3, use_bias=False, name="plain")(x)
@@ -52,7 +53,8 @@ def test_folds_what_can_be_folded_and_nothing_else():
     assert sorted(foldable_pairs(model)) == ["depthwise", "plain", "with_bias"]
     pixels = np.random.default_rng(1).normal(size=(3, 8, 8, 3)).astype(np.float32)
     for expected, actual in zip(model(pixels), folded(pixels)):
-        np.testing.assert_allclose(np.array(actual), np.array(expected), rtol=1e-4, atol=1e-3)
+        expected = np.array(expected)  # rounding grows with the largest number on the way, which some outputs cancel
+        np.testing.assert_allclose(np.array(actual), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_original_is_left_alone():
