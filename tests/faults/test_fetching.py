@@ -83,7 +83,7 @@ def test_hostile_weights_in_the_cache_are_not_even_opened(empty_cache, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(pickle.dumps(Hostile(tmp_path / "ran")))
     with pytest.raises(CourseError, match="Cannot download efficientnet_lite0"):
-        load_backbone("EfficientNetLite0", 32)
+        load_backbone("EfficientNetLite0", input_size=32)
     assert not (tmp_path / "ran").exists()
 
 
