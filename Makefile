@@ -12,7 +12,7 @@ test: .venv/ready
 lab: .venv/ready
 	$(BIN)/course lab
 
-# Plausible mistakes, each of which a check must notice: a quarter of an hour.
+# Plausible mistakes, each of which a check must notice.
 mutants: .venv/ready
 	$(BIN)/course mutants
 
@@ -27,7 +27,7 @@ bench: .venv/ready .venv-peers/ready
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
 	touch $@
 
-# Killed runs, damaged files, full disks, notebooks that never end: ten minutes.
+# Killed runs, damaged files, full disks, notebooks that never end.
 faults: .venv/ready
 	$(BIN)/course faults
 

@@ -1,7 +1,6 @@
 """The parts of the README that are made from the notebooks: what each shows, the results of `full`, and the picture."""
 
 import base64
-import os
 import re
 
 import jupytext
@@ -11,6 +10,7 @@ from course_utils.evaluation.expectations import read_bands
 from course_utils.runner.build import with_figures
 from course_utils.runner.notebooks import Notebook, all_notebooks
 from course_utils.runner.results import results_table
+from course_utils.runner.whole_file import replacing
 from course_utils.settings import ROOT, CourseError
 
 README = ROOT / "README.md"
@@ -33,9 +33,8 @@ def readme_text() -> str:
 
 def write_readme() -> None:
     """Bring the README's tables and picture up to date."""
-    partial = README.with_suffix(".partial")
-    partial.write_text(readme_text(), encoding="utf-8")
-    os.replace(partial, README)
+    with replacing(README) as partial:
+        partial.write_text(readme_text(), encoding="utf-8")
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(_picture())
 

@@ -1,7 +1,6 @@
 """The figures of the last `full` runs, kept in a tracked file for the README's table of results."""
 
 import json
-import os
 import tomllib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import tomli_w
 from course_utils.evaluation.expectations import read_bands
 from course_utils.runner.notebooks import Notebook, all_notebooks
 from course_utils.runner.run import BUILD
+from course_utils.runner.whole_file import replacing
 from course_utils.settings import ROOT, CourseError
 
 RESULTS_PATH = ROOT / "data" / "results.toml"
@@ -33,10 +33,9 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
     }
     if not runs:
         raise CourseError(f"{folder.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`.")
-    partial = RESULTS_PATH.with_suffix(".partial")
     text = tomli_w.dumps(dict(sorted((read_results() | runs).items())))
-    partial.write_text(f"# Written by `course results`: do not edit.\n\n{text}", encoding="utf-8")
-    os.replace(partial, RESULTS_PATH)
+    with replacing(RESULTS_PATH) as partial:
+        partial.write_text(f"# Written by `course results`: do not edit.\n\n{text}", encoding="utf-8")
     return list(runs)
 
 

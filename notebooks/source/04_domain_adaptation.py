@@ -326,8 +326,8 @@ def accuracy(model, samples):
 
 
 # %% [markdown]
-# Networks as small as these spend more time in Python, between two batches, than in TensorFlow. `steps_per_execution`
-# gives TensorFlow eight batches at a time.
+# Between two batches `fit` works in Python, and networks as small as these feel it. `steps_per_execution` gives
+# TensorFlow eight batches at a time.
 #
 # Making and tracing a model takes longer than training it. So we make each once, remember its variables (weights,
 # moments of Adam, random state), and put these back before a new run.

@@ -395,10 +395,9 @@ print("measured and counted memory are of one order")
 # sides, is a layer of its own here, which copies the largest array. And operations are not time: a depthwise
 # convolution does few operations for each number that it moves (Sze et al. 2017), so it keeps the processor waiting.
 #
-# The measured memory is somewhat larger than the counted one: the library needs room to work in, and does not give
-# every array back at once. For a comparison take the counted one. To be sure that a batch fits, measure, and in a fresh
-# process, as we did. A process that has computed before has memory left over and uses it again. In this notebook it
-# would hardly grow at all.
+# The measured memory is larger than the counted one: a library also needs room to work in, which we do not count. For a
+# comparison take the counted one. To be sure that a batch fits, measure, and in a fresh process, as we did: one that
+# has computed before has memory left over, and may use that instead of growing.
 #
 # Operations grow with the number of pixels: half the side makes a network four times cheaper. So the *size* belongs
 # to the choice as much as the name does. In what follows a candidate is a pair: a network and a size.

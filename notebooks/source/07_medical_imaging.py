@@ -7,8 +7,8 @@
 #     results:
 #       tuned_auc: "test AUC, fine-tuned"
 #       accuracy: "test accuracy, threshold from validation (always pneumonia)"
-#       frozen_auc_gap: "AUC of frozen features, validation minus test"
-#       specificity_kept: "specificity on test at a threshold set to 0.95 on validation"
+#       frozen_auc_gap: "AUC of frozen features, validation minus test (no difference)"
+#       specificity_kept: "specificity on test at a threshold set to 0.95 on validation (what was wanted)"
 #     goals:
 #       - train a pretrained network on chest X-rays in two phases, with a deep head and augmentation that respects anatomy;
 #       - measure the shift between validation and test, and say where it may come from;

@@ -5,10 +5,10 @@
 #     question: You tried dozens of configurations and kept the best. How good is it really?
 #     shows: "With features computed and networks compiled once, a search runs {{frozen_speedup.mean:.0f}} times as many trials per minute. At equal budget, TPE with pruning differs from random search by {{gain_validation.mean:+.3f}} on validation and by {{gain_test.mean:+.3f}} on drawings that had no say. The best trial's own score was {{optimism.mean:.3f}} too good."
 #     results:
-#       frozen_speedup: "trials per minute with features computed once, times as many"
+#       frozen_speedup: "trials per minute with features computed once, times as many (as many)"
 #       gain_validation: "TPE with pruning minus random search, on validation"
 #       gain_test: "the same on drawings that had no say"
-#       optimism: "by how much the best trial's own score is too good"
+#       optimism: "by how much the best trial's own score is too good (not at all)"
 #     goals:
 #       - write a search space whose parameters depend on each other, and sample learning rates on the right scale;
 #       - make trials cheap - features computed once, networks compiled once - and stop hopeless ones early;

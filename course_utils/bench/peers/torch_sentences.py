@@ -9,7 +9,7 @@ from sentence_transformers.models import Pooling, Transformer
 from serving import serve
 
 WIDTH, LONGEST = 384, 256
-BATCHES = (32, 64)  # the library's own size, and the course's
+BATCHES = (32, 64)  # the library's own size, which is the course's too, and twice as many
 
 
 def main(folder):
