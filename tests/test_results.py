@@ -45,14 +45,23 @@ def test_other_runs_are_not_kept(folder, other):
         keep_full_runs(folder)
 
 
+NAMED = ["pseudo_photos", "gap_pseudo", "bound_photos", "penalty_gain", "adapted_text"]  # in the front matter
+
+
 def test_table_names_what_the_front_matter_names(folder):
-    figures = ["pseudo_photos", "gap_pseudo", "bound_photos", "penalty_gain", "adapted_text"]
-    finished(folder, NAME, [RECORD | {"name": name, "value": 1234.5, "contrast": 0.25} for name in figures])
+    finished(folder, NAME, [RECORD | {"name": name, "value": 1234.5, "contrast": 0.25} for name in NAMED])
     keep_full_runs(folder)
     rows = results_table()[2:]
-    assert len(rows) == len(figures)
+    assert len(rows) == len(NAMED)
     assert rows[0].startswith("| 04 | MNIST to MNIST-M") and "| **1,234** (0.25) |" in rows[0]
     assert rows[1].startswith("|  | share of the gap")
+
+
+def test_a_figure_that_only_full_has_leaves_its_lesson_blank(folder, monkeypatch):
+    finished(folder, NAME, [RECORD | {"name": name, "value": 0.5} for name in NAMED])
+    keep_full_runs(folder)
+    monkeypatch.setattr(results, "read_bands", lambda: {NAME: {"lesson": {"bands": {}}}})
+    assert all(row.endswith("| **0.5** | – |") for row in results_table()[2:])
 
 
 def test_a_result_that_was_not_measured_is_named(folder):

@@ -8,6 +8,7 @@ from course_utils.evaluation import (
     classification_metrics,
     evaluate,
     sensitivity_at_specificity,
+    threshold_at_sensitivity,
     threshold_at_specificity,
 )
 from course_utils.evaluation.plots import plot_confusion_matrix
@@ -29,6 +30,8 @@ def test_known_thresholds():
     assert choose_threshold(LABELS, SCORES, "accuracy") == pytest.approx(0.35)
     assert threshold_at_specificity(LABELS, SCORES, 0.75) == pytest.approx(0.35)
     assert threshold_at_specificity(LABELS, SCORES, 1.0) == pytest.approx(0.85)
+    assert threshold_at_sensitivity(LABELS, SCORES, 5 / 6) == pytest.approx(0.45)
+    assert threshold_at_sensitivity(LABELS, SCORES, 1.0) == pytest.approx(0.35)
     assert sensitivity_at_specificity(LABELS, SCORES, 0.75) == 1
     assert sensitivity_at_specificity(LABELS, SCORES, 0.95) == pytest.approx(2 / 6)
 
@@ -53,6 +56,14 @@ def test_sensitivity_is_read_off_the_roc_curve():
     assert sensitivity_at_specificity(labels, scores, 0.9) == pytest.approx(true_positive[false_positive <= 0.1].max())
 
 
+@pytest.mark.parametrize("demand", [0.5, 0.9, 0.95, 1.0])
+def test_threshold_at_sensitivity_is_that_at_specificity_with_the_classes_exchanged(demand):
+    labels, scores = random_scores(2)
+    exchanged = 1 - threshold_at_specificity(1 - labels, 1 - scores, demand)
+    assert threshold_at_sensitivity(labels, scores, demand) == pytest.approx(exchanged)
+    assert (scores[labels == 1] > threshold_at_sensitivity(labels, scores, demand)).mean() >= demand
+
+
 def test_scores_of_exactly_0_and_1_lie_at_the_outer_thresholds_not_above():
     thresholds, sensitivity, specificity = operating_points(np.array([0, 1, 1]), np.array([0.0, 0.0, 1.0]))
     assert thresholds.tolist() == [0, 0.5, 1]
@@ -63,6 +74,8 @@ def test_scores_of_exactly_0_and_1_lie_at_the_outer_thresholds_not_above():
 def test_scores_that_tell_nothing():
     same = np.full(10, 0.3)
     assert threshold_at_specificity(LABELS, same) == 1
+    assert threshold_at_sensitivity(LABELS, same) == 0
+    assert threshold_at_sensitivity(LABELS, 0 * same) == 0
     assert sensitivity_at_specificity(LABELS, same) == 0
     labels = np.array([0, 1, 1])
     chosen = choose_threshold(labels, [0.9, 0.9, 0.9], "accuracy")
@@ -97,6 +110,8 @@ def test_without_a_threshold_nothing_changes():
         (lambda: choose_threshold(LABELS, 3 * SCORES), "apply a sigmoid"),
         (lambda: threshold_at_specificity(LABELS, SCORES, 95), "specificity is 95"),
         (lambda: threshold_at_specificity(LABELS, SCORES, 0), "specificity is 0"),
+        (lambda: threshold_at_sensitivity(LABELS, SCORES, 95), "sensitivity is 95"),
+        (lambda: threshold_at_sensitivity(LABELS, SCORES, 0), "sensitivity is 0"),
         (lambda: classification_metrics(LABELS, SCORES, 2), "threshold is 2"),
         (lambda: classification_metrics([0, 1, 2], np.eye(3), 0.5), "3 classes"),
     ],

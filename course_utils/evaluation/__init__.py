@@ -11,7 +11,12 @@ from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_
 from course_utils.evaluation.report import Evaluation, evaluate
 from course_utils.evaluation.source import show_source
 from course_utils.evaluation.style import PALETTE, ROLE_COLOURS, use_course_style
-from course_utils.evaluation.thresholds import choose_threshold, sensitivity_at_specificity, threshold_at_specificity
+from course_utils.evaluation.thresholds import (
+    choose_threshold,
+    sensitivity_at_specificity,
+    threshold_at_sensitivity,
+    threshold_at_specificity,
+)
 
 __all__ = [
     "PALETTE",
@@ -40,6 +45,7 @@ __all__ = [
     "read_bands",
     "sensitivity_at_specificity",
     "show_source",
+    "threshold_at_sensitivity",
     "threshold_at_specificity",
     "use_course_style",
     "with_temperature",

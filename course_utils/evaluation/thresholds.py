@@ -71,6 +71,33 @@ def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: 
     return float(thresholds[np.argmax(reached >= specificity - 1e-12)])
 
 
+def threshold_at_sensitivity(y_true: ArrayLike, scores: ArrayLike, sensitivity: float = 0.95) -> float:
+    """Return the highest threshold at which the sensitivity is no less than demanded.
+
+    Parameters
+    ----------
+    y_true, scores
+        See `choose_threshold`.
+    sensitivity : float
+        Share of class 1 that must lie above the threshold, above 0 and at most 1.
+
+    Returns
+    -------
+    float
+        0, the lowest threshold there is, where scores of exactly 0 make the demand impossible.
+
+    Raises
+    ------
+    CourseError
+        For bad labels or scores, one class alone, or an impossible sensitivity.
+    """
+    labels, positive = positive_scores(y_true, scores)
+    if not 0 < sensitivity <= 1:
+        raise CourseError(f"sensitivity is {sensitivity!r}; accepted is a share above 0, at most 1.")
+    thresholds, reached, _ = operating_points(labels, positive)
+    return float(thresholds[max(0, (reached >= sensitivity - 1e-12).sum() - 1)])  # the sensitivity falls as thresholds rise
+
+
 def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:
     """Return the sensitivity where the same data have the demanded specificity: a point of their ROC curve.
 

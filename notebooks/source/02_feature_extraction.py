@@ -41,7 +41,7 @@ BACKBONE = "EfficientNetLite0"  # or a name of keras.applications, such as "ResN
 AUGMENTATIONS = ["none", "flip", "flip, shift, turn, zoom"]
 SETTINGS = {
     "smoke": {
-        "size": 32, "batch": 256, "shown": 5, "photos": 2, "sizes": (5,), "draws": 1, "map": "PCA",
+        "size": 32, "batch": 256, "shown": 5, "photos": 1, "sizes": (5,), "draws": 1, "map": "PCA",
         "digit_epochs": 1, "naive_epochs": 1, "head_epochs": 1, "others": 1, "small": 16,
         "updates": 8, "least_epochs": 0, "augmentations": ["none"], "widths_and_rates": [(8, 3e-3)],
     },

@@ -40,12 +40,12 @@ SEED = 0
 # %%
 SETTINGS = {
     "smoke": dict(
-        size=32, cut="block6c", pool=25, sizes=(5,), draws=1, steps=3, scratch_steps=2,
+        size=32, cut="block6d", pool=25, sizes=(5,), draws=1, steps=3, scratch_steps=2,
         norm_draws=1, norm_steps=2, epochs=1, photos=4,
     ),
     "lesson": dict(
-        size=64, cut="block5c", pool=50, sizes=(5, 20), draws=3, steps=32, scratch_steps=60,
-        norm_draws=3, norm_steps=60, epochs=4, photos=20,
+        size=64, cut="block5c", pool=50, sizes=(5, 20), draws=3, steps=28, scratch_steps=60,
+        norm_draws=2, norm_steps=60, epochs=3, photos=20,
     ),
     "full": dict(
         size=64, cut="block2b", pool=100, sizes=(5, 10, 20), draws=5, steps=80, scratch_steps=300,

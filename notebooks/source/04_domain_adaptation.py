@@ -41,7 +41,7 @@ USPS = ""  # path of an .npz file of USPS, if you have one (section 11)
 SETTINGS = {
     "smoke": dict(
         draws=2, digits=80, sentences=100, batch=16, epochs=1, more=1, small_epochs=1,
-        rounds=1, choices=1, weights=2, shown=40, map="PCA",
+        rounds=1, choices=1, weights=1, shown=40, map="PCA",
     ),
     "lesson": dict(
         draws=3, digits=3000, sentences=1500, batch=64, epochs=3, more=3, small_epochs=6,

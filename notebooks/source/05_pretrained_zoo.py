@@ -42,7 +42,7 @@ NAMES = ["EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2", "MobileN
 SETTINGS = {
     "smoke": dict(
         names=NAMES[::3], heads=1, sizes=(32,),
-        digits=30, draws=2, shots=10, views=1, repeats=3, asked=3, processes=1,
+        digits=30, draws=2, shots=4, views=1, repeats=1, asked=3, processes=1,
     ),
     "lesson": dict(
         names=NAMES, heads=3, sizes=(64, 128),
@@ -406,7 +406,7 @@ print("measured and counted memory are of one order")
 # ## 4. The comparison
 #
 # Two tasks, both far from ImageNet: the eight kinds of OpenMoji drawings of notebook 02, and handwritten digits. Each
-# candidate gives frozen features; a logistic regression is fitted on 20 pictures of each class (10 in `smoke`); its
+# candidate gives frozen features; a logistic regression is fitted on 20 pictures of each class (4 in `smoke`); its
 # regularisation is chosen on validation; test figures are means over several draws, each of which cuts the data anew.
 #
 # Two candidates have random weights: they show what the architecture alone can do.

@@ -40,8 +40,8 @@ ONLINE = False  # True runs what needs the internet: GPT-2, BERT and the Univers
 # %%
 SETTINGS = {
     "smoke": dict(
-        upper=1, prompts=1, folds=2, given=4, tested=8, epochs=1, new=1, judged=2, hub_sentences=300,
-        windows=64, width=16, reading=1, sizes=(40,), longest=1, target_windows=20, asked=4,
+        upper=1, prompts=1, folds=2, given=4, tested=8, epochs=1, new=1, judged=1, hub_sentences=64,
+        windows=64, width=16, reading=1, sizes=(10,), longest=1, target_windows=8, asked=8,
     ),
     "lesson": dict(
         upper=3, prompts=3, folds=5, given=100, tested=200, epochs=2, new=16, judged=24,
