@@ -172,8 +172,8 @@ moved.round(4)
 # %% tags=["nbval-check-output"]
 assert moved.loc["frozen in between", "not compiled again"] > 0  # wrong: it should stand still
 assert moved.loc["unfrozen in between", "not compiled again"] == 0  # wrong: it should move
-assert moved.loc["frozen in between", "compiled again"] == 0
-assert moved.loc["unfrozen in between", "compiled again"] > 0
+assert moved.loc["frozen in between", "compiled again"] == 0, "compiling again should freeze it"
+assert moved.loc["unfrozen in between", "compiled again"] > 0, "compiling again should unfreeze it"
 print("Without a second compile, the change of the flag has no effect, in either direction.")
 
 # %% [markdown]

@@ -771,8 +771,9 @@ reached = {
     part: [balanced_accuracy_score(y, scores[part] > t) for t in (THRESHOLD, of_test)]
     for part, y in LABELS.items()
 }
-assert reached["validation"][0] >= reached["validation"][1]
-assert reached["test"][0] < reached["test"][1] or PROFILE == "smoke"  # few pictures may agree by luck
+assert reached["validation"][0] >= reached["validation"][1], "not the best threshold on validation"
+if PROFILE != "smoke":  # on few pictures the two may agree by luck
+    assert reached["test"][0] < reached["test"][1], "the threshold was chosen on test"
 print("The threshold is the best on validation, not on test.")
 
 # %% [markdown]
