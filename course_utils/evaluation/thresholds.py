@@ -64,8 +64,7 @@ def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: 
         For bad labels or scores, one class alone, or an impossible specificity.
     """
     labels, positive = positive_scores(y_true, scores)
-    if not 0 < specificity <= 1:
-        raise CourseError(f"specificity is {specificity!r}; accepted is a share above 0, at most 1.")
+    check_demand("specificity", specificity)
     thresholds, _, reached = operating_points(labels, positive)
     # At the last threshold, 1, nothing is called positive: every demand is met there.
     return float(thresholds[np.argmax(reached >= specificity - 1e-12)])
@@ -92,10 +91,10 @@ def threshold_at_sensitivity(y_true: ArrayLike, scores: ArrayLike, sensitivity: 
         For bad labels or scores, one class alone, or an impossible sensitivity.
     """
     labels, positive = positive_scores(y_true, scores)
-    if not 0 < sensitivity <= 1:
-        raise CourseError(f"sensitivity is {sensitivity!r}; accepted is a share above 0, at most 1.")
+    check_demand("sensitivity", sensitivity)
     thresholds, reached, _ = operating_points(labels, positive)
-    return float(thresholds[max(0, (reached >= sensitivity - 1e-12).sum() - 1)])  # the sensitivity falls as thresholds rise
+    # The sensitivity falls as thresholds rise: the last one that meets the demand.
+    return float(thresholds[max(0, (reached >= sensitivity - 1e-12).sum() - 1)])
 
 
 def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:
@@ -106,6 +105,12 @@ def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity
     labels, positive = positive_scores(y_true, scores)
     threshold = threshold_at_specificity(labels, positive, specificity)
     return float((positive[labels == 1] > threshold).mean())
+
+
+def check_demand(name: str, share: float) -> None:
+    """Refuse a demanded sensitivity or specificity that is no share."""
+    if not 0 < share <= 1:
+        raise CourseError(f"{name} is {share!r}; accepted is a share above 0, at most 1.")
 
 
 def operating_points(labels: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1453,9 +1453,6 @@ def cheapest(price):
 
 
 # %% tags=["solution"]
-ill = validation.y.mean()
-
-
 def cheapest(price):
     cuts, sensitivity, specificity = operating_points(validation.y, scores["validation"])
     cost = price * ill * (1 - sensitivity) + (1 - ill) * (1 - specificity)
