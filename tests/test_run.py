@@ -53,7 +53,9 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
 
     (folder / "mutants.json").write_text("[]")  # no record of a notebook
     index = write_pages(folder)
-    assert "02_bad.html" in index.read_text() and "figure 3.5 (0 to 9)" in index.read_text()
+    page = index.read_text()
+    assert "02_bad.html" in page and "<details><summary>1 figure</summary>figure 3.5 (0 to 9)" in page
+    assert "<details open>" in page  # the one that failed shows its figures at once
     assert result_table(again).row_count == 2
 
 

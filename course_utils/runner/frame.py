@@ -40,7 +40,8 @@ expect = Expectations("{name}", PROFILE)"""
 FIGURES = """\
 **Figures.** A measured figure in the text is the mean over several runs of this notebook, each with its own seed. The
 outputs are of one run, so the two differ a little. `expect` compares a figure with its *band*, where 99% of further
-runs should lie; "contrast outside" says that the same figure of a baseline or of a broken variant lies outside it."""
+runs should lie; "contrast outside" says that the same figure of a baseline or of a broken variant lies outside it. (A
+band is computed from few runs as if a figure had no limits, so it may reach past what is possible, such as 1.)"""
 
 
 def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float], address: str) -> NotebookNode:

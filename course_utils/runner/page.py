@@ -62,15 +62,22 @@ def write_pages(folder: Path) -> Path:
             body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": record.stem}})
             with replacing(page) as partial:
                 partial.write_text(body, encoding="utf-8")
-        headlines = "<br>".join(html.escape(headline(record)) for record in result["records"])
         rows.append(
             f'<tr><td><a href="{page.name}">{html.escape(result["name"])}</a></td><td class="number">{_minutes(result)}</td>'
-            f'<td>{headlines}</td><td class="{result["status"]}">{_status(result)}</td></tr>'
+            f'<td>{_folded(result)}</td><td class="{result["status"]}">{_status(result)}</td></tr>'
         )
     index = folder / "index.html"
     with replacing(index) as partial:
         partial.write_text(INDEX.format(rows="\n".join(rows)), encoding="utf-8")
     return index
+
+
+def _folded(result: dict) -> str:
+    """Return the figures of a notebook as a list that a click unfolds; of a failed one it is open."""
+    headlines = "<br>".join(html.escape(headline(record)) for record in result["records"])
+    count = len(result["records"])
+    shown = "" if result["status"] == "passed" else " open"
+    return f"<details{shown}><summary>{count} figure{'' if count == 1 else 's'}</summary>{headlines}</details>"
 
 
 def _minutes(result: dict) -> str:

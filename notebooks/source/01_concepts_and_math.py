@@ -149,24 +149,25 @@ plot_images([picture for part in rows for picture in one_of_each(part["train"])]
 # First the simplest look: how much ink lies where, on average.
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), width_ratios=[1, 1, 1, 1.6])
+LINES = {"with margin": ":", "aligned": "--", "target (UCI)": "-"}
+figure, axes = plt.subplots(1, 4, figsize=(14, 3.2), width_ratios=[1, 1, 1, 1.6])
 domains = {"with margin": sources["with margin"], "aligned": sources["aligned"], "target (UCI)": target}
 for ax, (name, part) in zip(axes, domains.items()):
     ax.imshow(part["train"].x.mean(axis=0)[..., 0], cmap="gray", vmin=0, vmax=0.9)
     ax.set(title=name, xticks=[], yticks=[])
     ink = part["train"].x.mean(axis=(1, 2, 3))
-    axes[3].hist(
-        ink, bins=np.linspace(0, 0.5, 31), density=True, histtype="step", linewidth=2.2, label=name
-    )
+    style = dict(histtype="step", linewidth=2.2, linestyle=LINES[name], label=name)
+    axes[3].hist(ink, bins=np.linspace(0, 0.5, 31), density=True, **style)
 axes[3].set(title="Ink per picture", xlabel="mean of the pixels", yticks=[])
-axes[3].legend();
+axes[3].legend(loc="upper left", bbox_to_anchor=(1, 1));
 # %% [markdown]
 # The average digit of the target fills its field; MNIST with its margin huddles in the middle. The histograms tell the
 # same: the margin costs ink.
 #
-# A sharper question: can a classifier tell from which set a picture comes? If the two distributions were equal, it could
-# not do better than 0.50. This *domain classifier* is the practical side of a theory of Ben-David et al. (2010), which
-# bounds the error on the target by the error on the source plus such a distance (notebook 04 uses it in earnest).
+# A sharper question: can a classifier tell from which set a picture comes? If the two distributions were equal, it
+# could not do better than 0.50. This *domain classifier* is the practical side of a theory of Ben-David et al. (2010),
+# which bounds the error on the target by the error on the source, plus such a distance, plus the error that the best
+# single classifier makes on both (notebook 04 uses it in earnest).
 
 
 # %%
@@ -226,7 +227,7 @@ expect("domain_probe_aligned", probe["aligned"], contrast=probe["with margin"])
 # |---|---|---|---|
 # | supervised | inputs with labels | nothing: each task starts anew | section 2 |
 # | unsupervised, self-supervised | inputs alone, or labels made from them | features, if another task follows | turned pictures (Gidaris et al. 2018), jigsaw puzzles (Noroozi & Favaro 2016) |
-# | reinforcement | rewards for actions | policies and values (Taylor & Stone 2009) | robots trained in simulation (Tobin et al. 2017) |
+# | reinforcement | rewards for actions | policies and values (Taylor & Stone 2009) | driving learnt in simulation (Pan et al. 2017) |
 # | multi-task | several labelled tasks at once | shared layers, in all directions | two heads in section 4.4 |
 # | meta-learning | many small tasks | how to learn: a starting point (MAML: Finn, Abbeel & Levine 2017) or the update rule itself (Andrychowicz et al. 2016) | few-shot learning |
 # | transfer | a source, then a target | parameters, structure, knowledge; one direction | this course |
@@ -302,9 +303,10 @@ ACTIVATIONS = {  # name: (function, derivative)
 }
 
 # %% [markdown]
-# ReLU was made popular by Glorot et al. (2011), Leaky ReLU is by Maas et al. (2013), ELU by Clevert et al. (2016), GELU by
-# Hendrycks and Gimpel (2016). The slope of 0.2 for Leaky ReLU is the default of Keras; the paper used 0.01. Two networks
-# with "the same" activation can differ by such defaults.
+# ReLU was made popular by Glorot et al. (2011), Leaky ReLU is by Maas et al. (2013), ELU by Clevert et al. (2016), GELU
+# by Hendrycks and Gimpel (2016). For Leaky ReLU a slope of 0.2 is the default of `keras.activations.leaky_relu`, 0.3
+# that of the layer `LeakyReLU`; the paper used 0.01. Two networks with "the same" activation can differ by such
+# defaults.
 #
 # Solid the function, dashed its derivative. Look where the dashed line is near zero: there a layer stops learning.
 
@@ -599,7 +601,7 @@ for name, (_, rate, batch, make) in WALKS.items():
     print(f"{name:18} agrees with Keras over 50 steps to 1e-6: {distance < 1e-6}")
 
 # %% [markdown]
-# All six agree. Now their paths; the star is the minimum.
+# All six agree. Now their paths: they start at the upper left, and the star is the minimum.
 
 
 # %%
@@ -614,6 +616,10 @@ def draw_paths(paths, limits=((-5, 5), (-2.2, 2.2))):
         ax.plot(*path.T, marker="o", markersize=3.5, linewidth=1.4, color=colour)
         ax.plot(0, 0, marker="*", markersize=14, color="black")
         ax.set(title=name, xlim=limits[0], ylim=limits[1])
+    for ax in axes[1]:
+        ax.set_xlabel("$w_1$")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("$w_2$")
 
 
 draw_paths(paths)
@@ -658,8 +664,9 @@ print("the wrong formula is farther away than where it started:", farther)
 
 # %% [markdown]
 # After 50 steps the wrong formula is about $10^{ {{wrong_momentum_log10.mean:.0f}} }$ away from the minimum. Where the
-# gradient is small, it multiplies the weights by about 1.57 in every step, the larger root of $r^2 = r + 0.9$. No learning
-# rate repairs that.
+# gradient is small, it multiplies the weights by about 1.57 in every step, the larger root of $r^2 = r + 0.9$. It
+# shrinks only along directions where $\eta\lambda$ lies between 0.9 and 1.1, with the curvature $\lambda$. Our two
+# curvatures differ by far more than that, so no learning rate serves both.
 
 # %% [markdown]
 # ### 3.2 Adam without its bias correction
@@ -697,8 +704,8 @@ ax.set_ylim(0, 7.2)
 ax.legend();
 
 # %% [markdown]
-# Without the correction the first steps are several learning rates long, and it takes hundreds of steps to settle. For a
-# pretrained network this is the worst moment: the weights worth keeping are torn in the first batches.
+# Without the correction the first steps are several learning rates long, and after 400 steps they have still not
+# settled. For a pretrained network this is the worst moment: the weights worth keeping are torn in the first batches.
 
 # %% [markdown]
 # ### 3.3 Softmax twice
@@ -744,9 +751,9 @@ print(f"smallest loss that softmax twice can reach: {np.log(np.e + 9) - 1:.2f}")
 # - each figure is repeated with other draws of labels, other initial weights and another source network;
 # - we compare on the validation part. The test part stays closed until section 4.5.
 #
-# The validation part is larger than the training sets drawn here; it serves to measure, not to be realistic. Learning rate
-# and number of updates were not tuned for any method. Longer training and other rates move all curves a little and leave
-# their order: try it in `SETTINGS`.
+# The validation part is larger than the training sets drawn here; it serves to measure, not to be realistic. Learning
+# rate and number of updates were not tuned for any method. Another choice would move the curves, and where they lie
+# close it may exchange them: the number of updates is in `SETTINGS`.
 #
 # ### 4.1 The source, and zero target labels
 #
@@ -885,10 +892,9 @@ expect("gain_200", gain["aligned"][200], contrast=gain["aligned"][10])
 
 # %% [markdown]
 # With 10 labels the aligned source lifts the accuracy from {{scratch_10.mean:.2f}} to {{transfer_10.mean:.2f}}: the
-# child who knows one kind of digit needs fewer of the next. With every further label the gain shrinks, and at 200 labels
-# it is {{gain_200.mean:.3f}}. Said plainly: **where labels are plenty, this transfer hardly helps.** It bought a head start,
-# not a better end. (The `full` profile, with more draws and longer training, still finds a gain there, a very small one.)
-# A larger, richer source can do more, as notebook 02 shows.
+# child who knows one kind of digit needs fewer of the next. The gain shrinks fast: look at the curves at 50 labels; at
+# 200 it is {{gain_200.mean:.3f}}. Said plainly: **where labels are plenty, this transfer hardly helps.** It bought a
+# head start, not a better end. A larger, richer source can do more, as notebook 02 shows.
 
 # %% [markdown]
 # ### 4.3 Negative transfer
@@ -897,7 +903,8 @@ expect("gain_200", gain["aligned"][200], contrast=gain["aligned"][10])
 # is **negative transfer**: the target would have been better off without. Wang et al. (2019) define it by just this
 # comparison, the same learner with and without the source.
 #
-# The difference within each draw (same labels, same seed) is sharper than the difference of the means.
+# The differences within each draw compare like with like: same labels, same seed. The table gives their mean, ± half
+# the width of its 95% interval.
 
 # %%
 per_seed = curves.pivot_table(index=["labels", "seed"], columns="start", values="accuracy")
@@ -914,10 +921,9 @@ print("worse than scratch at every size up to 200:", bool((gain["ink exchanged"]
 
 # %% [markdown]
 # With 10 labels the harmful source ends at {{negative_10.mean:.2f}}, scratch at {{scratch_10.mean:.2f}}. The labels are
-# spent on unlearning. The source with the margin is the treacherous case: it helps a little when labels are very few; with
-# 50 and more it is, if anything, a little worse than nothing, and five draws can hardly tell. Neither the high accuracy of
-# a source on its own domain nor the likeness that a person sees gave a warning. The control did. The `full` profile shows
-# where it ends: with several hundred labels and longer training the harm fades, too.
+# spent on unlearning. The source with the margin is the treacherous case: it may help a little when labels are very few
+# (the interval contains zero), and with 200 it may cost a little. Neither the high accuracy of a source on its own
+# domain nor the likeness that a person sees gave a warning. The control did.
 #
 # The remedy was not a cleverer method. It was four pixels, and the sign of the ink. Before you transfer, bring the
 # domains together.
@@ -1071,15 +1077,18 @@ expect("taught_gain", summary["small student, taught"] - summary["small student 
 expect("chain_gain", summary["turns → MNIST → target"] - summary["turns → target"], contrast=0.0)
 
 # %% [markdown]
-# Read the picture from the bottom.
+# Read the picture from the bottom. Not all got the same number of updates: the two heads and the students take those of
+# the source, twice as many as the others. So compare only what differs clearly.
 #
 # - **Learning to see turns** gave nothing here: it needs no label, and it asks other questions than "which digit?". With
 #   MNIST as the intermediate task the chain gains {{chain_gain.mean:.2f}}, and stands where MNIST alone stands.
 # - **Shared layers** end about where scratch does. The target's head must still be learnt from ten pictures, and nothing
 #   obliges `M` to see both domains alike. Notebook 04 adds what obliges it.
-# - **`M` alone** helps little when all of it is trained, and more when it is frozen: ten labels can then spoil only the head.
-# - **`L` carries much of the knowledge.** With it the accuracy is higher by {{head_gain.mean:.2f}} than with `M` alone. This
-#   is possible because the label sets agree, a luxury that few targets offer.
+# - **`M` alone** helps little when all of it is trained, and more when it is frozen and the head takes larger steps
+#   (two changes at once, so this does not tell which of them pays).
+# - **`L` carries knowledge, too.** With it the accuracy is higher by {{head_gain.mean:.2f}} than with `M` alone when
+#   all is trained; against the frozen `M` the difference is small. This is possible because the label sets agree, a
+#   luxury that few targets offer.
 # - **The student** gains {{taught_gain.mean:.2f}} over the same network trained on the ten labels, and keeps up with its
 #   teacher. Part of that is the teacher's knowledge, part is the unlabelled pictures on which it was expressed.
 #
@@ -1167,9 +1176,9 @@ expect("test_gain_10", final_gain["transfer"], contrast=final_gain["ink exchange
 #
 # ### Exercise 1: another activation
 #
-# Does `forward_and_backward` still agree with Keras when the hidden layer uses GELU? Before you run anything: which line of
-# the backward pass changes, and which stay? Check one gradient without Keras, too, by a finite difference: change one
-# weight by $\pm 10^{-5}$ and compare the change of the loss.
+# Are the gradients of `forward_and_backward` still right when the hidden layer uses GELU? Before you run anything:
+# which line of the backward pass changes, and which stay? Check one of them by a finite difference: change one weight
+# by $\pm 10^{-5}$ and compare the change of the loss.
 #
 # *Hint:* the functions are in `ACTIVATIONS`; the fourth argument of `forward_and_backward` names one.
 
@@ -1221,9 +1230,10 @@ for rule, limit in [(descend, limit_of_descent), (momentum, limit_of_momentum)]:
 
 # %% [markdown] tags=["solution"]
 # Gradient descent diverges when $|1 - \eta\lambda| > 1$, so $\eta < 2 / \lambda_{\max}$. With momentum a root of
-# $r^2 - (1 + \beta - \eta\lambda) r + \beta = 0$ reaches $-1$ at $\eta\lambda = 2 (1 + \beta)$: the limit is
-# 1.9 times *larger*, against the intuition that momentum is the wilder method. In the steep direction the remembered step
-# points backwards every second time, and damps.
+# $r^2 - (1 + \beta - \eta\lambda) r + \beta = 0$ reaches $-1$ at $\eta\lambda = 2 (1 + \beta)$: the limit is 1.9 times
+# *larger*, against the intuition that momentum is the wilder method. In the steep direction the weights jump to the
+# other side of the valley in every step near the limit; so the remembered step points against the new gradient, and
+# damps.
 
 # %% [markdown]
 # ### Exercise 3: right knowledge, wrong names

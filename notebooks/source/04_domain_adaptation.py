@@ -26,7 +26,7 @@
 #       - On tasks where the domains differ in more than style, or a frozen encoder has already brought them together, little is gained, and something may be lost. Always run the model without adaptation beside it.
 #       - Without target labels, choices need a criterion that does without them. A weight chosen on target labels flatters its method. So does everything else that is settled in sight of test figures, and here that was all but the weights.
 #       - Before believing an adaptation, check its gradient, its weight, and that scrambled target labels change nothing.
-#     references: [pan2010, bendavid2007, bendavid2010, ganin2015, ganin2016, li2016, sun2016, gretton2012, long2015dan, lee2013, zou2018, french2018, zhong2010, tzeng2017, wang2021tent, zhao2019, arbelaez2011, lecun1998, alpaydin1998, hull1994, hutto2014, wang2020, blitzer2007, alain2017, vandermaaten2008, gulrajani2021]
+#     references: [pan2010, bendavid2007, bendavid2010, ganin2015, ganin2016, li2016, sun2016, gretton2012, long2015dan, lee2013, zou2018, french2018, zhong2010, tzeng2017, wang2021tent, zhao2019, arbelaez2011, lecun1998, alpaydin1998, hull1994, hutto2014, wang2020, blitzer2007, alain2017, vandermaaten2008, wattenberg2016, gulrajani2021]
 # ---
 
 # %% tags=["parameters"]
@@ -40,15 +40,15 @@ USPS = ""  # path of an .npz file of USPS, if you have one (section 11)
 # %%
 SETTINGS = {
     "smoke": dict(
-        draws=2, digits=80, sentences=100, batch=16, epochs=1, more=1, small_epochs=1,
+        draws=2, digits=80, sentences=60, batch=16, epochs=1, more=1, small_epochs=1,
         rounds=1, choices=1, weights=1, shown=40, map="PCA",
     ),
     "lesson": dict(
-        draws=3, digits=3000, sentences=1500, batch=64, epochs=3, more=3, small_epochs=6,
+        draws=3, digits=3000, sentences=1100, batch=64, epochs=3, more=3, small_epochs=6,
         rounds=2, choices=2, weights=3, shown=250, map="t-SNE",
     ),
     "full": dict(
-        draws=5, digits=3000, sentences=3000, batch=64, epochs=6, more=10, small_epochs=20,
+        draws=5, digits=3000, sentences=2250, batch=64, epochs=6, more=10, small_epochs=20,
         rounds=8, choices=5, weights=3, shown=500, map="t-SNE",
     ),
 }[PROFILE]  # fmt: skip
@@ -64,7 +64,7 @@ from keras import layers, ops
 from sklearn.metrics import balanced_accuracy_score
 
 from course_utils.data import Samples, load_mnist, load_mnist_m, load_sentiment, load_uci_digits
-from course_utils.evaluation import PALETTE, ROLE_COLOURS, plot_images, show_source
+from course_utils.evaluation import ROLE_COLOURS, plot_images, show_source
 
 # %% [markdown]
 # The networks here are small, so one thread each is enough, and independent methods train side by side.
@@ -149,17 +149,28 @@ def as_8_by_8(samples):
 # **Three text tasks**: the sentiment of sentences (Hutto & Gilbert 2014), learnt in one domain and wanted in another.
 # The domains are film reviews, tweets, product reviews (`amazon`) and newspaper editorials (`nyt`). Sentences become
 # vectors of the frozen MiniLM (Wang et al. 2020) of notebook 08, computed once and kept on disk. The first time, that
-# takes half a minute.
+# takes half a minute. Sentences of one review or editorial stay in one part: `load_sentiment` cuts by document, and we
+# keep its parts.
 
 # %%
 from course_utils.text import load_minilm, sentence_vectors
 
+
+def parts_of(domain):
+    """Return the first sentences of the training, validation and test part."""
+    split = load_sentiment(domain, seed=0)  # one cut for every SEED: so the cache holds
+    train, third = SETTINGS["sentences"], SETTINGS["sentences"] // 3
+    sizes = ((split.train, train), (split.validation, third), (split.test, third))
+    return [Samples(*(array[:size] for array in part)) for part, size in sizes]
+
+
 tokenizer, encoder = load_minilm()
 vectors = {}
 for domain in ("movie", "tweets", "amazon", "nyt"):
-    texts = load_sentiment(domain, seed=0).train  # one selection for every SEED: so the cache holds
-    texts = Samples(*(array[: SETTINGS["sentences"]] for array in texts))
-    vectors[domain] = Samples(sentence_vectors(tokenizer, encoder, texts.x), texts.y)
+    parts = parts_of(domain)
+    found = sentence_vectors(tokenizer, encoder, np.concatenate([part.x for part in parts]))
+    ends = np.cumsum([len(part.y) for part in parts])
+    vectors[domain] = [Samples(x, y) for x, (_, y) in zip(np.split(found, ends), parts)]
 
 # %% [markdown]
 # ### What may be seen
@@ -171,8 +182,6 @@ for domain in ("movie", "tweets", "amazon", "nyt"):
 # %%
 from typing import NamedTuple
 
-from course_utils.data import stratified_split
-
 
 class Task(NamedTuple):
     source: Samples  # trains, with labels
@@ -182,9 +191,9 @@ class Task(NamedTuple):
 
 
 # %%
-def parts_of(samples, seed):
-    rows = stratified_split(samples.y, seed=seed)
-    return [Samples(samples.x[part], samples.y[part]) for part in rows]
+def four_fifths(samples, seed):
+    rows = np.random.default_rng(seed).permutation(len(samples.y))[: len(samples.y) * 4 // 5]
+    return Samples(samples.x[rows], samples.y[rows])
 
 
 def merged(*parts):
@@ -204,7 +213,8 @@ def shortened(split):
 
 
 # %% [markdown]
-# All six, cut anew for each seed. The table counts the samples of each part:
+# All six, for each seed. The pictures are cut anew. The sentences keep their parts, so that no document is divided, and
+# each seed draws four fifths of each part. The table counts the samples:
 
 
 # %%
@@ -213,7 +223,7 @@ def tasks_for(seed):
     photos = [as_colour(part) for part in shortened(load_mnist_m(seed))]
     colour = [as_colour(part) for part in mnist]
     mnist, uci = [as_8_by_8(part) for part in mnist], [as_8_by_8(part) for part in uci]
-    text = {domain: parts_of(samples, seed) for domain, samples in vectors.items()}
+    text = {domain: [four_fifths(part, seed) for part in parts] for domain, parts in vectors.items()}
     return {
         "MNIST → MNIST-M": task_of(colour, photos),
         "MNIST → UCI": task_of(mnist, uci),
@@ -344,7 +354,7 @@ def weights_of(model):
 
 # %%
 class Restarted:
-    """A model that begins every run with fresh weights of the seed."""
+    """A model that begins every run with given weights, and with optimiser and penalty as new."""
 
     def __init__(self, task, penalty=None):
         self.model = new_model(task, penalty)
@@ -504,9 +514,8 @@ expect("adabn_photos", adabn[PHOTOS], contrast=source_only[PHOTOS])
 # %% [markdown]
 # One pass forward over the target lifts the photographs from {{adabn_photos.contrast:.2f}} to
 # {{adabn_photos.mean:.2f}}. Where the domains differ in style, as there, that is the first thing to try. The small
-# digits gain as well. On text the changes are small, and from tweets to product reviews something is lost. One possible
-# reason: there are more positive sentences among the tweets, and giving both domains the same mean removes part of the
-# sentiment with the style.
+# digits gain as well. On text the changes are small and of either sign; section 9 asks whether they are more than
+# chance.
 #
 # ## 5. CORAL and MMD: make the features alike
 #
@@ -616,7 +625,8 @@ for strength in (0.0, 0.3, 1.0):
 # That seems to be the opposite of predicting the right one. It is not. With flipped labels, a domain classifier whose
 # last layer has the weights $-v$ has exactly the loss that it has with the weights $v$ and the right labels. Up to that
 # sign it is the game without reversal: both players work *together* to tell the domains apart. First the gradients, on
-# features of two domains. Which of the two tricks turns them around?
+# features of two domains: for reversal with the classifier as it is, for flipped labels with the classifier that they
+# lead to, whose last layer is negated (`sign=-1`). Which of the two tricks turns them around?
 
 
 # %%
@@ -648,7 +658,10 @@ print(f"flipped labels against no reversal: cosine {cosine(flipped, plain):+.3f}
 assert cosine(reversed_, plain) < -0.999 and cosine(flipped, plain) > 0.999
 
 # %% [markdown]
-# Reversal turns the gradient around. Flipped labels leave it as it was.
+# Reversal turns the gradient around. Flipped labels leave it as it was, once the classifier has followed them to $-v$:
+# the +1.000 is the identity above, in numbers. With the weights still at $v$ (try `sign=1`) flipped labels do turn the
+# gradient. But classifier and extractor train on the same labels, so the classifier changes its sign, and then the game
+# is the one without reversal.
 #
 # Now train both, from UCI to MNIST, with weight 1. We look at the domain classifier's own accuracy on the true domains,
 # and at a *probe* (Alain & Bengio 2017): a new linear classifier, fitted on the finished features and judged on
@@ -704,17 +717,16 @@ expect("reversal_probe", domains["reversal"][1], contrast=0.5)
 # .5, not for 0.
 #
 # But look at the probe after reversal as well: {{reversal_probe.mean:.2f}}, about as much as without any adversary. The
-# domain classifier has lost track, and a fresh one finds the domain at once. "The domain classifier is confused" says
-# something about that classifier. Whether the domains are alike, ask a probe.
+# domain classifier is much less sure than it was, and yet a fresh one finds the domain at once. "The domain classifier
+# is confused" says something about that classifier. Whether the domains are alike, ask a probe.
 #
-# The last column does not give the mistake away: flipped labels need not score worse. This is one run, on a task where
-# reversal with weight 1 hardly helps either. A wrong adversary survives in code because its accuracy looks no
-# different. Its gradient does.
+# The last column does not give the mistake away: flipped labels need not score worse than reversal. (It is one run, and
+# the first row is no fair baseline: its BatchNormalization has not seen the target. Section 9 has the control.) A wrong
+# adversary survives in code because its accuracy looks no different. Its gradient does.
 #
 # ADDA (Tzeng et al. 2017) does flip labels, and rightly so: there the domain classifier has its own optimiser and the
 # right labels, and only the target's extractor is trained on flipped ones. As in a GAN, where one network forges and
-# another detects, that gives the extractor a
-# stronger gradient than reversal while the classifier still wins easily.
+# another detects, that gives the extractor a stronger gradient than reversal while the classifier still wins easily.
 #
 # ### Mistake: a λ that nothing uses
 #
@@ -754,13 +766,14 @@ for strength in (0.0, 0.3, 1.0):
 #
 # ## 7. Pseudo-labels
 #
-# The last method needs no penalty. A model labels the target itself; its most confident labels, which are right more
-# often than the rest, join the training data, and the next round begins (Lee 2013). Three things hold back errors that
-# would feed themselves. A share of *each* predicted class is kept (Zou et al. 2018), because a common threshold would
-# drop the hard digits. Training sees augmented pictures, while the labels came from clean ones: the model must give a
-# shifted and turned digit the label of the straight one. (Agreement under augmentation is the idea of French,
-# Mackiewicz & Fisher 2018, who average weights besides.) And after each round the statistics of BatchNormalization are
-# taken anew, from clean target pictures, because training has mixed in the source and the augmentation.
+# The last method needs no penalty. A model labels the target itself; its most confident labels, of which one hopes that
+# they are right more often than the rest, join the training data, and the next round begins (Lee 2013). Three things
+# hold back errors that would feed themselves. A share of *each* predicted class is kept (Zou et al. 2018), because a
+# common threshold would drop the hard digits. Training sees augmented pictures, while the labels came from clean ones:
+# the model must give a shifted and turned digit the label of the straight one. (Agreement under augmentation is the
+# idea of French, Mackiewicz & Fisher 2018, who average weights besides.) And after each round the statistics of
+# BatchNormalization are taken anew, from clean target pictures, because training has mixed in the source and the
+# augmentation.
 #
 # Shifts and small turns leave any digit what it is. Another augmentation might help more: inverting half of the source
 # pictures would hand over the very difference between MNIST and MNIST-M. But then it would be *us* who adapt, having
@@ -870,8 +883,9 @@ print("chosen:", ", ".join(f"{use} {CHOSEN[use]:g}" for use in WEIGHTS))
 by_weight.round(3)
 
 # %% [markdown]
-# The left column chooses, the right one only shows what we could not know. Within a method the rows are often so
-# close that another `SEED` chooses another weight.
+# The left column chooses, the right one only shows what we could not know. Within a method the rows are often so close
+# that another `SEED` chooses another weight. Look also for a chosen weight at the end of its three: then the best may
+# lie outside, and with more time one would try further.
 #
 # ### Mistake: choosing on target labels
 #
@@ -950,8 +964,9 @@ results.pivot_table(index="method", columns="task", values="accuracy", aggfunc=w
 # %%
 import seaborn as sns
 
-colours = dict(zip(METHODS, [ROLE_COLOURS["reference"], *PALETTE[:1], *PALETTE[3:9], PALETTE[2]]))
-colours |= {"source only": ROLE_COLOURS["reference"], "trained on target": ROLE_COLOURS["upper bound"]}
+colours = dict.fromkeys(METHODS, ROLE_COLOURS["transfer"])
+colours |= dict.fromkeys(["source only", "mixed batches"], ROLE_COLOURS["reference"])
+colours["trained on target"] = ROLE_COLOURS["upper bound"]
 figure, axes = plt.subplots(2, 3, figsize=(14, 7.5), sharey=True)
 for ax, name in zip(axes.flat, TASKS):
     rows = results[results["task"] == name]
@@ -966,10 +981,12 @@ figure.supxlabel("balanced accuracy on the target")
 plt.show()
 
 # %% [markdown]
-# The dotted line is the model without adaptation: what lies left of it, hurts. (Three seeds make wide intervals. They
-# show how far a mean can be trusted, not whether two methods differ on the same seed.) Now the **share of the gap
-# closed**, 0 for that model and 1 for the one trained on target labels. (On a task with a small gap this share is a
-# small number divided by a small number, so read it beside the accuracies.)
+# The dotted line is the model without adaptation; a mean to the left of it is below that model. Grey are the models
+# without any adaptation and the control, green is the one with target labels. Mind the axes: those of the text tasks
+# show a much smaller range. (Three seeds make wide intervals. They show how far a mean can be trusted, not whether two
+# methods differ on the same seed.) Now the **share of the gap closed**, 0 for that model and 1 for the one trained on
+# target labels. (On a task with a small gap this share is a small number divided by a small number, so read it beside
+# the accuracies.)
 
 # %%
 from course_utils.adaptation import gap_closed
@@ -1118,17 +1135,17 @@ print("MMD brings the domains nearer to each other.")
 expect("distance_dann", distances["DANN"])
 
 # %% [markdown]
-# They do not. MMD brings the distance down from {{distance_before.mean:.2f}}, further than training on target labels
-# does, and yet it is far from the best. After DANN a fresh probe finds the domain about
-# as easily as before ({{distance_dann.mean:.2f}}): whatever DANN gained here, it did not gain by making the domains
-# alike. A small distance helps only if class comes to lie on class: that is the third term of the bound. Compare the
-# maps.
+# On the whole they do, but not where it matters. MMD brings the distance down from {{distance_before.mean:.2f}},
+# further than training on target labels does, and its accuracy is only middling. AdaBN leaves the distance about where
+# it was, and wins much. After DANN a fresh probe finds the domain about as easily as before
+# ({{distance_dann.mean:.2f}}): whatever DANN gained here, it did not gain by making the domains alike. A small distance
+# helps only if class comes to lie on class: that is the third term of the bound. Compare the maps.
 #
 # ### Maps of the features
 #
-# Features of the source (circles) and of the target (crosses), placed in the plane by t-SNE so that neighbours stay
-# neighbours; sizes of groups and distances between them mean nothing (van der Maaten & Hinton 2008). The colours are
-# the digits. What would a perfect adaptation look like?
+# Features of the source (grey) and of the target (blue), each drawn as its digit and placed in the plane by t-SNE so
+# that neighbours stay neighbours; t-SNE is by van der Maaten & Hinton (2008); sizes of groups and distances between
+# them mean little (Wattenberg, Viégas & Johnson 2016). What would a perfect adaptation look like?
 
 # %%
 from sklearn.decomposition import PCA
@@ -1147,26 +1164,24 @@ def draw_map(method, ax):
     task = tasks[run[1]][run[0]]
     plane = plane_of(np.concatenate([part[:n] for part in features_by(method, run)]))
     n = len(plane) // 2
-    colours = dict(cmap="tab10", vmin=-0.5, vmax=9.5)
-    ax.scatter(*plane[:n].T, c=task.check.y[:n], s=26, alpha=0.55, label="source", **colours)
-    dots = ax.scatter(*plane[n:].T, c=task.test.y[:n], s=30, marker="x", label="target", **colours)
+    domains = ((plane[:n], task.check.y[:n], "reference"), (plane[n:], task.test.y[:n], "transfer"))
+    for (points, labels, role), digit in product(domains, range(10)):
+        style = dict(marker=f"${digit}$", s=50, linewidth=0.3, color=ROLE_COLOURS[role])
+        ax.scatter(*points[labels == digit].T, **style)
     ax.set(title=method[0].upper() + method[1:], xticks=[], yticks=[])
-    return dots
 
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(15, 5.2))
 for ax, method in zip(axes, ("source only", "DANN", "pseudo-labels")):
-    dots = draw_map(method, ax)
-axes[0].legend(loc="lower left")
-figure.colorbar(dots, ax=axes, ticks=range(10), label="digit", aspect=30)
+    draw_map(method, ax)
 plt.show()
 
 # %% [markdown]
-# Without adaptation the source falls into ten groups, and most of the target lies in one heap beside them, the colours
-# mixed. After DANN there is still such a heap. Self-training knows nothing of distances, yet it draws crosses towards
-# the circles of their colour, because it works on the classes. In the middle some remain, of all colours. A perfect
-# adaptation would show ten groups, each of one colour, circles and crosses mixed.
+# Without adaptation the source falls into ten groups, and most of the target lies in one heap beside them, the digits
+# mixed. After DANN there is still such a heap. Self-training knows nothing of distances, yet it draws blue digits
+# towards the grey ones of their class, because it works on the classes. In the middle some remain, of all kinds. A
+# perfect adaptation would show ten groups, each of one digit, grey and blue mixed.
 #
 # ## 11. Using it
 #
@@ -1285,7 +1300,7 @@ print("the domains cannot be told apart, and nearly every prediction is wrong")
 # %% [markdown] tags=["solution"]
 # This is the third term of the bound: no single classifier is good on both. No penalty on the distance can see it, and
 # neither can reverse validation, for which all is well on the way back. In practice a good start helps, from which most
-# classes find their partner; hence adaptation from a trained source model and $\lambda$ that rises slowly.
+# classes find their partner; hence adaptation from a trained source model, and a $\lambda$ that begins at 0.
 
 # %% [markdown]
 # ### Exercise 3: how much unlabelled target?
@@ -1300,7 +1315,7 @@ by_size = None
 
 # %% tags=["solution"]
 run = (PHOTOS, SEEDS[0])
-task, by_size = tasks[SEEDS[0]][PHOTOS], {}
+task, by_size = tasks[SEEDS[0]][PHOTOS], {"none": finished[(*run, "source only")][1]}
 for size in (64, 256, 1024) if PROFILE != "smoke" else (16, 32):
     model = model_with(finished[(*run, "source only")][0], task)
     adapt_batch_norm(model.extractor, task.target.x[:size], batch_size=min(64, size))
@@ -1309,4 +1324,5 @@ pd.Series(by_size, name="accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["solution"]
 # A single batch of 64 gives nearly all of it. In a convolution the statistics of a channel are means over all positions
-# of all pictures, thousands of numbers even for few pictures. That is why AdaBN also works on a stream.
+# of all pictures, thousands of numbers even for few pictures. (The layer behind the dense one has only as many as there
+# are pictures.) That is why AdaBN also works on a stream.

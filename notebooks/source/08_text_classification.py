@@ -84,7 +84,8 @@ tf.config.run_functions_eagerly(PROFILE == "smoke")  # a graph does not pay for 
 # Hutto & Gilbert (2014) collected 24,000 sentences of four domains: film reviews, tweets, product reviews and newspaper
 # editorials. About twenty people rated each sentence from -4, most negative, to 4, most positive. We call a sentence
 # positive when its mean rating exceeds 0.5, and negative when it is below -0.5. Those in between are left out until
-# section 7.
+# section 7. (The collection is fetched, never passed on: its texts belong to their authors. A few sentences are quoted
+# here.)
 #
 # Read a few of them. Which words would you go by? Do the same words help in all four?
 
@@ -432,6 +433,7 @@ for ax, domain in zip(axes, DOMAINS):
     ax.set(title=domain, xlabel="sentences of each class")
     ax.get_legend().remove()
 axes[0].legend(loc="upper left")
+figure.suptitle(f"Mean and 95% interval over {len(SEEDS)} draws", fontsize=13)
 plt.show()
 
 # %%
@@ -619,14 +621,14 @@ def fine_tuned_answers(inputs):
 # %%
 def rows_of(source, tested, inputs, seed):
     """Yield the accuracy of each method, trained on one domain, on all domains."""
-    split, answers = cuts[seed][source], {}
+    split, answers, models = cuts[seed][source], {}, {}
     given = few_shot(shortened(split.train), SETTINGS["given"] // 2, seed)
     for method, make_model in METHODS.items():
         train, validation = (prepared(part, method) for part in (given, shortened(split.validation)))
-        probe = fit_best(make_model, train, validation)
-        answers[method] = {to: probe.predict(prepared(tested[to], method).x) for to in DOMAINS}
+        models[method] = fit_best(make_model, train, validation)
+        answers[method] = {to: models[method].predict(prepared(tested[to], method).x) for to in DOMAINS}
     if inputs is not None:
-        fine_tune(given, probe, seed)
+        fine_tune(given, models["frozen vectors"], seed)
         answers["fine-tuned"] = dict(zip(DOMAINS, fine_tuned_answers(inputs)))
     for method, of_method in answers.items():
         for to, predicted in of_method.items():
@@ -656,7 +658,7 @@ print("No model saw more than 2% of the sentences that it is asked about.")
 
 # %% [markdown]
 # First the domain each model was trained on; guessing gives .5. (Word counts and frozen vectors are means over all
-# draws, with 95% intervals, fine-tuning over its own; the figures below the table compare methods on the same draws.)
+# draws, with 95% intervals, fine-tuning over its own.)
 
 # %%
 from course_utils.evaluation import mean_and_interval
@@ -677,16 +679,25 @@ table.loc[DOMAINS, METHOD_NAMES]
 matrix = results.pivot_table(index="trained on", columns=["method", "asked about"], values="accuracy")
 matrix = matrix.loc[DOMAINS]
 expect("frozen_inside", np.diag(matrix["frozen vectors"][DOMAINS]).mean(), contrast=0.5)
+
+# %% [markdown]
+# To compare methods, take the same draws for both. By how much does fine-tuning change the accuracy of frozen vectors?
+
+# %%
 same_draws = results[results["seed"].isin(SEEDS[: SETTINGS["fine_draws"]])]
 pairs = same_draws.pivot_table(index=["trained on", "asked about"], columns="method", values="accuracy")
 change = pairs["fine-tuned"] - pairs["frozen vectors"]
+change.unstack().loc[DOMAINS, DOMAINS].round(3)
+
+# %% tags=["nbval-check-output"]
 at_home = change.index.get_level_values(0) == change.index.get_level_values(1)
 expect("fine_tuning_inside", change[at_home].mean())
 
 # %% [markdown]
-# Fine-tuning on so few sentences changes the accuracy in the domain itself by {{fine_tuning_inside.mean:+.3f}} on average
-# (standard deviation between repetitions {{fine_tuning_inside.std:.3f}}). One run is no evidence about one domain: look
-# at how much the four rows differ. `full` trains all layers on three times as many sentences, twice.
+# Fine-tuning on so few sentences changes the accuracy in the domain itself by {{fine_tuning_inside.mean:+.3f}} on
+# average (standard deviation between repetitions {{fine_tuning_inside.std:.3f}}). The diagonal is at home, the rest is
+# section 6. One run is no evidence about one domain: from draw to draw the quick methods themselves move by several
+# hundredths (the ± of the table). `full` trains all layers on three times as many sentences, twice.
 #
 # ## 6. The cross-domain matrix
 #
@@ -700,7 +711,9 @@ for ax, method in zip(axes, METHOD_NAMES):
         shown, annot=True, fmt=".2f", vmin=0.5, vmax=0.95, cmap="Blues", cbar=False, square=True,
         linewidths=1.5, ax=ax,
     )  # fmt: skip
-    ax.set(title=method.capitalize(), xlabel="asked about", ylabel="trained on")
+    draws = SETTINGS["fine_draws"] if method == "fine-tuned" else len(SEEDS)
+    title = f"{method.capitalize()}, {draws} draw{'s' if draws > 1 else ''}"
+    ax.set(title=title, xlabel="asked about", ylabel="trained on")
     ax.tick_params(length=0, axis="both", rotation=0)
 plt.show()
 
@@ -737,19 +750,21 @@ expect("frozen_wins", wins.sum() - np.trace(wins), contrast=6)
 #
 # And fine-tuning? It is often said that it makes a network a specialist, better at home and worse elsewhere. Kumar et
 # al. (2022) show when this happens. Here, with few sentences, frozen lower layers and a head that starts from the
-# logistic regression, the accuracy in *other* domains changes by {{fine_tuning_across.mean:+.3f}} on average, at home
-# by {{fine_tuning_inside.mean:+.3f}}. (Both compare the methods on the same draws. The table and the matrices show the
-# quick methods averaged over all draws, so their differences are not the same.) More training, on all layers, is
-# another experiment: `full` makes it. Before you believe either story about your own data, draw the matrix.
+# logistic regression, the accuracy in *other* domains changes by {{fine_tuning_across.mean:+.3f}} on average (±
+# {{fine_tuning_across.std:.3f}} from one repetition to another), at home by {{fine_tuning_inside.mean:+.3f}}. (Both
+# compare the methods on the same draws. The table and the matrices show the quick methods averaged over all draws, so
+# their differences are not the same.) More training, on all layers, is another experiment: `full` makes it. Before you
+# believe either story about your own data, draw the matrix.
 #
 # Single entries of the last matrix lie above or below those of the second. Each is one run, so do not read much from
 # any of them.
 #
 # The matrices are not symmetric. Compare a row with the column of the same name: which domain is easy to judge is one
-# question, which one is good to learn from another. Ben-David et al. (2010) bound the error in a new domain by the
-# error in the old one and by how well the two can be told apart (notebook 04). Blitzer, Dredze & Pereira (2007)
-# measured, for product reviews, that such a distance goes with the accuracy lost, and proposed to choose by it which
-# domains to label. That a wrong source can do harm is called negative transfer (Wang et al. 2019).
+# question; which one is good to learn from is another question. Ben-David et al. (2010) bound the error in a new domain
+# by three things: the error in the old one, how well the two can be told apart, and how badly the best single
+# classifier does on both (notebook 04). Blitzer, Dredze & Pereira (2007) measured, for product reviews, that such a
+# distance goes with the accuracy lost, and proposed to choose by it which domains to label. That a wrong source can do
+# harm is called negative transfer (Wang et al. 2019).
 #
 # ## 7. Three classes, and honest figures
 #
@@ -917,11 +932,7 @@ keras_metrics.round(3)
 
 # %% tags=["nbval-check-output"]
 always = keras_metrics["always positive"]
-assert (
-    abs(always["Precision()"] - always["accuracy"])
-    < 1e-6
-    > abs(always["Recall()"] - always["accuracy"])
-)
+assert np.allclose(always[["Precision()", "Recall()"]], always["accuracy"]), "should be the accuracy"
 expect("default_recall", always["Recall()"], contrast=always["Recall(class_id=0)"])
 
 # %% [markdown]
@@ -1007,7 +1018,8 @@ new = [
     "The governor's plan deserves a second look before the vote.",
 ]
 found = my_model.predict_proba(sentence_vectors(tokenizer, backbone, new))
-pd.DataFrame(found, index=new, columns=mine.class_names).round(2)
+with pd.option_context("display.max_colwidth", None):
+    display(pd.DataFrame(found, columns=mine.class_names).round(2).assign(text=new).set_index("text"))
 
 # %% [markdown]
 # What can be wrong with a file is told in one sentence.
@@ -1071,15 +1083,18 @@ cls_train, cls_test = (
 )
 by_cls = accuracy_of(frozen_vectors(C=1).fit(cls_train, given.y), Samples(cls_test, asked.y))
 
-# %% tags=["solution", "nbval-check-output"]
 by_mean = accuracy_of(frozen_vectors(C=1).fit(*as_vectors(given)), as_vectors(asked))
+print(f"[CLS] {by_cls:.2f}, mean {by_mean:.2f}")
+
+# %% tags=["solution", "nbval-check-output"]
 assert cls_test.shape == (len(asked.y), 384), "one vector of 384 numbers for each sentence"
 expect("cls_vector", by_cls)
 expect("mean_vector", by_mean, contrast=0.5)
 
 # %% [markdown] tags=["solution"]
-# `[CLS]` reaches {{cls_vector.mean:.2f}}, the mean {{mean_vector.mean:.2f}}. Ask of every encoder how it was trained, and
-# read it out in the same way.
+# `[CLS]` reaches {{cls_vector.mean:.2f}} on average over repetitions (± {{cls_vector.std:.2f}}), the mean
+# {{mean_vector.mean:.2f}} (± {{mean_vector.std:.2f}}). Ask of every encoder how it was trained, and read it out in the
+# same way.
 
 # %% [markdown]
 # ### Exercise 2: three sources instead of one
