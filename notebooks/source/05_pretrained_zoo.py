@@ -124,7 +124,7 @@ for group, label, role in ((~carried, "downloaded", "reference"), (carried, "car
     x, y = rows["without head [M]"], rows["published top-1"]
     ax.scatter(x, y, s=90, label=label, color=ROLE_COLOURS[role], zorder=3)
 shifts = {
-    "InceptionV3": (6, -12), "VGG16": (-6, -14), "EfficientNetLite0": (-6, 4), "MobileNetV2": (6, -9),
+    "InceptionV3": (6, -12), "VGG16": (-6, -14), "MobileNetV2": (6, 2),
     "NASNetMobile": (6, -13), "EfficientNetB0": (-6, 7), "EfficientNetLite2": (6, 8),
     "DenseNet201": (-6, 3), "ResNet101": (-6, 7),
 }  # fmt: skip
@@ -134,7 +134,7 @@ for name, row in zoo.iterrows():
     ax.annotate(name, (row["without head [M]"], row["published top-1"]), fontsize=10, **place)
 ax.set(xscale="log", xlabel="parameters without head, millions (logarithmic)", ylabel="published top-1")
 ax.set_title("Twenty-two networks")
-ax.set_xticks([2, 5, 10, 20, 50, 100, 200], [2, 5, 10, 20, 50, 100, 200])
+ax.set_xticks([2, 5, 10, 20, 50, 100], [2, 5, 10, 20, 50, 100])
 ax.legend(loc="upper left")
 plt.show()
 
@@ -379,8 +379,8 @@ figure, axes = plt.subplots(1, 4, figsize=(14, 3.6), sharey=True)
 titles = {
     "parameters [M]": "parameters [M]",
     "GFLOP": "GFLOP for a picture",
-    "a picture in a batch [ms]": "ms for a picture in a batch",
-    "memory of a batch, counted [MB]": "MB for a batch",
+    "a picture in a batch [ms]": "ms for a picture",
+    "memory of a batch, counted [MB]": f"MB for a batch of {BATCH}",
 }
 for ax, (column, title) in zip(axes, titles.items()):
     ax.barh(costs.index, costs[column], color=ROLE_COLOURS["transfer"])
@@ -407,7 +407,7 @@ print("measured and counted memory are of one order")
 # %% [markdown]
 # Three things to see. A picture alone took {{batch_gain.mean:.1f}} times as long as a picture in a batch, on average
 # over networks and runs (± {{batch_gain.std:.1f}} from run to run: whatever else the machine does enters here); the
-# more cores a machine has, the more a batch can gain. Three panels have the same order, and memory has another:
+# more cores a machine has, the more a batch can gain. Weights and operations have one order, and memory has another:
 # MobileNetV2 has the fewest weights and operations and yet needs the most. Its padding, alike on all sides, is a layer
 # of its own here, which copies the largest array. And operations are not time: Lite2 does nearly twice as many as
 # MobileNetV2, and does not take twice as long. A depthwise convolution does few operations for each number that it
@@ -568,8 +568,8 @@ for ax, task in zip(axes, tasks):
     sns.scatterplot(rows, x="GFLOP", y="accuracy", ax=ax, legend=ax is axes[0], **by_network)
     ax.step(front["GFLOP"], front["accuracy"], where="post", color=ROLE_COLOURS["reference"], zorder=0)
     for _, row in rows.iterrows():
-        up = row["network"] == NAMES[1 % len(NAMES)]  # or its labels would cover others
-        place = dict(xytext=(7, 3) if up else (7, -12))
+        left = row["network"] == NAMES[1 % len(NAMES)]  # or its labels would cover others
+        place = dict(xytext=(-7, 5) if left else (7, -12), ha="right" if left else "left")
         at = row["GFLOP"], row["accuracy"]
         ax.annotate(f"{row['size']} px", at, textcoords="offset points", fontsize=11, **place)
     ax.set(title=f"{task.capitalize()}: Pareto front", xlabel="GFLOP for a picture", xscale="log")
@@ -712,13 +712,13 @@ averages = averages[["evidence", "accuracy"]].mean()
 for ax, task in zip(axes, tasks):
     rows = averages[averages["task"] == task]
     by_network = dict(hue="network", style="network", hue_order=NAMES, style_order=NAMES, s=130)
-    sns.scatterplot(rows, x="evidence", y="accuracy", ax=ax, legend=ax is axes[1], **by_network)
+    sns.scatterplot(rows, x="evidence", y="accuracy", ax=ax, legend=ax is axes[0], **by_network)
     for _, row in rows.iterrows():
         at = row["evidence"], row["accuracy"]
         ax.annotate(f"{row['size']} px", at, xytext=(7, -12), textcoords="offset points", fontsize=11)
     ax.set(title=task.capitalize(), xlabel="log evidence, per sample and class")
     ax.margins(x=0.12)
-axes[1].legend(title=None, loc="lower right")
+axes[0].legend(title=None, loc="lower right")
 plt.show()
 
 # %% tags=["nbval-check-output"]
