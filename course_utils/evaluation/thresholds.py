@@ -64,7 +64,7 @@ def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: 
         For bad labels or scores, one class alone, or an impossible specificity.
     """
     labels, positive = positive_scores(y_true, scores)
-    check_demand("specificity", specificity)
+    _check_demand("specificity", specificity)
     thresholds, _, reached = operating_points(labels, positive)
     # At the last threshold, 1, nothing is called positive: every demand is met there.
     return float(thresholds[np.argmax(reached >= specificity - 1e-12)])
@@ -91,7 +91,7 @@ def threshold_at_sensitivity(y_true: ArrayLike, scores: ArrayLike, sensitivity: 
         For bad labels or scores, one class alone, or an impossible sensitivity.
     """
     labels, positive = positive_scores(y_true, scores)
-    check_demand("sensitivity", sensitivity)
+    _check_demand("sensitivity", sensitivity)
     thresholds, reached, _ = operating_points(labels, positive)
     # The sensitivity falls as thresholds rise: the last one that meets the demand.
     return float(thresholds[max(0, (reached >= sensitivity - 1e-12).sum() - 1)])
@@ -107,7 +107,7 @@ def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity
     return float((positive[labels == 1] > threshold).mean())
 
 
-def check_demand(name: str, share: float) -> None:
+def _check_demand(name: str, share: float) -> None:
     """Refuse a demanded sensitivity or specificity that is no share."""
     if not 0 < share <= 1:
         raise CourseError(f"{name} is {share!r}; accepted is a share above 0, at most 1.")

@@ -1078,7 +1078,7 @@ expect("chain_gain", summary["turns → MNIST → target"] - summary["turns → 
 
 # %% [markdown]
 # Read the picture from the bottom. Not all got the same number of updates: the two heads and the students take those of
-# the source, twice as many as the others. So compare only what differs clearly.
+# the source, which are more (see `SETTINGS`). So compare only what differs clearly.
 #
 # - **Learning to see turns** gave nothing here: it needs no label, and it asks other questions than "which digit?". With
 #   MNIST as the intermediate task the chain gains {{chain_gain.mean:.2f}}, and stands where MNIST alone stands.

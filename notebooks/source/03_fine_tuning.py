@@ -582,10 +582,10 @@ for task in pictures:
 # **And always run the control.** On the digits even the small network from scratch beats the frozen photograph
 # features, by {{scratch_gain_digits.mean:.2f}} on average; fine-tuning adds {{gain_digits.mean:.2f}}. Is that a limit
 # of transfer? Not only: in `lesson` fine-tuning takes 28 steps, all above a high block, and the small network 60.
-# `full` trains longer and deeper, and there fine-tuning gains more than three times as much (the README keeps the
-# figures of `full`). On the drawings the difference is {{scratch_gain_drawings.mean:+.2f}}. Raghu et al. (2019) saw
-# something like it on medical pictures: small networks from scratch came close to large pretrained ones. Compare the
-# lines of the figure before you believe in any one method.
+# `full` trains longer and deeper; the table of results in the README says what fine-tuning gains there. On the drawings
+# the difference is {{scratch_gain_drawings.mean:+.2f}}. Raghu et al. (2019) saw something like it on medical pictures:
+# small networks from scratch came close to large pretrained ones. Compare the points of the figure before you believe
+# in any one method.
 #
 # Do the three ways differ? Look at their intervals: with so few pictures they overlap almost everywhere. Gradual
 # unfreezing and rates by depth were proposed for language models. Gradual unfreezing reaches the lower blocks only in
