@@ -214,7 +214,8 @@ def shortened(split):
 
 # %% [markdown]
 # All six, for each seed. The pictures are cut anew. The sentences keep their parts, so that no document is divided, and
-# each seed draws four fifths of each part. The table counts the samples:
+# each seed draws four fifths of each part. (The draws of different seeds overlap, so the intervals of the text tasks
+# will be somewhat too narrow.) The table counts the samples:
 
 
 # %%
