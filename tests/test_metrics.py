@@ -1,9 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics
 
 from course_utils.evaluation.inputs import class_probabilities, names_of_classes, true_labels
-from course_utils.evaluation.metrics import classification_metrics, mean_and_interval, prediction_interval
+from course_utils.evaluation.metrics import (
+    classification_metrics,
+    confidence_interval,
+    mean_and_interval,
+    mean_plus_minus,
+    prediction_interval,
+)
 from course_utils.settings import CourseError
 
 # Imbalanced on purpose: macro, micro and weighted averages all differ, and so do argmax and threshold.
@@ -20,9 +27,15 @@ def test_interval_of_known_values():
     mean, half_width = mean_and_interval([1, 2, 3, 4, 5])
     assert mean == 3
     assert half_width == pytest.approx(2.7764 * np.sqrt(2.5 / 5), rel=1e-4)
+    assert confidence_interval([1, 2, 3, 4, 5]) == pytest.approx((3 - half_width, 3 + half_width))
+    assert mean_plus_minus([1, 2, 3, 4, 5]) == "3.000 ± 1.963"
     low, high = prediction_interval([1, 2, 3, 4, 5])
     assert (low + high) / 2 == pytest.approx(3)
     assert high - 3 == pytest.approx(4.6041 * np.sqrt(2.5 * 1.2), rel=1e-4)
+
+
+def test_one_run_stands_without_an_interval():
+    assert mean_plus_minus(pd.Series([0.25], index=[7])) == "0.250"
 
 
 def test_intervals_cover_as_often_as_they_say():
@@ -33,7 +46,7 @@ def test_intervals_cover_as_often_as_they_say():
     assert np.mean(inside_next) == pytest.approx(0.90, abs=0.02)
 
 
-@pytest.mark.parametrize("interval", [mean_and_interval, prediction_interval])
+@pytest.mark.parametrize("interval", [mean_and_interval, confidence_interval, prediction_interval])
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

@@ -48,7 +48,7 @@ def test_split_object_shows_counts_and_card():
         "train": [30, 18, 12], "validation": [10, 6, 4], "test": [10, 6, 4],
     }  # fmt: skip
     assert list(split.counts().index) == ["a", "b", "c"]
-    assert repr(split) == "Toy <data>: 60 train, 20 validation, 20 test; 3 classes; CC0"
+    assert repr(split) == "Toy <data>: 60 train, 20 validation, 20 test; 3 classes; licence: CC0"
     assert "Toy &lt;data&gt;" in split._repr_html_() and "CC0" in split._repr_html_()
     x, y = split.train
     assert np.array_equal(Y[x.astype(int)], y) and y.dtype == np.int64

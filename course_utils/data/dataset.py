@@ -65,7 +65,7 @@ class DataSplit:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part).y)} {part}" for part in PARTS)
-        return f"{self.card.title}: {sizes}; {len(self.class_names)} classes; {self.card.licence}"
+        return f"{self.card.title}: {sizes}; {len(self.class_names)} classes; licence: {self.card.licence}"
 
     def _repr_html_(self) -> str:
         card = self.card

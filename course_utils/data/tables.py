@@ -49,7 +49,7 @@ def load_text_csv(
         )
     origins = table[text if group is None else group]
     groups = origins.to_numpy(dtype=str) if origins.duplicated().any() else None
-    card = Card(f"Sentences of {path.name}", f"Columns {text} and {label}.", "licence: that of the texts", "")
+    card = Card(f"Sentences of {path.name}", f"Columns {text} and {label}.", "that of the texts", "")
     return make_split(table[text].to_numpy(dtype=object), labels, tuple(map(str, names)), card, groups, seed)
 
 

@@ -5,7 +5,13 @@ from course_utils.evaluation.calibration import calibration_error, fit_temperatu
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
 from course_utils.evaluation.inputs import class_probabilities
-from course_utils.evaluation.metrics import classification_metrics, mean_and_interval, prediction_interval
+from course_utils.evaluation.metrics import (
+    classification_metrics,
+    confidence_interval,
+    mean_and_interval,
+    mean_plus_minus,
+    prediction_interval,
+)
 from course_utils.evaluation.pictures import plot_embedding, plot_images
 from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 from course_utils.evaluation.report import Evaluation, evaluate
@@ -30,9 +36,11 @@ __all__ = [
     "choose_threshold",
     "class_probabilities",
     "classification_metrics",
+    "confidence_interval",
     "evaluate",
     "fit_temperature",
     "mean_and_interval",
+    "mean_plus_minus",
     "plot_confusion_matrix",
     "plot_embedding",
     "plot_history",

@@ -10,7 +10,7 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from course_utils.evaluation.metrics import mean_and_interval
+from course_utils.evaluation.metrics import confidence_interval
 from course_utils.evaluation.style import MARKERS, PALETTE, ROLE_COLOURS
 from course_utils.settings import CourseError
 
@@ -80,7 +80,7 @@ def plot_learning_curves(frame: pandas.DataFrame, x: str, y: str, hue: str, ax: 
         )
     runs = frame.groupby([hue, x]).size().max()
     seaborn.lineplot(
-        frame, x=x, y=y, hue=hue, style=hue, errorbar=_t_interval, markers=list(MARKERS[:methods]), dashes=False,
+        frame, x=x, y=y, hue=hue, style=hue, errorbar=confidence_interval, markers=list(MARKERS[:methods]), dashes=False,
         palette=_palette(frame[hue].unique()), err_kws={"alpha": 0.18, "linewidth": 0}, ax=ax,
     )  # fmt: skip
     sizes = sorted(frame[x].unique())
@@ -100,11 +100,6 @@ def _palette(methods: Sequence[str]) -> dict[str, str]:
     taken = {ROLE_COLOURS.get(method) for method in methods}
     free = iter([colour for colour in PALETTE if colour not in taken])
     return {method: ROLE_COLOURS.get(method) or next(free) for method in methods}
-
-
-def _t_interval(values: Sequence[float]) -> tuple[float, float]:
-    mean, half_width = mean_and_interval(values)
-    return mean - half_width, mean + half_width
 
 
 def _spoken(column: str) -> str:

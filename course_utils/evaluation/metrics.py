@@ -44,6 +44,19 @@ def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[floa
     return float(runs.mean()), float(half_width)
 
 
+def confidence_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the two ends of the interval of `mean_and_interval`, as seaborn's ``errorbar`` wants them."""
+    mean, half_width = mean_and_interval(values)
+    return mean - half_width, mean + half_width
+
+
+def mean_plus_minus(values: ArrayLike) -> str:
+    """Return what `mean_and_interval` finds as text for a table, such as ``0.812 ± 0.034``; one run is its own mean."""
+    if np.size(values) == 1:
+        return f"{np.ravel(values)[0]:.3f}"
+    return "{:.3f} ± {:.3f}".format(*mean_and_interval(values))
+
+
 def prediction_interval(values: ArrayLike, confidence: float = 0.99) -> tuple[float, float]:
     """Return the interval in which one more run is expected: mean ± t s sqrt(1 + 1/n).
 

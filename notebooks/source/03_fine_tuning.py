@@ -509,13 +509,7 @@ results = pd.DataFrame(rows, columns=columns)
 # %%
 import seaborn as sns
 
-from course_utils.evaluation import mean_and_interval
-
-
-def interval(values):
-    mean, half = mean_and_interval(values)
-    return mean - half, mean + half
-
+from course_utils.evaluation import confidence_interval, mean_plus_minus
 
 # %% tags=["readme-picture"]
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True)
@@ -524,7 +518,7 @@ spoken |= {"discriminative": "fine-tuned, rates by depth"}
 for ax, (task, frame) in zip(axes, results.replace({"way": spoken}).groupby("task", sort=False)):
     sns.pointplot(
         frame, x="pictures per kind", y="balanced accuracy", hue="way", dodge=0.5, linestyle="none",
-        markers=["o", "s", "^", "v", "D"], errorbar=interval, capsize=0.04, ax=ax,
+        markers=["o", "s", "^", "v", "D"], errorbar=confidence_interval, capsize=0.04, ax=ax,
     )  # fmt: skip
     ax.set_title(f"{task}: {'near' if task == 'drawings' else 'far from'} photographs")
     ax.get_legend().remove()
@@ -534,16 +528,9 @@ plt.show()
 # %% [markdown]
 # Points are means over the draws, bars their 95% intervals. The same as a table, mean ± half the width of the interval:
 
-
 # %%
-def told(values):
-    if len(values) < 2:
-        return f"{values.iloc[0]:.3f}"
-    return "{:.3f} ± {:.3f}".format(*mean_and_interval(values))
-
-
 cells = results.groupby(["task", "pictures per kind", "way"], sort=False)["balanced accuracy"]
-cells.agg(told).unstack("way", sort=False)
+cells.agg(mean_plus_minus).unstack("way", sort=False)
 
 # %% [markdown]
 # All ways got the same pictures in a draw, so compare them within it: the gain over the frozen features.
@@ -553,7 +540,7 @@ draws = results.pivot(
     index=["task", "pictures per kind", "seed"], columns="way", values="balanced accuracy"
 )
 within = draws.sub(draws["frozen"], axis=0)[[*WAYS, "scratch"]]
-within.groupby(level=["task", "pictures per kind"], sort=False).agg(told)
+within.groupby(level=["task", "pictures per kind"], sort=False).agg(mean_plus_minus)
 
 # %% tags=["nbval-check-output"]
 means = cells.mean().unstack("way", sort=False)

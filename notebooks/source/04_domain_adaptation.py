@@ -947,18 +947,11 @@ with ThreadPoolExecutor(2) as pool:
 # Mean accuracy and 95% interval over the seeds; no result is anybody's best seed.
 
 # %%
-from course_utils.evaluation import mean_and_interval
+from course_utils.evaluation import confidence_interval, mean_plus_minus
 
 METHODS = ["source only", "AdaBN", *USES, "pseudo-labels", "trained on target"]
-
-
-def with_interval(values):
-    mean, half = mean_and_interval(values)
-    return f"{mean:.3f} ± {half:.3f}"
-
-
 results = accuracies()
-results.pivot_table(index="method", columns="task", values="accuracy", aggfunc=with_interval).reindex(
+results.pivot_table(index="method", columns="task", values="accuracy", aggfunc=mean_plus_minus).reindex(
     index=METHODS, columns=TASKS
 )
 
@@ -973,8 +966,7 @@ for ax, name in zip(axes.flat, TASKS):
     rows = results[results["task"] == name]
     sns.pointplot(
         rows, x="accuracy", y="method", order=METHODS, hue="method", hue_order=METHODS, palette=colours,
-        errorbar=lambda v: np.dot(mean_and_interval(v), [(1, 1), (-1, 1)]),
-        linestyle="none", legend=False, ax=ax,
+        errorbar=confidence_interval, linestyle="none", legend=False, ax=ax,
     )  # fmt: skip
     ax.axvline(source_only[name], color=ROLE_COLOURS["reference"], linestyle=":", linewidth=1.5)
     ax.set(title=name, xlabel="", ylabel="")

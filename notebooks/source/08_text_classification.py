@@ -661,18 +661,13 @@ print("No model saw more than 2% of the sentences that it is asked about.")
 # draws, with 95% intervals, fine-tuning over its own.)
 
 # %%
-from course_utils.evaluation import mean_and_interval
-
-
-def told(values):
-    if len(values) < 2:
-        return f"{values.iloc[0]:.3f}"
-    return "{:.3f} ± {:.3f}".format(*mean_and_interval(values))
-
+from course_utils.evaluation import mean_plus_minus
 
 METHOD_NAMES = ["word counts", "frozen vectors", "fine-tuned"]
 inside = results[results["trained on"] == results["asked about"]]
-table = inside.pivot_table(index="trained on", columns="method", values="accuracy", aggfunc=told)
+table = inside.pivot_table(
+    index="trained on", columns="method", values="accuracy", aggfunc=mean_plus_minus
+)
 table.loc[DOMAINS, METHOD_NAMES]
 
 # %% tags=["nbval-check-output"]

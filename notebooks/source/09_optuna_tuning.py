@@ -67,7 +67,13 @@ import tensorflow as tf
 from keras import layers
 
 from course_utils.data import load_openmoji, stratified_split
-from course_utils.evaluation import PALETTE, ROLE_COLOURS, mean_and_interval, show_source
+from course_utils.evaluation import (
+    PALETTE,
+    ROLE_COLOURS,
+    confidence_interval,
+    mean_and_interval,
+    show_source,
+)
 from course_utils.models import extract_features, load_backbone, for_cpu_training, unfreeze
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # otherwise one line for every trial
@@ -666,11 +672,6 @@ def best_so_far(study):
     return np.array(course + [best])[: BUDGET + 1]
 
 
-def t_interval(values):
-    mean, half = mean_and_interval(values)
-    return mean - half, mean + half
-
-
 # %%
 every = np.arange(BUDGET, EPOCHS - 1, -max(1, EPOCHS // 3))[::-1]  # up to the whole budget
 courses = pd.DataFrame(
@@ -692,7 +693,7 @@ sns.lineplot(courses, **lines, errorbar=None, drawstyle="steps-post", ax=left)
 left.set(title=f"Best so far, mean over {len(cuts)} searches each")
 left.legend(title=None, loc="lower right")
 points = dict(linestyle="none", color=ROLE_COLOURS["transfer"], capsize=0.1)
-sns.pointplot(ahead, errorbar=t_interval, ax=right, **points)
+sns.pointplot(ahead, errorbar=confidence_interval, ax=right, **points)
 right.axhline(0, color=ROLE_COLOURS["reference"], linestyle=":")
 right.set(title="Ahead of random search, 95% interval", ylabel="difference on validation")
 plt.show()
@@ -728,7 +729,7 @@ print("all test parts are still sealed")
 
 # %%
 for arm in ahead:
-    low, high = t_interval(ahead[arm])
+    low, high = confidence_interval(ahead[arm])
     verdict = "ahead of" if low > 0 else "behind" if high < 0 else "not clearly different from"
     print(f"{arm}: {verdict} random search on validation ({low:+.3f} to {high:+.3f})")
 
@@ -1053,7 +1054,7 @@ long = nested.melt(["repetition", "search"], ["validation", "test"], "part", "ba
 colours = {"validation": ROLE_COLOURS["wrong way"], "test": ROLE_COLOURS["transfer"]}
 ax = sns.pointplot(
     long, x="search", y="balanced accuracy", hue="part", palette=colours, markers=["o", "s"],
-    dodge=0.25, linestyle="none", errorbar=t_interval, capsize=0.08,
+    dodge=0.25, linestyle="none", errorbar=confidence_interval, capsize=0.08,
 )  # fmt: skip
 ax.figure.set_size_inches(10, 4.4)
 ax.set(title="Best configuration: where it was chosen, and elsewhere", xlabel="")
