@@ -16,5 +16,8 @@ class CourseError(ValueError):
 
 
 def cache_dir() -> Path:
-    """Return the folder of fetched and computed files; the variable ``COURSE_CACHE`` moves it."""
-    return Path(os.environ.get("COURSE_CACHE") or ROOT / "data" / "cache")
+    """Return the folder of fetched and computed files; the variable ``COURSE_CACHE`` moves it.
+
+    A relative path begins at the root of the checkout, for kernels run in another folder than the command line.
+    """
+    return ROOT / (os.environ.get("COURSE_CACHE") or "data/cache")

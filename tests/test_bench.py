@@ -104,6 +104,13 @@ def test_the_file_keeps_other_parts(tmp_path):
     assert parts["heads"]["profile"] == "lesson" and (row["what"], row["ours"], row["met"]) == ("c", 3.0, True)
 
 
+def test_a_damaged_file_does_not_lose_the_measurement(tmp_path):
+    path = tmp_path / "bench.json"
+    path.write_bytes(b"\xff damaged")
+    run.write_part("heads", "smoke", [limit("a", "s", 1.0)], path)
+    assert list(json.loads(path.read_text())) == ["heads"]
+
+
 def test_a_notebook_without_the_measuring_cell_is_told():
     with pytest.raises(CourseError, match="02_feature_extraction has 0 cells with 'no such text'"):
         repeat_cell("02_feature_extraction", "no such text", {}, "smoke", 1)

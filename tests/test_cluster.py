@@ -162,6 +162,23 @@ def test_the_work_of_a_killed_worker_is_done_by_another(processes, write_noteboo
     assert [json.loads(job.record.read_text())["status"] for job in jobs] == ["passed"] * 3
 
 
+# The first time it runs, it kills the worker it runs in.
+KILLS_ITS_WORKER = """
+import os, pathlib, signal
+if not pathlib.Path(MARK).exists():
+    pathlib.Path(MARK).touch()
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+"""
+
+
+def test_a_notebook_whose_only_worker_died_is_done_by_the_next(write_notebook, tmp_path):
+    path = write_notebook("01_lethal", "import time\n" + KILLS_ITS_WORKER, parameters='MARK = ""')
+    job = Job("01_lethal", path, tmp_path / "build" / "01_lethal.ipynb", {"MARK": str(tmp_path / "mark")})
+    [result] = run_jobs([job], workers=1)
+    assert result["status"] == "passed" and (tmp_path / "mark").exists()
+
+
 # Once two notebooks are at work: kill one worker, then let the notebooks go on.
 KILL_IN_MID_WORK = """
 import os, pathlib, signal, sys, time

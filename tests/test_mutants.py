@@ -1,16 +1,19 @@
 """Mutants: each applies to the source as it is; a mistake is noticed, a harmless change is not."""
 
+import json
+
 import pytest
 
-from course_utils.runner.mutants import Mutant, read_mutants, run_mutants
+from course_utils.runner import mutants
+from course_utils.runner.mutants import Mutant, Outcome, read_mutants, run_mutants, write_outcomes
 from course_utils.settings import CourseError
 
 
 def test_every_mutant_finds_its_text_once():
-    mutants = read_mutants()
-    assert len(mutants) >= 25
-    assert len({(mutant.file, mutant.before, mutant.after) for mutant in mutants}) == len(mutants)
-    assert all(mutant.before != mutant.after for mutant in mutants)
+    known = read_mutants()
+    assert len(known) >= 25
+    assert len({(mutant.file, mutant.before, mutant.after) for mutant in known}) == len(known)
+    assert all(mutant.before != mutant.after for mutant in known)
 
 
 def test_unknown_names_and_lost_texts_are_told(tmp_path):
@@ -22,14 +25,23 @@ def test_unknown_names_and_lost_texts_are_told(tmp_path):
         read_mutants(path=lost)
 
 
+def test_the_file_keeps_other_mutants(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    path = write_outcomes([Outcome("a", False, "x", 1.0), Outcome("b", False, "", 1.0)])
+    write_outcomes([Outcome("b", False, "y", 2.0)])
+    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [("a", "x"), ("b", "y")]
+    path.write_bytes(b"\xff damaged")
+    assert len(json.loads(write_outcomes([Outcome("c", False, "z", 3.0)]).read_text())) == 1
+
+
 def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
     file, check = "course_utils/runner/bands.py", "tests/test_bands.py"
-    mutants = [
+    planned = [
         Mutant("wrong", file, "TIMING_SHARE = 0.6", "TIMING_SHARE = 0.9", "", check),
         Mutant("harmless", file, "# other processors round differently", "# processors differ", "", check),
         Mutant("broken", file, "import math\n", "import moth\n", "", check),
     ]
-    outcomes = {outcome.name: (outcome.passed, outcome.found) for outcome in run_mutants(mutants, workers=2)}
+    outcomes = {outcome.name: (outcome.passed, outcome.found) for outcome in run_mutants(planned, workers=2)}
     assert outcomes == {
         check: (True, ""),
         "wrong": (False, "tests/test_bands.py::test_a_ratio_of_times_has_a_lower_bound_only"),

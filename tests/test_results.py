@@ -40,6 +40,7 @@ def test_figures_of_a_full_run_are_kept_until_the_next(folder):
 @pytest.mark.parametrize("other", [{"profile": "lesson"}, {"status": "failed"}, {"SEED": 3}])
 def test_other_runs_are_not_kept(folder, other):
     (folder / "mutants.json").write_text("[]", encoding="utf-8")
+    (folder / "02_b.json").write_bytes(b"\xff damaged")
     finished(folder, "01_a", [], **other)
     with pytest.raises(CourseError, match="no finished run of the full profile"):
         keep_full_runs(folder)

@@ -17,9 +17,9 @@ from course_utils.runner import bounds, cli
 from course_utils.runner.execute import execute
 from course_utils.runner.notebooks import check_parameters, select_notebooks
 from course_utils.runner.page import result_table, write_pages
-from course_utils.runner.run import Job, _alone_in, run_jobs
-from course_utils.runner.whole_file import replacing
+from course_utils.runner.run import Job, _alone_in, _failure, run_jobs
 from course_utils.settings import CourseError
+from course_utils.whole_file import replacing
 
 RECORD = """
 import json, os
@@ -52,6 +52,8 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     assert [result["reused"] for result in again] == [True, False]
 
     (folder / "mutants.json").write_text("[]")  # no record of a notebook
+    (folder / "03_damaged.ipynb").touch()
+    (folder / "03_damaged.json").write_bytes(b"\xff damaged")
     index = write_pages(folder)
     page = index.read_text()
     assert "02_bad.html" in page and "<details><summary>1 figure</summary>figure 3.5 (0 to 9)" in page
@@ -67,8 +69,24 @@ def test_changed_code_parameters_or_data_are_run_again(write_notebook, tmp_path,
     write_notebook("01_one", "1 + 2")
     changed = job.fingerprint()
     assert changed != before
-    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", "pneumoniamnist.npz")
-    assert job.fingerprint() != changed
+    own = tmp_path / "mine.npz"
+    own.write_text("a child's chest")
+    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(own))
+    with_own = job.fingerprint()
+    own.write_text("another chest")
+    assert len({job.fingerprint(), with_own, changed}) == 3
+
+
+def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path, monkeypatch):
+    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
+    assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
+    assert _failure(job, OSError("no space"))["status"] == "failed" and not job.record.exists()
+    assert "01_one" not in write_pages(job.output.parent).read_text()
+
+
+def test_a_program_called_may_end_by_itself_after_ctrl_c():
+    code = "import os, signal, sys, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(1); sys.exit(7)"
+    assert cli._call([sys.executable, "-c", code]) == 7
 
 
 def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
@@ -140,7 +158,7 @@ def test_a_notebook_that_never_ends_is_stopped_with_its_kernel(write_notebook, t
     endless = f"import os, pathlib\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nprint('before')\nwhile True: pass"
     result = execute(write_notebook("01_endless", endless), tmp_path / "output.ipynb", {}, limit=0.03)
     assert result["status"] == "failed" and "while True: pass" in result["error"]["cell"]
-    assert result["error"]["message"].startswith("The notebook was stopped after 0.03 minutes, 0.0 of them in this cell: allow more")
+    assert result["error"]["message"].startswith("The notebook was stopped after 0.03 minutes, 0.0 of them in this cell: `course run` allows more")
     assert not psutil.pid_exists(int(pid.read_text()))
     assert "before" in (tmp_path / "output.ipynb").read_text()
 

@@ -11,6 +11,7 @@ from course_utils.settings import ROOT
 ALLOWED = {
     "settings": set(),
     "quiet": set(),
+    "whole_file": set(),
     "cache": {"settings"},
     "data": {"settings"},
     "models": {"settings", "cache", "data"},
@@ -18,8 +19,8 @@ ALLOWED = {
     "adaptation": {"settings", "data"},
     "evaluation": {"settings"},
     "tuning": {"settings"},
-    "bench": {"settings", "quiet", "data", "models", "text"},
-    "runner": {"settings", "quiet", "data", "models", "evaluation", "bench"},
+    "bench": {"settings", "quiet", "whole_file", "data", "models", "text"},
+    "runner": {"settings", "quiet", "whole_file", "data", "models", "evaluation", "bench"},
 }
 MODULES = sorted(path for path in (ROOT / "course_utils").rglob("*.py") if path.name != "__init__.py")
 SOURCES = sorted((ROOT / "notebooks" / "source").glob("*.py"))

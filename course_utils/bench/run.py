@@ -12,6 +12,7 @@ from pathlib import Path
 from course_utils.bench.table import Row
 from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT, CourseError
+from course_utils.whole_file import replacing
 
 SHORT = ("features", "sentences", "heads", "trials")  # minutes each
 PARTS = (*SHORT, "course")  # this one takes over an hour
@@ -48,9 +49,13 @@ def run_part(name: str, profile: str) -> list[Row]:
 def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -> None:
     """Replace one part in the file of results."""
     path.parent.mkdir(exist_ok=True)
-    parts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        parts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # none yet, or damaged: an hour's measurement must not be lost to that
+        parts = {}
     parts[name] = {"profile": profile, **describe_machine(), "rows": [asdict(row) for row in rows]}
-    path.write_text(json.dumps(parts, indent=1), encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")
 
 
 def describe_machine() -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit, Samples
-from course_utils.settings import CourseError
+from course_utils.settings import ROOT, CourseError
 
 CLASS_NAMES = ("normal", "pneumonia")
 SIZE = 28  # pixels
@@ -47,10 +47,16 @@ def load_chest_xrays(path: str | Path | None = None) -> DataSplit:
     Yang et al. (2023), https://doi.org/10.1038/s41597-022-01721-8, after Kermany et al. (2018),
     https://doi.org/10.1016/j.cell.2018.02.010
     """
-    path = path or os.environ.get(VARIABLE)
-    arrays = _read_arrays(Path(path) if path else _official_file())
+    named = path or own_file()
+    arrays = _read_arrays(Path(named) if named else _official_file())
     parts = [_checked_part(arrays, part) for part in PARTS_OF_FILE]
     return DataSplit(*parts, CLASS_NAMES, Card.of_asset("pneumonia_mnist", NOTE))
+
+
+def own_file() -> Path | None:
+    """Return the file that the variable ``COURSE_PNEUMONIA_MNIST`` names; a relative path begins at the root of the checkout."""
+    named = os.environ.get(VARIABLE)
+    return ROOT / named if named else None
 
 
 def _official_file() -> Path:

@@ -5,7 +5,7 @@ import tomllib
 import tomli_w
 
 from course_utils.evaluation import expectations
-from course_utils.runner.whole_file import replacing
+from course_utils.whole_file import replacing
 
 
 def update_record(notebook: str, profile: str, record: dict) -> None:

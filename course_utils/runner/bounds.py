@@ -51,7 +51,7 @@ class BoundedClient(PapermillNotebookClient):
             if self.time_is_up:
                 message = (
                     f"The notebook was stopped after {self.limit:g} minutes, {(time.monotonic() - begun) / 60:.1f} of them in "
-                    "this cell: allow more with --limit MINUTES, or give it less to do with --profile smoke."
+                    "this cell: `course run` allows more with --limit MINUTES, and asks for less with --profile smoke."
                 )
             elif died:
                 message = "DeadKernelError: the kernel died in this cell; the system kills it when memory runs out."

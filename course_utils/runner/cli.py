@@ -1,6 +1,7 @@
 """The command line: ``course --help``."""
 
 import errno
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -312,20 +313,29 @@ def doctor() -> None:
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the notebooks; options such as --no-browser or --port 8890 are passed on to it."""
     command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT / "notebooks")]
-    raise typer.Exit(subprocess.call([*command, *context.args]))
+    raise typer.Exit(_call([*command, *context.args]))
 
 
 @app.command()
 def test() -> None:
     """Run all tests: the package, the notebooks' outputs, notebooks against sources."""
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest"], cwd=ROOT))
+    raise typer.Exit(_call([sys.executable, "-m", "pytest"], cwd=ROOT))
 
 
 @app.command()
 def faults() -> None:
     """Kill runs, damage files, fill disks, and see that nothing is lost."""
     options = ["-p", "no:nbval", "-o", "addopts=", "tests/faults"]
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "pytest", *options], cwd=ROOT))
+    raise typer.Exit(_call([sys.executable, "-m", "pytest", *options], cwd=ROOT))
+
+
+def _call(command: list[str], **options) -> int:
+    """Run a program to its end; Ctrl-C is left to it, for `subprocess.call` would soon kill it amid its cleaning up."""
+    usual = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.call(command, **options)
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
-from distributed.core import rpc
+from distributed.core import Status, rpc
 
 from course_utils.settings import ROOT, CourseError
 
@@ -28,7 +28,10 @@ class RoomForOneNotebook(WorkerPlugin):
         self.name = f"course-{uuid.uuid4()}"  # a run takes back only its own plugin
 
     async def setup(self, worker: Worker) -> None:
+        # Waiting notebooks are looked at again when a worker goes from paused to running, not when it gains room.
+        worker.status = Status.paused
         await worker.set_resources(**ROOM)
+        worker.status = Status.running
 
 
 @contextmanager

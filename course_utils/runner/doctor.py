@@ -14,7 +14,7 @@ from course_utils.data.catalog import load_catalog
 from course_utils.settings import ROOT, cache_dir
 
 GIB = 2**30
-LEAST_MEMORY, LEAST_DISK = 6 * GIB, 5 * GIB
+LEAST_MEMORY, LEAST_DISK = 6 * GIB, 2 * GIB
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _cache() -> Finding:
     free = psutil.disk_usage(str(existing)).free
     writable = os.access(existing, os.W_OK)
     found = f"{folder}, {free / GIB:.0f} GiB free" + ("" if writable else ", not writable")
-    return Finding("Cache", found, writable and free >= LEAST_DISK, "Set COURSE_CACHE to a folder with 5 GiB free.")
+    return Finding("Cache", found, writable and free >= LEAST_DISK, "Set COURSE_CACHE to a folder with 2 GiB free.")
 
 
 def _assets() -> Finding:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from course_utils.settings import ROOT, CourseError, cache_dir
+from course_utils.whole_file import replacing
 
 MUTANTS_PATH = ROOT / "tests" / "mutants.toml"
 COPIED = ("course_utils", "data", "notebooks", "tests", "README.md", "pyproject.toml", "requirements.lock", "environment.yml")
@@ -80,20 +81,29 @@ def run_mutants(mutants: list[Mutant], workers: int) -> Iterator[Outcome]:
 
     Outcomes of unchanged copies come first, under the name of the check: one that fails there proves nothing.
     """
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for wave in (
             [pool.submit(_outcome, check, check, None) for check in dict.fromkeys(mutant.check for mutant in mutants)],
             [pool.submit(_outcome, mutant.name, mutant.check, mutant) for mutant in mutants],
         ):
             for future in as_completed(wave):
                 yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, or where no more is wanted, those in the queue do not run
 
 
 def write_outcomes(outcomes: list[Outcome]) -> Path:
-    """Write what was noticed to ``build/mutants.json``, and return the path."""
+    """Write what was noticed to ``build/mutants.json``, in place of what is there of these mutants; return the path."""
     path = ROOT / "build" / "mutants.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
+    try:
+        kept = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    except (FileNotFoundError, ValueError):  # none yet, or damaged
+        kept = {}
+    kept |= {outcome.name: asdict(outcome) for outcome in outcomes}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(list(kept.values()), indent=1), encoding="utf-8")
     return path
 
 

@@ -10,8 +10,8 @@ from course_utils.evaluation.expectations import read_bands
 from course_utils.runner.build import with_figures
 from course_utils.runner.notebooks import Notebook, all_notebooks
 from course_utils.runner.results import results_table
-from course_utils.runner.whole_file import replacing
 from course_utils.settings import ROOT, CourseError
+from course_utils.whole_file import replacing
 
 README = ROOT / "README.md"
 PICTURE = ROOT / "notebooks" / "images" / "readme.png"

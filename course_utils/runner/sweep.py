@@ -14,8 +14,8 @@ from rich.table import Table
 from course_utils.evaluation.metrics import mean_and_interval
 from course_utils.runner.notebooks import Notebook, default_parameters, parse_parameter
 from course_utils.runner.run import BUILD, Job
-from course_utils.runner.whole_file import replacing
 from course_utils.settings import CourseError
+from course_utils.whole_file import replacing
 
 MOST_RUNS = 1_000
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")

@@ -33,7 +33,7 @@ def test_what_never_ends_is_stopped_with_its_kernel(house):
     told = " ".join(output.split())
     assert told.count("The notebook was stopped after 0.4 minutes, 0.") == 2
     assert "01_endless failed in this cell: import time while True: time.sleep(0.01)" in told
-    assert "allow more with --limit MINUTES, or give it less to do with --profile smoke." in told
+    assert "`course run` allows more with --limit MINUTES, and asks for less with --profile smoke." in told
     house.wait_until_empty(seconds=2)  # also the process that the kernel had started
     assert "before" in (house.build / "01_endless.ipynb").read_text()  # what it had done is kept to look at
 
