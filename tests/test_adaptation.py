@@ -144,6 +144,8 @@ def test_adabn_takes_the_statistics_and_nothing_else():
     norm = next(layer for layer in model.extractor.layers if isinstance(layer, layers.BatchNormalization))
     inner = keras.Model(model.extractor.input, norm.input)(TARGET).numpy()
     assert np.allclose(norm.moving_mean, inner.mean(axis=0), atol=1e-5)
+    within = inner.reshape(4, 10, -1).var(axis=1).mean(axis=0)  # of the four batches
+    assert np.allclose(norm.moving_variance, within, rtol=1e-4)
     assert norm.momentum == 0.99
     assert all(np.array_equal(a, b) for a, b in zip(before, model.trainable_weights, strict=True))
 
@@ -153,6 +155,14 @@ def test_adabn_refuses_what_it_cannot_adapt():
         adapt_batch_norm(keras.Sequential([keras.Input((6,)), layers.Dense(2)]), TARGET, batch_size=10)
     with pytest.raises(CourseError, match="smaller batches"):
         adapt_batch_norm(small_model(), TARGET)
+    model = small_model()
+    norm = next(layer for layer in model.extractor.layers if isinstance(layer, layers.BatchNormalization))
+    with pytest.raises(Exception, match="(?i)shape|dim"):
+        adapt_batch_norm(model, TARGET[:, :3], batch_size=10)
+    assert norm.momentum == 0.99  # an error in mid-course leaves no other momentum behind
+    norm.trainable = False
+    with pytest.raises(CourseError, match="is frozen"):
+        adapt_batch_norm(model, TARGET, batch_size=10)
 
 
 def test_confident_keeps_the_share_of_each_class():
@@ -160,8 +170,13 @@ def test_confident_keeps_the_share_of_each_class():
     rows, labels = confident(logits, 0.5)
     assert rows.tolist() == [0, 2, 5] and labels.tolist() == [0, 0, 0, 0, 1, 1]
     assert confident(logits, 1)[0].tolist() == list(range(6))
+    saturated = np.array([[margin, 0] for margin in (20.0, 25, 30, 60, 90, 120)], np.float32)  # all round to 1
+    assert confident(saturated, 0.5)[0].tolist() == [3, 4, 5]
     with pytest.raises(CourseError, match="share"):
         confident(logits, 0)
+    for bad in (logits[0], logits[:0], logits * np.nan):
+        with pytest.raises(CourseError, match="finite numbers of shape"):
+            confident(bad, 0.5)
 
 
 def test_measures():

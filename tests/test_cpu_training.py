@@ -57,3 +57,9 @@ def test_the_copy_is_saved_and_loaded(model, pictures, tmp_path):
 def test_only_models_are_accepted():
     with pytest.raises(CourseError, match="got str"):
         for_cpu_training("EfficientNetLite0")
+
+
+def test_models_inside_models_are_refused(model):
+    inputs = keras.Input(model.input_shape[1:])
+    with pytest.raises(CourseError, match="whose layers would stay slow"):
+        for_cpu_training(keras.Model(inputs, model(inputs)))

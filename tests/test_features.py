@@ -178,7 +178,7 @@ def with_nan():
         (with_nan(), "NaN"),
         (PICTURES[0], r"the shape \(16, 16, 3\)"),
         (PICTURES[:0], "empty"),
-        (list(PICTURES), "the shape"),
+        (list(PICTURES), "of type list, no array"),
         (PICTURES[..., :2], "2 channels"),
         (PICTURES > 9, "the type bool"),
         (PICTURES - 128.0, "reach from"),

@@ -90,6 +90,8 @@ def test_an_application_of_keras(mobilenet):
         (None, "depth=None"),
         ("block7", "no block or layer 'block7': there are block"),
         ("", "no block or layer ''"),
+        ("bloc", "no block or layer 'bloc'"),
+        ("b", "no block or layer 'b'"),
     ],
 )
 def test_nonsense_depths_are_refused(small, depth, message):

@@ -1,5 +1,7 @@
 """Each loader gives the stated counts, shapes and types, and refuses what it cannot read."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
@@ -135,11 +137,12 @@ def test_bad_arguments_are_refused():
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Five red and six blue pictures, wider than high."""
-    for name, colour, count in (("red", (255, 0, 0), 5), ("blue", (0, 0, 255), 6)):
+    """Five red and six blue pictures of different shades, wider than high."""
+    for name, channel, count in (("red", 0, 5), ("blue", 2, 6)):
         (tmp_path / name).mkdir()
         for i in range(count):
-            Image.new("RGB", (30, 20), colour).save(tmp_path / name / f"{i}.png")
+            colour = [255 - i if c == channel else 0 for c in range(3)]
+            Image.new("RGB", (30, 20), tuple(colour)).save(tmp_path / name / f"{i}.png")
     return tmp_path
 
 
@@ -152,13 +155,26 @@ def test_image_folder(pictures):
     x, y = all_samples(split)
     assert split.class_names == ("blue", "red")
     assert x.shape == (13, 16, 16, 3) and x.dtype == np.uint8
-    assert (x[y == 0] == (0, 0, 255)).all()
+    assert (x[y == 0][..., :2] == 0).all() and sorted(np.unique(x[y == 0][..., 2])) == [*range(250, 256)]
     assert (x[y == 1] == 255).all(axis=(1, 2, 3)).sum() == 2  # transparent and grey ones are white
+
+
+def test_copies_of_a_picture_stay_in_one_part(pictures):
+    for name in ("red", "blue"):
+        for path in list((pictures / name).iterdir()):
+            shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    split = load_image_folder(pictures, size=16)
+    parts = [{picture.tobytes() for picture in getattr(split, part).x} for part in PARTS]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 11
+    assert sum(len(getattr(split, part).x) for part in PARTS) == 22
 
 
 def test_image_folder_refusals(pictures, tmp_path):
     with pytest.raises(CourseError, match="no directory .*nowhere"):
         load_image_folder(tmp_path / "nowhere")
+    for size in (0, 64.5, "64", None):
+        with pytest.raises(CourseError, match="a whole number of pixels, at least 1"):
+            load_image_folder(pictures, size=size)
     with pytest.raises(CourseError, match="has 0 subfolders"):
         load_image_folder(pictures / "red")
     (pictures / "green").mkdir()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from course_utils.data import load_mnist, load_mnist_m, load_usps, mnist_m
+from course_utils.data.dataset import PARTS
 from course_utils.settings import CourseError
 
 
@@ -15,10 +16,28 @@ def test_counts_types_and_seed():
     assert not np.array_equal(split.test.x, load_mnist_m(seed=2).test.x)
 
 
-def test_each_part_holds_the_digits_of_that_part():
+def test_each_part_holds_the_digits_of_that_part(monkeypatch):
+    monkeypatch.setattr(mnist_m, "carried_photos", lambda: [np.zeros((150, 40, 3), np.uint8)])  # |0 - digit| is the digit
     split, mnist = load_mnist_m(seed=0), load_mnist(seed=0)
-    assert np.array_equal(np.bincount(split.test.y), np.bincount(mnist.test.y))
+    for part in PARTS:
+        found, wanted = (sorted(zip(map(bytes, x), y)) for x, y in (
+            (getattr(split, part).x[..., 0], getattr(split, part).y), (getattr(mnist, part).x[..., 0], getattr(mnist, part).y)
+        ))  # fmt: skip
+        assert found == wanted
     assert not np.array_equal(split.train.y, mnist.train.y)  # another order
+
+
+def test_each_part_takes_its_own_stripe(monkeypatch):
+    rows = np.arange(150)
+    bounds = {part: [round(share * 150) for share in mnist_m.STRIPES[part]] for part in PARTS}
+    levels = {part: 10 * (number + 1) for number, part in enumerate(PARTS)}
+    photo = np.zeros((150, 40, 3), np.uint8)
+    for part, (first, last) in bounds.items():
+        photo[(rows >= first) & (rows < last)] = levels[part]
+    monkeypatch.setattr(mnist_m, "carried_photos", lambda: [photo])
+    split = load_mnist_m(seed=0)
+    for part, level in levels.items():
+        assert (getattr(split, part).x[:, 0, 0] == level).all()  # no ink in the corner
 
 
 def test_blend_is_the_absolute_difference():
@@ -60,3 +79,10 @@ def test_usps_refuses_other_files(tmp_path):
             load_usps(path)
     with pytest.raises(CourseError, match="16 by 16"):
         load_usps(usps_file(tmp_path / "flat.npz", x_test=np.zeros((20, 256), np.uint8)))
+    labels = np.repeat(np.arange(10), 2)
+    for wrong in (labels + 1, labels / 2, labels[:, None], labels.astype(str)):
+        with pytest.raises(CourseError, match="whole numbers from 0 to 9"):
+            load_usps(usps_file(tmp_path / "labels.npz", y_test=wrong))
+    np.save(tmp_path / "array.npy", labels)
+    with pytest.raises(CourseError, match="not the file of USPS"):
+        load_usps(tmp_path / "array.npy")

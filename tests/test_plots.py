@@ -147,6 +147,12 @@ def test_embedding_of_some_classes_without_names():
     assert [text.get_text() for text in ax.get_legend().texts] == ["class 0", "class 2"]
 
 
+def test_many_classes_look_different_in_pairs_of_colour_and_marker():
+    ax = plot_embedding(np.arange(60.0).reshape(30, 2), np.arange(30), method="PCA")
+    looks = [(tuple(p.get_facecolor()[0]), p.get_paths()[0].vertices.tobytes()) for p in ax.collections]
+    assert len(set(looks)) == 30
+
+
 def test_embedding_refuses():
     features = np.ones((6, 3))
     with pytest.raises(CourseError, match="finite"):
@@ -175,6 +181,7 @@ def test_images_of_every_kind():
     ("arguments", "sentence"),
     [
         ({"images": []}, "0 images"),
+        ({"images": np.zeros((20, 24, 3), np.uint8)}, r"shape \(20, 24, 3\), that of a single one"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "titles": ["a"]}, "1 titles for 2 images"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "0 columns"),
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4,\)"),

@@ -104,5 +104,9 @@ def test_few_shot_refuses_by_name():
         few_shot(toy_split().train, 13)
     with pytest.raises(CourseError, match="at least 1; got 0"):
         few_shot(toy_split().train, 0)
+    with pytest.raises(CourseError, match="whole number, at least 1; got 2.0"):
+        few_shot(toy_split().train, 2.0)
+    with pytest.raises(CourseError, match="30 samples but 20 labels"):
+        few_shot(Samples(np.arange(30), np.arange(20) % 2), 1)
     with pytest.raises(CourseError, match="non-empty"):
         few_shot(Samples(np.empty(0), np.empty(0, int)), 1)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +59,17 @@ def test_documents_and_repetitions_stay_together(write):
     assert sum(map(len, parts)) == len(set.union(*parts)) == 15
 
 
+def test_one_long_text_does_not_make_all_long(write):
+    table = pd.concat([sentences(2000), sentences(2)])  # two texts are there twice
+    table.iloc[0, 0] = "long " * 4000
+    path = write(table)
+    tracemalloc.start()
+    load_text_csv(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # an array of strings of one width would take 160 MB
+
+
 def changed(column, value, rows=slice(2, 3)):
     table = sentences()
     table.loc[table.index[rows], column] = value
@@ -95,6 +108,9 @@ def test_bad_files_get_one_sentence(write, tmp_path):
     with pytest.raises(CourseError, match="its columns are 'text;label'"):
         load_text_csv(write(table, sep=";"))
     path = tmp_path / "mine.csv"
+    path.write_text("text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9, encoding="utf-8")
+    with pytest.raises(CourseError, match="more columns than its header; put texts that hold commas"):
+        load_text_csv(path)
     path.write_bytes(b"")
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
         load_text_csv(path)

@@ -71,6 +71,12 @@ def test_scores_of_exactly_0_and_1_lie_at_the_outer_thresholds_not_above():
     assert specificity.tolist() == [1, 1, 1]
 
 
+def test_of_equally_good_thresholds_the_lowest_is_taken():
+    labels = [1, 1, 0, 1, 1, 0, 1, 1, 0]
+    scores = [0.76, 0.51, 0.93, 0.07, 0.84, 0.07, 0.34, 0.43, 0.97]  # 6 of 9 are right at 0 and at 0.205
+    assert choose_threshold(labels, scores, "accuracy") == 0
+
+
 def test_scores_that_tell_nothing():
     same = np.full(10, 0.3)
     assert threshold_at_specificity(LABELS, same) == 1

@@ -112,7 +112,9 @@ def test_the_unit_matters():
 
 def test_no_better_than_random_means_from_scratch():
     found = ask(MEASURED.assign(**{"random score": 0.0}), budget=1, unit="hours")
-    assert found.strategy == "from scratch" and "nothing to transfer" in str(found)
+    assert found.strategy == "from scratch" and "nothing to transfer" in str(found) and "longer than" not in str(found)
+    tight = ask(MEASURED.assign(**{"random score": 0.0}), budget=20)
+    assert tight.strategy == "from scratch" and "longer than the 20 s of the budget" in str(tight)
 
 
 @pytest.mark.parametrize(

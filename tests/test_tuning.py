@@ -40,6 +40,12 @@ def parabola(trial):
     return -(trial.suggest_float("x", -1, 1) ** 2)
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), "high"])
+def test_an_objective_without_a_number_ends_the_search(tmp_path, value):
+    with pytest.raises(CourseError, match="accepted is a number"):
+        run_trials(tmp_path / "journal", lambda trial: value, 2)
+
+
 def start_worker(journal, n_trials, stops_at=-1, seconds=0.0):
     arguments = [str(journal), str(n_trials), str(stops_at), str(seconds)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}

@@ -1,7 +1,7 @@
 """Self-training: confident predictions on the target become its labels, over several rounds."""
 
-import keras
 import numpy as np
+from scipy.special import logsumexp
 
 from course_utils.settings import CourseError
 
@@ -11,7 +11,7 @@ def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
 
     Parameters
     ----------
-    logits : ndarray of shape (n, k)
+    logits : ndarray of shape (n, k), finite
     share : float
         How much of each predicted class to keep, above 0 and at most 1. A threshold on probability would drop
         the hard classes; a share of each keeps all classes.
@@ -24,7 +24,7 @@ def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     Raises
     ------
     CourseError
-        If the share is outside its range.
+        If the share is outside its range, or the logits are no such array.
 
     References
     ----------
@@ -32,8 +32,12 @@ def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     """
     if not 0 < share <= 1:
         raise CourseError(f"share={share} is impossible: give a number above 0 and at most 1.")
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-    labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    logits = np.asarray(logits, np.float64)
+    if logits.ndim != 2 or logits.size == 0 or not np.isfinite(logits).all():
+        raise CourseError(f"The logits, of shape {logits.shape}, must be finite numbers of shape (n, k).")
+    labels = logits.argmax(axis=1)
+    others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits)
+    confidence = logits.max(axis=1) - logsumexp(others, axis=1)  # the log odds: where probabilities round to 1, they differ
     rows = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

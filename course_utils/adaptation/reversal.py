@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from course_utils.settings import CourseError
+
 
 @keras.saving.register_keras_serializable("course_utils")
 class GradientReversal(keras.layers.Layer):
@@ -54,6 +56,8 @@ class ReversalSchedule(keras.callbacks.Callback):
         self.reversal = reversal
 
     def on_train_begin(self, logs=None):
+        if self.params["steps"] is None:
+            raise CourseError("The schedule needs to know the batches of an epoch; give `fit` the argument steps_per_epoch.")
         self.step = 0
 
     def on_train_batch_begin(self, batch, logs=None):

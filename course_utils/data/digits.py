@@ -99,7 +99,7 @@ def _usps_part(path: Path, part: str) -> Samples:
     try:
         with np.load(path, allow_pickle=False) as file:
             images, labels = file[f"x_{part}"], file[f"y_{part}"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         raise CourseError(
             f"{path} is not the file of USPS: give an .npz file with x_train, y_train, x_test and y_test."
         ) from None
@@ -107,5 +107,9 @@ def _usps_part(path: Path, part: str) -> Samples:
         raise CourseError(
             f"x_{part} of {path.name} has shape {images.shape} and type {images.dtype}; "
             "accepted is one uint8 picture of 16 by 16 pixels for each label."
+        )
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
+        raise CourseError(
+            f"y_{part} of {path.name} has shape {labels.shape} and type {labels.dtype}; accepted are whole numbers from 0 to 9."
         )
     return Samples(images[..., None], labels.astype(np.int64))

@@ -1,8 +1,10 @@
 """The reader's own pictures: a directory with one subfolder for each class."""
 
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.photos import middle_square
@@ -41,8 +43,8 @@ def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> 
     directory = Path(directory)
     if not directory.is_dir():
         raise CourseError(f"There is no directory {directory}; give one with a subfolder a class.")
-    if size < 1:
-        raise CourseError(f"size must be at least 1 pixel; got {size}.")
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise CourseError(f"size={size!r} is impossible: give a whole number of pixels, at least 1.")
     classes = sorted(path for path in directory.iterdir() if path.is_dir() and _is_visible(path))
     if len(classes) < 2:
         raise CourseError(
@@ -58,7 +60,9 @@ def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> 
         licence="that of the pictures",
         citation="",
     )
-    return make_split(np.stack(images), labels, tuple(pictures), card, seed=seed)
+    copies = pd.factorize(pd.Series([image.tobytes() for image in images]))[0]
+    groups = copies if len(np.unique(copies)) < len(copies) else None  # copies of one picture stay in one part
+    return make_split(np.stack(images), labels, tuple(pictures), card, groups, seed)
 
 
 def _pictures_of(folder: Path) -> list[Path]:

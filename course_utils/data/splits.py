@@ -1,6 +1,7 @@
 """The stratified, seeded cut of samples into training, validation and test parts."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -131,11 +132,14 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
     Raises
     ------
     CourseError
-        If a class has fewer members; the sentence names the first such class.
+        If a class has fewer members (the sentence names the first), lengths differ, or `per_class` is no such number.
     """
-    if per_class < 1:
-        raise CourseError(f"per_class must be at least 1; got {per_class}.")
-    y = _checked_labels(samples.y)
+    if isinstance(per_class, bool) or not isinstance(per_class, Integral) or per_class < 1:
+        raise CourseError(f"per_class must be a whole number, at least 1; got {per_class!r}.")
+    x, y = samples
+    y = _checked_labels(y)
+    if len(x) != len(y):
+        raise CourseError(f"There are {len(x)} samples but {len(y)} labels; each needs one.")
     random = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(y):
@@ -146,7 +150,7 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
             )
         chosen.append(members[:per_class])
     order = random.permutation(np.concatenate(chosen))
-    return Samples(samples.x[order], y[order])
+    return Samples(x[order], y[order])
 
 
 def _checked_labels(y: np.ndarray) -> np.ndarray:

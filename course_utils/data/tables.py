@@ -48,7 +48,7 @@ def load_text_csv(
             f"Every sentence of {path.name} has the label {str(names[0])!r}; at least two classes are needed."
         )
     origins = table[text if group is None else group]
-    groups = origins.to_numpy(dtype=str) if origins.duplicated().any() else None
+    groups = pd.factorize(origins)[0] if origins.duplicated().any() else None
     card = Card(f"Sentences of {path.name}", f"Columns {text} and {label}.", "that of the texts", "")
     return make_split(table[text].to_numpy(dtype=object), labels, tuple(map(str, names)), card, groups, seed)
 
@@ -72,6 +72,10 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path.name} cannot be read as a table ({reason}); separate its columns by commas and put texts that"
             " hold commas into double quotes."
         ) from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for a name of the row
+        raise CourseError(
+            f"Rows of {path.name} have more columns than its header; put texts that hold commas into double quotes."
+        )
     if table.empty:
         raise CourseError(f"{path.name} has no line below its header; sentences with labels are needed.")
     return table

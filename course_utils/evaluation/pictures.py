@@ -32,6 +32,8 @@ def plot_images(images: Sequence[np.ndarray], titles: Sequence[str] | None = Non
     -------
     ndarray of Axes, shape (rows, columns)
     """
+    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[-1] in (1, 3):
+        raise CourseError(f"The images have shape {images.shape}, that of a single one; accepted are several, or `[image]`.")
     if len(images) == 0 or columns < 1:
         raise CourseError(f"{len(images)} images in {columns} columns; accepted are one or more of both.")
     if titles is not None and len(titles) != len(images):
@@ -113,7 +115,7 @@ def plot_embedding(
     ax = plt.subplots(figsize=(8, 6))[1] if ax is None else ax
     for index in np.unique(labels):
         ax.scatter(
-            *plane[labels == index].T, s=42, color=PALETTE[index % len(PALETTE)], marker=MARKERS[index % len(MARKERS)],
+            *plane[labels == index].T, s=42, color=PALETTE[index % len(PALETTE)], marker=MARKERS[(index + index // len(PALETTE)) % len(MARKERS)],
             alpha=0.8, edgecolor="white", linewidth=0.5, label=names[index],
         )  # fmt: skip
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3, handletextpad=0.2)

@@ -41,7 +41,8 @@ def choose_threshold(y_true: ArrayLike, scores: ArrayLike, criterion: str = "bal
     labels, positive = positive_scores(y_true, scores)
     thresholds, sensitivity, specificity = operating_points(labels, positive)
     share = labels.mean() if criterion == "accuracy" else 0.5
-    return float(thresholds[np.argmax(share * sensitivity + (1 - share) * specificity)])
+    value = share * sensitivity + (1 - share) * specificity
+    return float(thresholds[np.argmax(value >= value.max() - 1e-12)])  # equally good ones may differ by rounding
 
 
 def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:

@@ -77,8 +77,8 @@ def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
 
     The file is a sequence of five pickles (magic number, protocol version, system information, state
     dictionary, list of storage keys), then for each key an 8-byte count and the raw values. Only
-    dictionaries and tensors are unpickled, and every size is checked against the length of the file
-    before memory is taken for it.
+    dictionaries and tensors are unpickled, and the size of every tensor is checked against the length of
+    the file before memory is taken for it.
 
     Parameters
     ----------

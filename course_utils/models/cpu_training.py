@@ -59,6 +59,8 @@ def for_cpu_training(model: keras.Model) -> keras.Model:
     """Return a copy of a functional model, with equal weights, whose convolutions have fast gradients on CPUs."""
     if not isinstance(model, keras.Model):
         raise CourseError(f"for_cpu_training takes a functional keras.Model; got {type(model).__name__}.")
+    if inner := [layer.name for layer in model.layers if isinstance(layer, keras.Model)]:
+        raise CourseError(f"{model.name} holds the model {inner[0]!r}, whose layers would stay slow; give that one first.")
 
     def clone(layer):
         return faster_kind(layer).from_config(layer.get_config())

@@ -97,8 +97,10 @@ def check_model(model: keras.Model) -> None:
 def check_images(images: np.ndarray, channels: int) -> None:
     """Refuse what is no array of raw pixels 0-255."""
     accepted = "accepted are raw pixels 0-255 of shape (n, height, width, channels)."
-    if not isinstance(images, np.ndarray) or images.ndim != 4:
-        raise CourseError(f"The images have the shape {np.shape(images)}: {accepted}")
+    if not isinstance(images, np.ndarray):
+        raise CourseError(f"The images are of type {type(images).__name__}, no array: {accepted}")
+    if images.ndim != 4:
+        raise CourseError(f"The images have the shape {images.shape}: {accepted}")
     if images.size == 0:
         raise CourseError(f"The images have the shape {images.shape}, which is empty: {accepted}")
     if images.shape[-1] not in (1, channels):

@@ -120,11 +120,11 @@ def layer_at(counted: list[keras.Layer], depth: int | float, name: str) -> keras
 
 
 def first_layer(backbone: keras.Model, block: str) -> keras.Layer:
-    """Return the lowest layer of a block: its name is the block's, or goes on after it with no digit."""
-    pattern = re.compile(rf"{re.escape(block)}(?!\d)")
-    for layer in backbone.layers:
-        if block and pattern.match(layer.name):
-            return layer
+    """Return the lowest layer of a block: its name is the block's, perhaps with a letter, and goes on after a "_" if at all."""
+    pattern = re.compile(rf"{re.escape(block)}[a-z]?(_|$)")
+    of_block = [layer for layer in backbone.layers if block and pattern.match(layer.name)]
+    if any(layer.weights for layer in of_block):
+        return of_block[0]
     names = dict.fromkeys(
         part for layer in backbone.layers for part in (layer.name.split("_")[0], layer.name)
     )

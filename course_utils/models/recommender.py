@@ -105,8 +105,11 @@ def reasons_for(best, fitting, table, strategy, available, pictures_per_class) -
         reasons.append(f"too slow for the budget: {', '.join(names)}")
     if strategy == "from scratch":
         reasons.append(
-            "its features tell the classes apart no better than random ones: there is nothing to transfer"
+            "its features tell the classes apart no better than random ones, and no other network that fits scores higher: "
+            "there is nothing to transfer"
         )
+        if best["fine-tuned"] > available:
+            reasons.append(f"{FINE_TUNING_EPOCHS} epochs take longer than the {spoken(available)} of the budget")
     elif strategy == "frozen":
         reasons.append(
             f"{FINE_TUNING_EPOCHS} epochs of fine-tuning would take about {spoken(best['fine-tuned'])}"

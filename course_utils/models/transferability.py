@@ -44,6 +44,7 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
 def h_score(features: np.ndarray, labels: np.ndarray) -> float:
     """Return how much of the features' spread lies between the classes: tr(cov(x)^-1 cov(E[x | class])).
 
+    As in `log_evidence`, x are the features after each row was brought to length one, which the paper does not do.
     With the singular vectors U of x, this is the sum over classes of the squared length of U^T y, divided by
     the number of members, where y marks the members of the class.
 

@@ -90,7 +90,7 @@ def cut_to_longest(tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def checked_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts as a list; refuse what is no sequence of strings with something in them."""
     accepted = "accepted is a sequence of one or more strings, none of them empty."
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__") or np.ndim(texts) > 1:
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) > 1:
         raise CourseError(f"The texts are {type(texts).__name__}: {accepted}")
     texts = list(texts)
     if not texts:

@@ -76,10 +76,16 @@ def make_tokenizer(vocabulary, merges, special: list[str]) -> keras_hub.models.L
 def converted_folder() -> Path:
     """Return the folder of the converted model; convert it when there is none, or a damaged one."""
     folder = cache_dir().absolute() / "converted" / f"smollm2-{find_asset('smollm2').member_sha256[:16]}-{VERSION}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not is_whole(folder):
-            replace_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not is_whole(folder):
+                replace_folder(folder)
+    except OSError as error:
+        raise CourseError(
+            f"The converted model cannot be kept in {folder.parent} ({error.strerror or error}): "
+            "free some space, or let COURSE_CACHE name another folder."
+        ) from error
     return folder
 
 

@@ -1,8 +1,10 @@
 """An Optuna study in a journal file: killed, it goes on where it was; processes of one machine may share it."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 
 import optuna
@@ -49,9 +51,9 @@ def run_trials(
     Raises
     ------
     CourseError
-        If `n_trials` is no number of trials, or there can be no journal at `path`.
+        If `n_trials` is no number of trials, there can be no journal at `path`, or the objective returns no number.
     """
-    if isinstance(n_trials, bool) or not isinstance(n_trials, int) or n_trials < 1:
+    if isinstance(n_trials, bool) or not isinstance(n_trials, Integral) or n_trials < 1:
         raise CourseError(f"n_trials={n_trials!r} is impossible: give a whole number, at least 1.")
     study, lock = open_study(path, sampler, pruner), journal_lock(path)
     with lock:
@@ -87,7 +89,7 @@ def take_trial(study: optuna.Study, n_trials: int) -> Trial | None:
 def run_trial(study: optuna.Study, trial: Trial, objective: Callable[[Trial], float], lock: FileLock) -> None:
     """Run one trial and write down how it ended; whatever interrupts it, its configuration is queued again."""
     try:
-        value = objective(trial)
+        value = checked_value(objective(trial))
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except BaseException:
@@ -96,6 +98,19 @@ def run_trial(study: optuna.Study, trial: Trial, objective: Callable[[Trial], fl
         raise
     else:
         study.tell(trial, value)
+
+
+def checked_value(value: object) -> float:
+    """Return the value of a trial; Optuna would mark the trial as failed, and the search would never end."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise CourseError(
+            f"The objective returned {value!r}; accepted is a number. Of a network that diverged, raise optuna.TrialPruned."
+        )
+    return number
 
 
 def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
