@@ -27,8 +27,9 @@ bench: .venv/ready .venv-peers/ready
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
 	touch $@
 
-# Killed runs, damaged files, full disks, notebooks that never end.
+# Killed runs, damaged files (copies of the fetched ones), full disks, notebooks that never end.
 faults: .venv/ready
+	$(BIN)/course fetch
 	$(BIN)/course faults
 
 # Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
