@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what is read of those that did not."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,3 +16,11 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> object:
+    """Return what a file of JSON holds, None where it is missing or damaged: its next writer makes it anew."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

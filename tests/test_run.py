@@ -77,7 +77,7 @@ def test_changed_code_parameters_or_data_are_run_again(write_notebook, tmp_path,
     assert len({job.fingerprint(), with_own, changed}) == 3
 
 
-def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path, monkeypatch):
+def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):
     job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
     assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
     assert _failure(job, OSError("no space"))["status"] == "failed" and not job.record.exists()

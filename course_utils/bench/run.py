@@ -12,7 +12,7 @@ from pathlib import Path
 from course_utils.bench.table import Row
 from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT, CourseError
-from course_utils.whole_file import replacing
+from course_utils.whole_file import read_json, replacing
 
 SHORT = ("features", "sentences", "heads", "trials")  # minutes each
 PARTS = (*SHORT, "course")  # this one takes over an hour
@@ -49,10 +49,7 @@ def run_part(name: str, profile: str) -> list[Row]:
 def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -> None:
     """Replace one part in the file of results."""
     path.parent.mkdir(exist_ok=True)
-    try:
-        parts = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # none yet, or damaged: an hour's measurement must not be lost to that
-        parts = {}
+    parts = read_json(path) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
     parts[name] = {"profile": profile, **describe_machine(), "rows": [asdict(row) for row in rows]}
     with replacing(path) as partial:
         partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from course_utils.settings import ROOT, CourseError, cache_dir
-from course_utils.whole_file import replacing
+from course_utils.whole_file import read_json, replacing
 
 MUTANTS_PATH = ROOT / "tests" / "mutants.toml"
 COPIED = ("course_utils", "data", "notebooks", "tests", "README.md", "pyproject.toml", "requirements.lock", "environment.yml")
@@ -97,10 +97,7 @@ def write_outcomes(outcomes: list[Outcome]) -> Path:
     """Write what was noticed to ``build/mutants.json``, in place of what is there of these mutants; return the path."""
     path = ROOT / "build" / "mutants.json"
     path.parent.mkdir(exist_ok=True)
-    try:
-        kept = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
-    except (FileNotFoundError, ValueError):  # none yet, or damaged
-        kept = {}
+    kept = {row["name"]: row for row in read_json(path) or []}
     kept |= {outcome.name: asdict(outcome) for outcome in outcomes}
     with replacing(path) as partial:
         partial.write_text(json.dumps(list(kept.values()), indent=1), encoding="utf-8")

@@ -1,14 +1,13 @@
 """What a run shows at its end: a table on the terminal, and HTML pages of the executed notebooks."""
 
 import html
-import json
 from pathlib import Path
 
 import nbformat
 from rich.table import Table
 
 from course_utils.runner.offline_html import OfflineExporter
-from course_utils.whole_file import replacing
+from course_utils.whole_file import read_json, replacing
 
 INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>The executed course</title>
@@ -57,10 +56,8 @@ def write_pages(folder: Path) -> Path:
     exporter, rows = OfflineExporter(), []
     # Other files of JSON lie here too: what the mutants and the benchmark found.
     for record in sorted(path for path in folder.glob("*.json") if path.with_suffix(".ipynb").exists()):
-        executed, page = record.with_suffix(".ipynb"), record.with_suffix(".html")
-        try:
-            result = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:  # damaged: the next run makes it anew
+        result, executed, page = read_json(record), record.with_suffix(".ipynb"), record.with_suffix(".html")
+        if result is None:
             continue
         if not page.exists() or page.stat().st_mtime < executed.stat().st_mtime:
             body, _ = exporter.from_notebook_node(nbformat.read(executed, as_version=4), {"metadata": {"name": record.stem}})

@@ -1,6 +1,5 @@
 """The figures of the last `full` runs, kept in a tracked file for the README's table of results."""
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from course_utils.evaluation.expectations import read_bands
 from course_utils.runner.notebooks import Notebook, all_notebooks
 from course_utils.runner.run import BUILD
 from course_utils.settings import ROOT, CourseError
-from course_utils.whole_file import replacing
+from course_utils.whole_file import read_json, replacing
 
 RESULTS_PATH = ROOT / "data" / "results.toml"
 
@@ -28,7 +27,7 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
     """
     runs = {
         run["name"]: _figures(run)
-        for run in map(_read, sorted(folder.glob("*.json")))
+        for run in map(read_json, sorted(folder.glob("*.json")))
         if isinstance(run, dict) and run.get("status") == "passed" and run["parameters"] == {"PROFILE": "full"}
     }
     if not runs:
@@ -37,14 +36,6 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
     with replacing(RESULTS_PATH) as partial:
         partial.write_text(f"# Written by `course results`: do not edit.\n\n{text}", encoding="utf-8")
     return list(runs)
-
-
-def _read(path: Path) -> object:
-    """Return what a file of JSON holds, None of a damaged one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
 
 
 def read_results() -> dict[str, dict]:

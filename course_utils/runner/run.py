@@ -25,6 +25,7 @@ from course_utils.runner.cluster import ROOM, open_cluster
 from course_utils.runner.execute import execute
 from course_utils.runner.notebooks import Notebook
 from course_utils.settings import LIMIT_MINUTES, ROOT, CourseError
+from course_utils.whole_file import read_json
 
 BUILD = ROOT / "build"
 TOPIC = "course-progress"
@@ -174,11 +175,8 @@ def _run_job(job: Job, limit: float) -> dict:
 
 
 def _last_success(job: Job) -> dict | None:
-    if not (job.record.exists() and job.output.exists()):
-        return None
-    try:
-        last = json.loads(job.record.read_text(encoding="utf-8"))
-    except ValueError:  # damaged
+    last = read_json(job.record)
+    if last is None or not job.output.exists():
         return None
     same = last.get("status") == "passed" and last.get("fingerprint") == job.fingerprint()
     return last | {"reused": True} if same else None

@@ -886,8 +886,8 @@ print(f"stem {stem:,} and depthwise {depthwise:,} operations")
 #
 # $$H = \operatorname{tr}\left(\operatorname{cov}(x)^{-1} \operatorname{cov}(\mathbb E[x \mid y])\right).$$
 #
-# `h_score(x, y)` computes it with the pseudo-inverse, after bringing each row of $x$ to length one. Compute it for all candidates of the drawings on 20 pictures of
-# each class, and put the values into `scores`. What do you notice? Why?
+# `h_score(x, y)` computes it with the pseudo-inverse, after bringing each row of $x$ to length one. Compute it for all
+# candidates of the drawings on 20 pictures of each class, and put the values into `scores`. What do you notice? Why?
 #
 # *Hint:* compare the number of samples with the number of features.
 
