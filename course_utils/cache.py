@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from course_utils.settings import CourseError, cache_dir
+from course_utils.errors import CourseError
+from course_utils.settings import cache_dir
 
 
 def cached(key: str, rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -62,7 +63,15 @@ def read_cached(path: Path, rows: int) -> np.ndarray | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             features = file[path.stem]
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ):
         return None
     return features if len(features) == rows else None
 

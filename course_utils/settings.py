@@ -1,23 +1,20 @@
-"""Where things are, and the one error that the course raises on bad input."""
+"""Where things are."""
 
 import os
 from pathlib import Path
 
+import platformdirs
+
 ROOT = Path(__file__).resolve().parents[1]
-
-# The public address of the repository; Colab badge and clone line appear once it is set.
-REPOSITORY_URL = ""
-
-LIMIT_MINUTES = 90.0  # that one notebook may run
-
-
-class CourseError(ValueError):
-    """Bad input, told in one sentence: what was wrong and what is accepted."""
+IS_CHECKOUT = (ROOT / "notebooks").is_dir()
 
 
 def cache_dir() -> Path:
     """Return the folder of fetched and computed files; the variable ``COURSE_CACHE`` moves it.
 
-    A relative path begins at the root of the checkout, for kernels run in another folder than the command line.
+    By default it is ``data/cache`` in a checkout, else the user's cache. A relative path begins at the
+    root of the checkout, for kernels run in another folder than the command line.
     """
-    return ROOT / (os.environ.get("COURSE_CACHE") or "data/cache")
+    if named := os.environ.get("COURSE_CACHE"):
+        return ROOT / Path(named).expanduser()
+    return ROOT / "data/cache" if IS_CHECKOUT else platformdirs.user_cache_path("transfer-learning-course")

@@ -21,7 +21,7 @@ from course_utils.adaptation import (
     unlabelled_target,
 )
 from course_utils.data import Samples
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 RANDOM = np.random.default_rng(0)
 SOURCE = RANDOM.normal(size=(40, 6)).astype("float32")

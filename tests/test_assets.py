@@ -19,7 +19,8 @@ import pytest
 from course_utils.data import assets
 from course_utils.data.assets import content_hash, fetch
 from course_utils.data.catalog import Asset, find_asset, load_catalog
-from course_utils.settings import ROOT, CourseError
+from course_utils.errors import CourseError
+from course_utils.settings import ROOT
 
 CONTENT = bytes(range(256)) * 1000
 FILES = {
@@ -158,7 +159,10 @@ def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(assets.shutil, "copyfileobj", full_disk)
-    with pytest.raises(CourseError, match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least"):
+    with pytest.raises(
+        CourseError,
+        match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least",
+    ):
         fetch("fake")
     reason = "Could not install packages due to an OSError: [Errno 28] No space left on device"
     shutil.rmtree(cache / "archives")
@@ -177,7 +181,7 @@ def test_wrong_archive_is_refused(fake, cache):
 
 def test_wrong_member_is_refused(fake, cache, monkeypatch):
     use(replace(fake, member_sha256=sha256(b"other")), monkeypatch)
-    with pytest.raises(CourseError, match="is not the one that data/catalog.toml describes"):
+    with pytest.raises(CourseError, match="is not the one that course_utils/data/catalog.toml describes"):
         fetch("fake")
     assert not (cache / "assets" / "fake").exists() and not leftovers(cache)
 
@@ -245,9 +249,7 @@ def test_unknown_name_offers_the_nearest():
         fetch("zzz")
 
 
-@pytest.mark.parametrize(
-    ("name", "origin"), [("gpt2", "gpt2_base_en"), ("uci_digits", "scikit-learn")]
-)
+@pytest.mark.parametrize(("name", "origin"), [("gpt2", "gpt2_base_en"), ("uci_digits", "scikit-learn")])
 def test_asset_without_archive_says_where_it_comes_from(name, origin):
     with pytest.raises(CourseError, match=origin):
         fetch(name)
@@ -263,6 +265,6 @@ def test_catalog_is_complete_and_names_no_index():
             assert asset.version in asset.archive and asset.member and asset.size_mb > 0
         else:
             assert asset.handle or asset.url or asset.package, asset.name
-    text = (ROOT / "data" / "catalog.toml").read_text(encoding="utf-8")
+    text = (ROOT / "course_utils" / "data" / "catalog.toml").read_text(encoding="utf-8")
     assert "pypi" not in text.lower() and "pythonhosted" not in text
     assert find_asset("minilm").is_folder and not find_asset("mnist").is_folder

@@ -2,7 +2,7 @@
 
 The references were recorded with PyTorch 2.13 (CPU). The MobileNetV2 is the definition that its package ships;
 EfficientNet-Lite is one written for the recording, with TensorFlow's ``same`` padding, whose channels were read
-off the checkpoint (``load_state_dict`` strict). The picture is that of `picture` below; recorded are the pooled
+off the checkpoint (``load_state_dict`` strict). The image is that of `image` below; recorded are the pooled
 features and, where there is a head, the 1000 logits.
 """
 
@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from skimage.data import chelsea
 
-from course_utils.models.backbones import load_backbone
+from course_utils.errors import CourseError
 from course_utils.models.inverted_residual import load_torch_weights
 from course_utils.models.preprocessing import ApplicationPreprocessing
-from course_utils.models.registry import BACKBONES, CARRIED, DOWNLOADED, Backbone
-from course_utils.settings import CourseError
+from course_utils.zoo.backbones import load_backbone
+from course_utils.zoo.registry import BACKBONES, CARRIED, DOWNLOADED, Backbone
 
 REFERENCE = np.load(Path(__file__).parent / "reference" / "backbones.npz")
 
 
-def picture(size):
+def image(size):
     """A square of a photo, sampled without interpolation so that every library sees the same pixels."""
     square = chelsea()[:300, 100:400]
     rows = np.arange(size) * 300 // size
@@ -34,7 +34,7 @@ def test_carried_backbone_equals_pytorch(name):
     has_head = BACKBONES[name].has_head
     model = load_backbone(name, include_top=has_head)
     outputs = [model.get_layer("pool").output, model.output]
-    features, probabilities = keras.Model(model.input, outputs)(picture(BACKBONES[name].input_size))
+    features, probabilities = keras.Model(model.input, outputs)(image(BACKBONES[name].input_size))
     np.testing.assert_allclose(np.array(features)[0], REFERENCE[name], atol=2e-4)
     if has_head:
         # Softmax forgets a common shift, so logarithms are compared after centring.
@@ -48,12 +48,15 @@ def test_without_head_the_output_is_pooled_and_layers_are_reachable():
     model = load_backbone(input_size=64, weights=None)
     assert model.name == "EfficientNetLite0" and model.output_shape == (None, 1280)
     names = [layer.name for layer in model.layers]
-    assert names[:3] == ["pixels", "preprocessing", "stem_conv"] and names[-2:] == ["top_activation", "pool"]
+    assert names[:3] == ["pixels", "preprocessing", "stem_conv"] and names[-2:] == [
+        "top_activation",
+        "pool",
+    ]
     assert "block1a_depthwise_conv" in names and "predictions" not in names
 
 
 def test_random_weights_follow_the_seed_and_keep_the_signal():
-    pixels, features = picture(64), []
+    pixels, features = image(64), []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
         model = load_backbone(input_size=64, weights=None)
@@ -69,7 +72,11 @@ def test_random_weights_follow_the_seed_and_keep_the_signal():
 def test_checkpoint_must_fit_exactly(change):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(inputs))
-    tensors = {"fc.weight": np.ones((2, 4)), "fc.bias": np.zeros(2), "bn.num_batches_tracked": np.array(1)}
+    tensors = {
+        "fc.weight": np.ones((2, 4)),
+        "fc.bias": np.zeros(2),
+        "bn.num_batches_tracked": np.array(1),
+    }
     load_torch_weights(model, tensors, {"fc": "dense"})
     np.testing.assert_array_equal(model.get_layer("dense").kernel, np.ones((4, 2)))
     if change == "missing":
@@ -99,7 +106,7 @@ def test_application_has_its_preprocessing_and_survives_saving(tmp_path):
     assert model.get_layer("preprocessing").module == "mobilenet_v2"
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    pixels = picture(32)
+    pixels = image(32)
     np.testing.assert_allclose(np.array(again(pixels)), np.array(model(pixels)), atol=1e-6)
 
 

@@ -4,13 +4,16 @@ import math
 
 import pytest
 
-from course_utils.runner.bands import bands_from, profile_of
-from course_utils.settings import CourseError
+from course_tools.measure.bands import bands_from, profile_of
+from course_utils.errors import CourseError
 
 
 def runs(values, contrasts=None, timing=False):
     contrasts = contrasts or [None] * len(values)
-    return [[{"name": "accuracy", "value": v, "contrast": c, "timing": timing}] for v, c in zip(values, contrasts)]
+    return [
+        [{"name": "accuracy", "value": v, "contrast": c, "timing": timing}]
+        for v, c in zip(values, contrasts, strict=False)
+    ]
 
 
 def test_a_band_is_the_99_percent_prediction_interval():
@@ -45,7 +48,7 @@ def test_bands_of_other_parameters_never_replace_those_of_the_stored_ones():
     def recorded(profile):
         return [[{"name": "accuracy", "profile": profile}]]
 
-    assert profile_of(recorded("lesson"), "lesson", {}) == "lesson"
-    assert profile_of(recorded("lesson_phantom"), "lesson", {"DATA": "phantom"}) == "lesson_phantom"
+    assert profile_of(recorded("default"), "default", {}) == "default"
+    assert profile_of(recorded("default_phantom"), "default", {"DATA": "phantom"}) == "default_phantom"
     with pytest.raises(CourseError, match="keeps none of their own for -p SIZE 64"):
-        profile_of(recorded("lesson"), "lesson", {"SIZE": "64"})
+        profile_of(recorded("default"), "default", {"SIZE": "64"})

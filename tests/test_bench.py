@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from course_utils.bench import peer, run
-from course_utils.bench.notebook_cell import repeat_cell
-from course_utils.bench.rounds import clocked, time_rounds
-from course_utils.bench.table import Spread, bench_table, limit, versus
-from course_utils.settings import CourseError
+from course_tools.bench import peer, run
+from course_tools.bench.notebook_cell import repeat_cell
+from course_tools.bench.rounds import clocked, time_rounds
+from course_tools.bench.table import Spread, bench_table, limit, versus
+from course_utils.errors import CourseError
 
 SCRIPT = """
 import sys
@@ -39,22 +39,22 @@ def script(tmp_path, monkeypatch):
 
 def test_a_ratio_is_taken_within_each_round():
     # Both are slower by the same in the second round: the ratio does not notice.
-    row = versus("features", "pictures/s", [60.0, 6.0, 40.0], "torch", [20.0, 2.0, 10.0], at_least=3)
+    row = versus("features", "images/s", [60.0, 6.0, 40.0], "torch", [20.0, 2.0, 10.0], at_least=3)
     assert row.ratio == Spread(median=3.0, low=3.0, high=4.0)
     assert (row.ours, row.theirs) == (40.0, 10.0)
     assert row.met is True and row.goal == "at least 3"
 
 
 def test_a_missed_goal_is_shown():
-    missed = versus("features", "pictures/s", [3.0], "torch", [2.0], at_least=2)
+    missed = versus("features", "images/s", [3.0], "torch", [2.0], at_least=2)
     assert missed.met is False
-    marks = list(bench_table([missed, versus("features", "pictures/s", [3.0], "keras", [2.0])]).columns[-1].cells)
+    marks = list(bench_table([missed, versus("features", "images/s", [3.0], "keras", [2.0])]).columns[-1].cells)
     assert marks == ["[bold red]missed[/]", ""]
 
 
 def test_rounds_that_do_not_pair_are_refused():
     with pytest.raises(ValueError):
-        versus("features", "pictures/s", [1.0, 2.0], "torch", [1.0])
+        versus("features", "images/s", [1.0, 2.0], "torch", [1.0])
 
 
 @pytest.mark.parametrize(("value", "met"), [(1e-4, True), (2e-4, False), (float("nan"), False)])
@@ -85,10 +85,10 @@ def test_a_peer_that_fails_is_told_with_its_last_words(script):
 
 
 def test_parts_and_profiles_are_checked():
-    assert run.check_parts(None, "lesson") == ["features", "sentences", "heads", "trials"]
+    assert run.check_parts(None, "default") == ["features", "sentences", "heads", "trials"]
     assert run.check_parts(["course", "heads", "course"], "smoke") == ["course", "heads"]
     with pytest.raises(CourseError, match="no part 'speed'; there are features, "):
-        run.check_parts(["speed"], "lesson")
+        run.check_parts(["speed"], "default")
     with pytest.raises(CourseError, match="profile 'quick' is unknown"):
         run.check_parts(["heads"], "quick")
 
@@ -97,11 +97,15 @@ def test_the_file_keeps_other_parts(tmp_path):
     path = tmp_path / "build" / "bench.json"
     run.write_part("heads", "smoke", [limit("a", "s", 1.0)], path)
     run.write_part("trials", "smoke", [limit("b", "s", 2.0)], path)
-    run.write_part("heads", "lesson", [limit("c", "s", np.float32(3.0), 4.0)], path)
+    run.write_part("heads", "default", [limit("c", "s", np.float32(3.0), 4.0)], path)
     parts = json.loads(path.read_text())
     assert parts["trials"]["rows"][0]["what"] == "b"
     (row,) = parts["heads"]["rows"]
-    assert parts["heads"]["profile"] == "lesson" and (row["what"], row["ours"], row["met"]) == ("c", 3.0, True)
+    assert parts["heads"]["profile"] == "default" and (row["what"], row["ours"], row["met"]) == (
+        "c",
+        3.0,
+        True,
+    )
 
 
 def test_a_damaged_file_does_not_lose_the_measurement(tmp_path):
@@ -117,7 +121,7 @@ def test_a_notebook_without_the_measuring_cell_is_told():
 
 
 def test_no_peer_imports_the_course_and_only_peers_import_torch():
-    call = "import sys, course_utils.bench.peer, course_utils.bench.run; print('tensorflow' in sys.modules)"
+    call = "import sys, course_tools.bench.peer, course_tools.bench.run; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", call], check=True, capture_output=True, text=True).stdout == "False\n"
     texts = {path: path.read_text(encoding="utf-8") for path in (run.ROOT / "course_utils").rglob("*.py")}
     peers = {path for path in texts if path.parent == peer.SCRIPTS}

@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from course_utils.errors import CourseError
 from course_utils.evaluation import bootstrap_interval
-from course_utils.settings import CourseError
 
 
 def accuracy(y, p):

@@ -4,9 +4,14 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from course_utils.evaluation import calibration_error, fit_temperature, plot_reliability, with_temperature
+from course_utils.errors import CourseError
+from course_utils.evaluation import (
+    calibration_error,
+    fit_temperature,
+    plot_reliability,
+    with_temperature,
+)
 from course_utils.evaluation.calibration import reliability_table
-from course_utils.settings import CourseError
 
 
 def samples(temperature, n=20_000, seed=0):

@@ -6,10 +6,15 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
+from course_utils.errors import CourseError
 from course_utils.models.checkpoint import MAGIC_NUMBER, PROTOCOL_VERSION, read_torch_checkpoint
-from course_utils.settings import CourseError
 
-TORCH_TYPES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage", "bool": "BoolStorage"}
+TORCH_TYPES = {
+    "float32": "FloatStorage",
+    "float16": "HalfStorage",
+    "int64": "LongStorage",
+    "bool": "BoolStorage",
+}
 
 
 class Global:
@@ -43,7 +48,14 @@ class LegacyPickler(pickle._Pickler):
         if isinstance(item, Global):
             self.write(b"c" + f"{item.module}\n{item.name}\n".encode())
         elif isinstance(item, Tensor):
-            arguments = (Storage(item), item.offset, tuple(item.shape), tuple(item.strides), False, OrderedDict())
+            arguments = (
+                Storage(item),
+                item.offset,
+                tuple(item.shape),
+                tuple(item.strides),
+                False,
+                OrderedDict(),
+            )
             self.save(Global("torch._utils", "_rebuild_tensor_v2"))
             self.save(arguments)
             self.write(pickle.REDUCE)
@@ -54,7 +66,13 @@ class LegacyPickler(pickle._Pickler):
 def write_checkpoint(path, state, magic=MAGIC_NUMBER, little_endian=True):
     tensors = {item.key: item for item in state.values() if isinstance(item, Tensor)}
     with path.open("wb") as file:
-        for item in (magic, PROTOCOL_VERSION, {"little_endian": little_endian}, state, sorted(tensors)):
+        for item in (
+            magic,
+            PROTOCOL_VERSION,
+            {"little_endian": little_endian},
+            state,
+            sorted(tensors),
+        ):
             LegacyPickler(file, 2).dump(item)
         for key in sorted(tensors):
             array = tensors[key].array

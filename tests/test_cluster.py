@@ -14,9 +14,10 @@ import optuna_integration
 import pytest
 from distributed import Client
 
-from course_utils.runner import cluster
-from course_utils.runner.run import Job, run_jobs
-from course_utils.settings import ROOT, CourseError
+from course_tools.run import cluster
+from course_tools.run.jobs import Job, run_jobs
+from course_utils.errors import CourseError
+from course_utils.settings import ROOT
 
 # Tells the course's records its seed, and a file of its own when it began and ended, and in which worker.
 NOTED = """
@@ -114,7 +115,11 @@ def test_a_worker_runs_one_notebook_at_a_time_whatever_its_threads(pair, write_n
     jobs = noted_jobs(write_notebook, tmp_path, 3)
     results = run_jobs(jobs, workers=1, scheduler=pair)
 
-    assert [result["records"][0]["value"] for result in results] == [0, 1, 2]  # none got another's records
+    assert [result["records"][0]["value"] for result in results] == [
+        0,
+        1,
+        2,
+    ]  # none got another's records
     begun, ended = notes(tmp_path, "begin"), {seed: end for seed, _, end in notes(tmp_path, "end")}
     assert len({worker for _, worker, _ in begun}) == 2 and begun[-1][0] == 2  # in the order of the jobs
     for seed, worker, start in begun:
@@ -148,7 +153,14 @@ def test_the_work_of_a_killed_worker_is_done_by_another(processes, write_noteboo
     with Client(address) as client:
         client.wait_for_workers(2, timeout=60)
     killer = subprocess.Popen(
-        [sys.executable, "-c", KILL_IN_MID_WORK, str(tmp_path / "notes"), str(victim.pid), str(gate)]
+        [
+            sys.executable,
+            "-c",
+            KILL_IN_MID_WORK,
+            str(tmp_path / "notes"),
+            str(victim.pid),
+            str(gate),
+        ]
     )
 
     results = run_jobs(jobs, workers=1, scheduler=address)
@@ -209,7 +221,8 @@ def test_workers_that_see_another_checkout_or_none_are_named(processes, write_no
     stranger = processes.worker(path=other)
     jobs = noted_jobs(write_notebook, tmp_path, 1)
     with pytest.raises(
-        CourseError, match=f"has the course in {other}, this machine in {ROOT}; the path must be the same"
+        CourseError,
+        match=f"has the course in {other}, this machine in {ROOT}; the path must be the same",
     ):
         run_jobs(jobs, workers=1, scheduler=address)
     stranger.kill()
@@ -218,7 +231,8 @@ def test_workers_that_see_another_checkout_or_none_are_named(processes, write_no
     with Client(address) as client:
         waited_for(lambda: list(client.run(os.getpid, on_error="ignore").values()) == [second.pid])
     with pytest.raises(
-        CourseError, match="cannot import the course .*start it with the Python in which the course is installed"
+        CourseError,
+        match="cannot import the course .*start it with the Python in which the course is installed",
     ):
         run_jobs(jobs, workers=1, scheduler=address)
     assert [path.name for path in (tmp_path / "build").iterdir()] == [".lock"]
@@ -238,11 +252,15 @@ def test_a_scheduler_without_workers_is_told(processes, write_notebook, tmp_path
 
 
 @pytest.mark.parametrize(
-    "address", ["", "nonsense://here", "http://127.0.0.1:8787", "tcp://127.0.0.1:none", "tcp://127.0.0.1:1"]
+    "address",
+    ["", "nonsense://here", "http://127.0.0.1:8787", "tcp://127.0.0.1:none", "tcp://127.0.0.1:1"],
 )
 def test_a_bad_address_is_told_in_a_sentence(address, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
-    with pytest.raises(CourseError, match=f"No Dask scheduler answers at '{address}'; its address looks like tcp://"):
+    with pytest.raises(
+        CourseError,
+        match=f"No Dask scheduler answers at '{address}'; its address looks like tcp://",
+    ):
         with cluster.open_cluster(1, address, tmp_path):
             pass
 
@@ -276,6 +294,6 @@ def test_a_study_on_the_cluster_runs_every_trial_once(pair, tmp_path):
         client.gather(parts)
         trials = study.trials
 
-    numbers, workers = zip(*(line.split() for line in ran.read_text().splitlines()))
+    numbers, workers = zip(*(line.split() for line in ran.read_text().splitlines()), strict=False)
     assert sorted(map(int, numbers)) == sorted(trial.number for trial in trials) == list(range(20))
     assert {trial.state.name for trial in trials} == {"COMPLETE"} and len(set(workers)) == 2

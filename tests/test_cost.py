@@ -6,10 +6,10 @@ import keras
 import pytest
 from keras import layers
 
-from course_utils.models import load_backbone
-from course_utils.models.cost import count_flops, measure_cost, median_seconds
+from course_utils.errors import CourseError
 from course_utils.models.folding import fold_batch_norm
-from course_utils.settings import CourseError
+from course_utils.zoo import load_backbone
+from course_utils.zoo.cost import count_flops, measure_cost, median_seconds
 
 
 def small_network():

@@ -4,8 +4,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from course_utils.models.cpu_training import PointwiseConv2D, ShiftedDepthwiseConv2D, for_cpu_training
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
+from course_utils.models.cpu_training import (
+    PointwiseConv2D,
+    ShiftedDepthwiseConv2D,
+    for_cpu_training,
+)
 
 
 @pytest.fixture
@@ -22,36 +26,52 @@ def model():
 
 
 @pytest.fixture
-def pictures():
+def images():
     return tf.constant(np.random.default_rng(0).normal(size=(3, 6, 7, 3)).astype("float32"))
 
 
-def test_same_function_and_weights(model, pictures):
+def test_same_function_and_weights(model, images):
     model.get_layer("pointwise").bias.assign([1, -1, 2, 0.5])
     copy = for_cpu_training(model)
-    np.testing.assert_allclose(copy(pictures), model(pictures), atol=1e-5)
+    np.testing.assert_allclose(copy(images), model(images), atol=1e-5)
     kinds = [type(layer) for layer in copy.layers[1:]]
-    assert [kind is PointwiseConv2D for kind in kinds] == [True, False, False, False, True, False, False]
-    assert [kind is ShiftedDepthwiseConv2D for kind in kinds] == [False, True, True, False, False, False, False]
+    assert [kind is PointwiseConv2D for kind in kinds] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert [kind is ShiftedDepthwiseConv2D for kind in kinds] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     for old, new in zip(model.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
-def test_same_gradients(model, pictures):
+def test_same_gradients(model, images):
     def gradients(network):
         with tf.GradientTape() as tape:
-            tape.watch(pictures)
-            loss = tf.reduce_sum(network(pictures) ** 2)
-        return tape.gradient(loss, [pictures, *(weight.value for weight in network.trainable_weights)])
+            tape.watch(images)
+            loss = tf.reduce_sum(network(images) ** 2)
+        return tape.gradient(loss, [images, *(weight.value for weight in network.trainable_weights)])
 
     for slow, fast in zip(gradients(model), gradients(for_cpu_training(model)), strict=True):
         np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-4)
 
 
-def test_the_copy_is_saved_and_loaded(model, pictures, tmp_path):
+def test_the_copy_is_saved_and_loaded(model, images, tmp_path):
     copy = for_cpu_training(model)
     copy.save(tmp_path / "model.keras")
-    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(pictures), copy(pictures))
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(images), copy(images))
 
 
 def test_only_models_are_accepted():

@@ -1,6 +1,6 @@
 """The doctor finds what is wrong, and names a remedy for it."""
 
-from course_utils.runner import doctor
+from course_tools import doctor
 
 
 def test_every_finding_that_is_not_well_has_a_remedy(monkeypatch, tmp_path):

@@ -5,17 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from course_utils.errors import CourseError
 from course_utils.evaluation import expectations
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
-from course_utils.settings import CourseError
 
 BANDS = """
-[02_example.lesson]
+[02_example.default]
 seconds = 71.2
 seeds = [0, 1, 2]
 versions = { keras = "3.15.1" }
 
-[02_example.lesson.bands.frozen_10]
+[02_example.default.bands.frozen_10]
 low = 0.58
 high = 0.66
 mean = 0.62
@@ -24,7 +24,7 @@ contrast = 0.41
 contrast_low = 0.38
 contrast_high = 0.44
 
-[02_example.lesson.bands.speedup]
+[02_example.default.bands.speedup]
 low = 12.04
 high = inf
 mean = 15.0
@@ -46,11 +46,11 @@ def bands(tmp_path, monkeypatch):
 
 @pytest.fixture
 def expect(bands):
-    return Expectations("02_example", "lesson")
+    return Expectations("02_example", "default")
 
 
 def test_bands_are_read(bands):
-    lesson = read_bands()["02_example"]["lesson"]
+    lesson = read_bands()["02_example"]["default"]
     assert lesson["seconds"] == 71.2
     assert lesson["versions"] == {"keras": "3.15.1"}
     assert lesson["bands"]["frozen_10"] == Band(0.58, 0.66, 0.62, 0.0123, 0.41, 0.38, 0.44, seeds=(0, 1, 2))
@@ -77,7 +77,8 @@ def test_edges_belong_to_the_band(expect, edge):
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"), [(0.57, "measured 0.57, below its band \\(0.58 to 0.66\\)"), (0.67, "above its band")]
+    ("value", "sentence"),
+    [(0.57, "measured 0.57, below its band \\(0.58 to 0.66\\)"), (0.67, "above its band")],
 )
 def test_value_outside_stops_the_notebook(expect, value, sentence, capsys):
     with pytest.raises(BandError, match=sentence):
@@ -103,10 +104,10 @@ def test_band_error_is_an_assertion():
 
 def test_profile_without_bands(capsys):
     Expectations("02_example", "smoke")("frozen_10", 0.1)
-    Expectations("09_unknown", "lesson")("frozen_10", 0.1)
+    Expectations("09_unknown", "default")("frozen_10", 0.1)
     assert capsys.readouterr().out.splitlines() == [
         "frozen_10: no band for profile smoke",
-        "frozen_10: no band for profile lesson",
+        "frozen_10: no band for profile default",
     ]
 
 
@@ -125,7 +126,7 @@ def test_records(expect, monkeypatch, tmp_path):
     expect("new_one", 1)
     with pytest.raises(BandError):
         expect("frozen_10", 0.1)
-    common = {"notebook": "02_example", "profile": "lesson"}
+    common = {"notebook": "02_example", "profile": "default"}
     assert [json.loads(line) for line in file.read_text().splitlines()] == [
         common
         | {
@@ -148,7 +149,15 @@ def test_records(expect, monkeypatch, tmp_path):
             "inside": True,
         },
         common
-        | {"name": "new_one", "value": 1, "contrast": None, "timing": False, "low": None, "high": None, "inside": None},
+        | {
+            "name": "new_one",
+            "value": 1,
+            "contrast": None,
+            "timing": False,
+            "low": None,
+            "high": None,
+            "inside": None,
+        },
         common
         | {
             "name": "frozen_10",
@@ -200,14 +209,18 @@ def test_timing_must_agree_with_the_band(expect):
         ("low = 0.58", "low = nan", "not an interval"),
         ("low = 0.58", "low = '0.58'", "cannot be read"),
         ("std = 0.0123", "std = 0.0123\nspread = 1", "unknown field 'spread'"),
-        ("[02_example.lesson]", "[02_example.lesson", "not a TOML file"),
-        ("[02_example.lesson]", "stray = 1\n[02_example.lesson]", "stray in bands.toml is 1; accepted is a table"),
+        ("[02_example.default]", "[02_example.default", "not a TOML file"),
+        (
+            "[02_example.default]",
+            "stray = 1\n[02_example.default]",
+            "stray in bands.toml is 1; accepted is a table",
+        ),
     ],
 )
 def test_broken_file_is_refused(bands, old, new, sentence):
     bands.write_text(BANDS.replace(old, new, 1))
     with pytest.raises(CourseError, match=sentence):
-        Expectations("02_example", "lesson")
+        Expectations("02_example", "default")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from course_utils.models.backbones import load_backbone
+from course_utils.errors import CourseError
 from course_utils.models.folding import fold_batch_norm, foldable_pairs
-from course_utils.settings import CourseError
+from course_utils.zoo.backbones import load_backbone
 
 
 def randomise_statistics(model, seed=0):
@@ -16,7 +16,9 @@ def randomise_statistics(model, seed=0):
             low = {"gamma": 0.8, "beta": -0.3, "moving_mean": -0.3, "moving_variance": 0.005}
             high = {"gamma": 1.2, "beta": 0.3, "moving_mean": 0.3, "moving_variance": 0.02}
             names = [weight.name for weight in layer.weights]
-            layer.set_weights([rng.uniform(low[n], high[n], w.shape) for n, w in zip(names, layer.get_weights())])
+            layer.set_weights(
+                [rng.uniform(low[n], high[n], w.shape) for n, w in zip(names, layer.get_weights(), strict=False)]
+            )
 
 
 def norms(model):
@@ -52,7 +54,7 @@ def test_folds_what_can_be_folded_and_nothing_else():
     assert norms(folded) == kept
     assert sorted(foldable_pairs(model)) == ["depthwise", "plain", "with_bias"]
     pixels = np.random.default_rng(1).normal(size=(3, 8, 8, 3)).astype(np.float32)
-    for expected, actual in zip(model(pixels), folded(pixels)):
+    for expected, actual in zip(model(pixels), folded(pixels), strict=False):
         expected = np.array(expected)  # rounding grows with the largest number on the way, which some outputs cancel
         np.testing.assert_allclose(np.array(actual), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -61,7 +63,7 @@ def test_original_is_left_alone():
     model = small_model()
     before = [weight.copy() for weight in model.get_weights()]
     fold_batch_norm(model)
-    for old, new in zip(before, model.get_weights()):
+    for old, new in zip(before, model.get_weights(), strict=False):
         np.testing.assert_array_equal(old, new)
     assert model.get_layer("plain").output is not None  # still called once only
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from course_utils.errors import CourseError
 from course_utils.models.freezing import unfreeze
-from course_utils.settings import CourseError
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from course_utils.errors import CourseError
 from course_utils.models import grad_cam
-from course_utils.settings import CourseError
 
 
 def bright_finder(sign=1.0, trainable=True):
@@ -21,17 +21,17 @@ def bright_finder(sign=1.0, trainable=True):
     return model
 
 
-def picture_with_spot():
-    pictures = np.zeros((2, 8, 8, 1), "float32")
-    pictures[0, 2:4, 4:6] = 200
-    pictures[1, 6:8, 0:2] = 100
-    return pictures
+def image_with_spot():
+    images = np.zeros((2, 8, 8, 1), "float32")
+    images[0, 2:4, 4:6] = 200
+    images[1, 6:8, 0:2] = 100
+    return images
 
 
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("layer, side, spots", [("look", 8, [(2, 4), (6, 0)]), ("shrink", 4, [(1, 2), (3, 0)])])
 def test_the_spot_is_found(layer, side, spots, trainable):
-    maps = grad_cam(bright_finder(trainable=trainable), picture_with_spot(), layer)
+    maps = grad_cam(bright_finder(trainable=trainable), image_with_spot(), layer)
     assert maps.shape == (2, side, side)
     assert [np.unravel_index(each.argmax(), each.shape) for each in maps] == spots
     assert maps.max() == 1 and maps.min() == 0
@@ -41,12 +41,12 @@ def test_a_layer_below_the_first_weights_can_be_explained():
     inputs = keras.Input((8, 8, 1))
     x = layers.AveragePooling2D(2, name="shrink")(inputs)
     model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.Flatten()(x)))
-    maps = grad_cam(model, picture_with_spot(), "shrink")
+    maps = grad_cam(model, image_with_spot(), "shrink")
     assert [np.unravel_index(each.argmax(), each.shape) for each in maps] == [(1, 2), (3, 0)]
 
 
 def test_what_lowers_the_score_is_cut_off():
-    assert grad_cam(bright_finder(sign=-1.0), picture_with_spot(), "look").max() == 0
+    assert grad_cam(bright_finder(sign=-1.0), image_with_spot(), "look").max() == 0
 
 
 def test_map_is_the_weighted_sum_of_the_paper():
@@ -55,33 +55,33 @@ def test_map_is_the_weighted_sum_of_the_paper():
     x = layers.Conv2D(5, 3, padding="same", activation="relu", name="maps")(inputs)
     outputs = layers.Dense(1)(layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(x)))
     model = keras.Model(inputs, outputs)
-    pictures = np.random.default_rng(0).normal(size=(3, 6, 6, 3)).astype("float32")
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 3)).astype("float32")
     lower = keras.Model(inputs, x)
     upper_inputs = keras.Input(x.shape[1:])
     y = upper_inputs
     for layer in model.layers[2:]:
         y = layer(y)
-    upper, activations = keras.Model(upper_inputs, y), tf.constant(lower.predict(pictures, verbose=0))
+    upper, activations = keras.Model(upper_inputs, y), tf.constant(lower.predict(images, verbose=0))
     with tf.GradientTape() as tape:
         tape.watch(activations)
         score = upper(activations)
     weights = tape.gradient(score, activations).numpy().mean(axis=(1, 2))
     expected = np.maximum(np.einsum("nhwc,nc->nhw", activations.numpy(), weights), 0)
     expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-12)
-    assert grad_cam(model, pictures, "maps") == pytest.approx(expected, abs=1e-5)
+    assert grad_cam(model, images, "maps") == pytest.approx(expected, abs=1e-5)
 
 
 def test_batches_do_not_matter():
-    model, pictures = bright_finder(), np.random.default_rng(0).random((7, 8, 8, 1))
-    assert grad_cam(model, pictures, "look", batch_size=3) == pytest.approx(grad_cam(model, pictures, "look"))
+    model, images = bright_finder(), np.random.default_rng(0).random((7, 8, 8, 1))
+    assert grad_cam(model, images, "look", batch_size=3) == pytest.approx(grad_cam(model, images, "look"))
 
 
 def test_bad_input_is_told_in_one_sentence():
     with pytest.raises(CourseError, match="no layer 'block9'.*look, shrink"):
-        grad_cam(bright_finder(), picture_with_spot(), "block9")
+        grad_cam(bright_finder(), image_with_spot(), "block9")
     with pytest.raises(CourseError, match="no layer 'score'"):
-        grad_cam(bright_finder(), picture_with_spot(), "score")
+        grad_cam(bright_finder(), image_with_spot(), "score")
     model = bright_finder()
     three = keras.Model(model.input, layers.Dense(3)(model.output))
     with pytest.raises(CourseError, match="explains one score"):
-        grad_cam(three, picture_with_spot(), "look")
+        grad_cam(three, image_with_spot(), "look")

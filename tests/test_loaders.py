@@ -16,7 +16,7 @@ from course_utils.data import (
     load_uci_digits,
     openmoji,
 )
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 PARTS = ("train", "validation", "test")
 
@@ -57,7 +57,7 @@ def test_openmoji():
     assert "CC BY-SA 4.0" in repr(split) and "OpenMoji" in split.card.citation
 
 
-def test_openmoji_pictures_are_whole_centred_and_unique():
+def test_openmoji_images_are_whole_centred_and_unique():
     x, _ = all_samples(load_openmoji(size=64))
     font = ImageFont.truetype(fetch("openmoji"), 49, layout_engine=ImageFont.Layout.BASIC)
     missing = openmoji._draw(chr(0x10FFFF), font, 64)  # what the font draws for want of a glyph
@@ -115,9 +115,7 @@ def test_sentiment_parts_share_no_document(monkeypatch):
     assert sum(map(len, documents)) > 100  # single sentences: no document to keep whole
 
 
-@pytest.mark.parametrize(
-    "load", [load_mnist, load_uci_digits, lambda seed: load_openmoji(32, seed)]
-)
+@pytest.mark.parametrize("load", [load_mnist, load_uci_digits, lambda seed: load_openmoji(32, seed)])
 def test_seed_decides_the_split(load):
     first, again, other = load(seed=0), load(seed=0), load(seed=1)
     assert np.array_equal(first.test.x, again.test.x) and np.array_equal(first.test.y, again.test.y)
@@ -136,8 +134,8 @@ def test_bad_arguments_are_refused():
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Five red and six blue pictures of different shades, wider than high."""
+def images(tmp_path):
+    """Five red and six blue images of different shades, wider than high."""
     for name, channel, count in (("red", 0, 5), ("blue", 2, 6)):
         (tmp_path / name).mkdir()
         for i in range(count):
@@ -146,12 +144,12 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def test_image_folder(pictures):
-    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(pictures / "red" / "clear.png")
-    Image.new("L", (9, 9), 255).save(pictures / "red" / "grey.JPG")
-    (pictures / "red" / "notes.txt").write_text("no picture")
-    (pictures / ".hidden").mkdir()
-    split = load_image_folder(pictures, size=16)
+def test_image_folder(images):
+    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(images / "red" / "clear.png")
+    Image.new("L", (9, 9), 255).save(images / "red" / "grey.JPG")
+    (images / "red" / "notes.txt").write_text("no image")
+    (images / ".hidden").mkdir()
+    split = load_image_folder(images, size=16)
     x, y = all_samples(split)
     assert split.class_names == ("blue", "red")
     assert x.shape == (13, 16, 16, 3) and x.dtype == np.uint8
@@ -159,36 +157,36 @@ def test_image_folder(pictures):
     assert (x[y == 1] == 255).all(axis=(1, 2, 3)).sum() == 2  # transparent and grey ones are white
 
 
-def test_copies_of_a_picture_stay_in_one_part(pictures):
+def test_copies_of_a_image_stay_in_one_part(images):
     for name in ("red", "blue"):
-        for path in list((pictures / name).iterdir()):
+        for path in list((images / name).iterdir()):
             shutil.copy(path, path.with_name(f"copy of {path.name}"))
-    split = load_image_folder(pictures, size=16)
-    parts = [{picture.tobytes() for picture in getattr(split, part).x} for part in PARTS]
+    split = load_image_folder(images, size=16)
+    parts = [{image.tobytes() for image in getattr(split, part).x} for part in PARTS]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 11
     assert sum(len(getattr(split, part).x) for part in PARTS) == 22
 
 
-def test_image_folder_refusals(pictures, tmp_path):
+def test_image_folder_refusals(images, tmp_path):
     with pytest.raises(CourseError, match="no directory .*nowhere"):
         load_image_folder(tmp_path / "nowhere")
     for size in (0, 64.5, "64", None):
         with pytest.raises(CourseError, match="a whole number of pixels, at least 1"):
-            load_image_folder(pictures, size=size)
+            load_image_folder(images, size=size)
     with pytest.raises(CourseError, match="has 0 subfolders"):
-        load_image_folder(pictures / "red")
-    (pictures / "green").mkdir()
-    with pytest.raises(CourseError, match="green holds no picture"):
-        load_image_folder(pictures)
-    Image.new("RGB", (9, 9)).save(pictures / "green" / "only.png")
+        load_image_folder(images / "red")
+    (images / "green").mkdir()
+    with pytest.raises(CourseError, match="green holds no image"):
+        load_image_folder(images)
+    Image.new("RGB", (9, 9)).save(images / "green" / "only.png")
     with pytest.raises(CourseError, match="Class green has 1 samples"):
-        load_image_folder(pictures)
-    (pictures / "green" / "broken.png").write_bytes(b"not a picture")
+        load_image_folder(images)
+    (images / "green" / "broken.png").write_bytes(b"not an image")
     with pytest.raises(CourseError, match="broken.png cannot be read"):
-        load_image_folder(pictures)
-    (pictures / "green" / "broken.png").write_bytes((pictures / "red" / "0.png").read_bytes()[:60])
+        load_image_folder(images)
+    (images / "green" / "broken.png").write_bytes((images / "red" / "0.png").read_bytes()[:60])
     with pytest.raises(CourseError, match="broken.png cannot be read"):
-        load_image_folder(pictures)
-    Image.fromarray(np.zeros((9, 9), np.uint16)).save(pictures / "green" / "broken.png")
+        load_image_folder(images)
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(images / "green" / "broken.png")
     with pytest.raises(CourseError, match="broken.png has more than 8 bits"):
-        load_image_folder(pictures)
+        load_image_folder(images)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from course_utils.models.memory import count_memory, measure_memory, peak_memory
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
+from course_utils.zoo.memory import count_memory, measure_memory, peak_memory
 
 
 def wide_network(size=128):
@@ -40,7 +40,7 @@ def test_a_failing_process_says_why():
             return pixels
 
     inputs = keras.Input((8, 8, 3))
-    with pytest.raises(CourseError, match="could not run lost on 2 pictures: TypeError: .*deserialized"):
+    with pytest.raises(CourseError, match="could not run lost on 2 images: TypeError: .*deserialized"):
         measure_memory(keras.Model(inputs, Unknown()(inputs), name="lost"), 2)
 
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.inputs import class_probabilities, names_of_classes, true_labels
 from course_utils.evaluation.metrics import (
     classification_metrics,
@@ -11,7 +12,6 @@ from course_utils.evaluation.metrics import (
     mean_plus_minus,
     prediction_interval,
 )
-from course_utils.settings import CourseError
 
 # Imbalanced on purpose: macro, micro and weighted averages all differ, and so do argmax and threshold.
 LABELS = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 2])
@@ -82,7 +82,8 @@ def test_macro_averages_weigh_classes_alike():
 
 
 @pytest.mark.parametrize(
-    "scores", [SIGMOID, SIGMOID[:, None], np.stack([1 - SIGMOID, SIGMOID], axis=1), SIGMOID.tolist()]
+    "scores",
+    [SIGMOID, SIGMOID[:, None], np.stack([1 - SIGMOID, SIGMOID], axis=1), SIGMOID.tolist()],
 )
 def test_every_binary_shape_gives_the_same(scores):
     result = classification_metrics(BINARY, scores)

@@ -5,7 +5,7 @@ import pytest
 
 from course_utils.data import load_mnist, load_mnist_m, load_usps, mnist_m
 from course_utils.data.dataset import PARTS
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def test_counts_types_and_seed():
@@ -17,10 +17,12 @@ def test_counts_types_and_seed():
 
 
 def test_each_part_holds_the_digits_of_that_part(monkeypatch):
-    monkeypatch.setattr(mnist_m, "carried_photos", lambda: [np.zeros((150, 40, 3), np.uint8)])  # |0 - digit| is the digit
+    monkeypatch.setattr(
+        mnist_m, "carried_photos", lambda: [np.zeros((150, 40, 3), np.uint8)]
+    )  # |0 - digit| is the digit
     split, mnist = load_mnist_m(seed=0), load_mnist(seed=0)
     for part in PARTS:
-        found, wanted = (sorted(zip(map(bytes, x), y)) for x, y in (
+        found, wanted = (sorted(zip(map(bytes, x), y, strict=False)) for x, y in (
             (getattr(split, part).x[..., 0], getattr(split, part).y), (getattr(mnist, part).x[..., 0], getattr(mnist, part).y)
         ))  # fmt: skip
         assert found == wanted
@@ -44,8 +46,8 @@ def test_blend_is_the_absolute_difference():
     photo = np.full((40, 50, 3), (10, 200, 255), np.uint8)
     digit = np.zeros((1, 28, 28, 1), np.uint8)
     digit[0, 5, 5] = 255
-    picture = mnist_m.blend(digit, [photo], np.random.default_rng(0))[0]
-    assert picture[5, 5].tolist() == [245, 55, 0] and picture[0, 0].tolist() == [10, 200, 255]
+    image = mnist_m.blend(digit, [photo], np.random.default_rng(0))[0]
+    assert image[5, 5].tolist() == [245, 55, 0] and image[0, 0].tolist() == [10, 200, 255]
 
 
 def test_parts_share_no_row_of_a_photo():

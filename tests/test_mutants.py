@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from course_utils.runner import mutants
-from course_utils.runner.mutants import Mutant, Outcome, read_mutants, run_mutants, write_outcomes
-from course_utils.settings import CourseError
+from course_tools import mutants
+from course_tools.mutants import Mutant, Outcome, read_mutants, run_mutants, write_outcomes
+from course_utils.errors import CourseError
 
 
 def test_every_mutant_finds_its_text_once():
@@ -29,16 +29,26 @@ def test_the_file_keeps_other_mutants(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     path = write_outcomes([Outcome("a", False, "x", 1.0), Outcome("b", False, "", 1.0)])
     write_outcomes([Outcome("b", False, "y", 2.0)])
-    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [("a", "x"), ("b", "y")]
+    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [
+        ("a", "x"),
+        ("b", "y"),
+    ]
     path.write_bytes(b"\xff damaged")
     assert len(json.loads(write_outcomes([Outcome("c", False, "z", 3.0)]).read_text())) == 1
 
 
 def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
-    file, check = "course_utils/runner/bands.py", "tests/test_bands.py"
+    file, check = "course_tools/measure/bands.py", "tests/test_bands.py"
     planned = [
         Mutant("wrong", file, "TIMING_SHARE = 0.6", "TIMING_SHARE = 0.9", "", check),
-        Mutant("harmless", file, "# other processors round differently", "# processors differ", "", check),
+        Mutant(
+            "harmless",
+            file,
+            "# other processors round differently",
+            "# processors differ",
+            "",
+            check,
+        ),
         Mutant("broken", file, "import math\n", "import moth\n", "", check),
     ]
     outcomes = {outcome.name: (outcome.passed, outcome.found) for outcome in run_mutants(planned, workers=2)}
@@ -46,5 +56,8 @@ def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
         check: (True, ""),
         "wrong": (False, "tests/test_bands.py::test_a_ratio_of_times_has_a_lower_bound_only"),
         "harmless": (True, ""),
-        "broken": (False, ""),  # no check has spoken: a mutant that cannot be imported proves nothing
+        "broken": (
+            False,
+            "",
+        ),  # no check has spoken: a mutant that cannot be imported proves nothing
     }

@@ -6,10 +6,11 @@ import tomllib
 import nbformat
 import pytest
 
+from course_tools.build.build import differences
+from course_tools.build.compose import PLACEHOLDER
+from course_tools.notebooks import all_notebooks
+from course_tools.publish.readme import IMAGE, README, readme_text
 from course_utils.evaluation.expectations import read_bands
-from course_utils.runner.build import PLACEHOLDER, differences
-from course_utils.runner.notebooks import all_notebooks
-from course_utils.runner.readme import PICTURE, README, readme_text
 from course_utils.settings import ROOT
 
 every_notebook = pytest.mark.parametrize("notebook", all_notebooks(), ids=lambda notebook: notebook.name)
@@ -39,7 +40,9 @@ def test_outputs_are_stored_and_clean(notebook):
             assert output.get("name") != "stderr", f"stderr below {cell.source[:60]!r}"
             assert output.output_type != "error", f"an error below {cell.source[:60]!r}"
             text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
-            assert str(ROOT) not in text and not re.search(r"/(home|root|tmp|Users)/", text), f"a path below {cell.source[:60]!r}"
+            assert str(ROOT) not in text and not re.search(r"/(home|root|tmp|Users)/", text), (
+                f"a path below {cell.source[:60]!r}"
+            )
 
 
 @every_notebook
@@ -47,15 +50,23 @@ def test_enough_cells_are_compared(notebook):
     checked = [cell for cell in code_cells(notebook) if CHECKED in tags_of(cell)]
     assert len(checked) >= 8
     assert all(cell.outputs for cell in checked), "a compared cell prints nothing"
-    unchecked = [cell.source[:60] for cell in code_cells(notebook) if "expect(" in cell.source and CHECKED not in tags_of(cell)]
+    unchecked = [
+        cell.source[:60] for cell in code_cells(notebook) if "expect(" in cell.source and CHECKED not in tags_of(cell)
+    ]
     assert unchecked == [], "headline figures outside compared cells"
 
 
 @every_notebook
 def test_printed_bands_are_the_measured_ones(notebook):
     lines = "\n".join(output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs)
-    printed = dict(re.findall(r"^(\w+): (?:inside its band )?(at least [^;\s]+|\S+ to [^;\s]+)", lines, flags=re.MULTILINE))
-    bands = read_bands()[notebook.name]["lesson"]["bands"]
+    printed = dict(
+        re.findall(
+            r"^(\w+): (?:inside its band )?(at least [^;\s]+|\S+ to [^;\s]+)",
+            lines,
+            flags=re.MULTILINE,
+        )
+    )
+    bands = read_bands()[notebook.name]["default"]["bands"]
     assert printed == {name: band.interval() for name, band in bands.items()}, "run `course bands` and `course build`"
 
 
@@ -65,7 +76,9 @@ def test_headline_figures_have_bands_over_five_seeds(notebook):
         for name, band in record["bands"].items():
             assert len(band.seeds) >= 5, f"{name} of {profile}"
             if band.contrast is not None:
-                assert band.contrast_high < band.low or band.contrast_low > band.high, f"{name} of {profile} admits its contrast"
+                assert band.contrast_high < band.low or band.contrast_low > band.high, (
+                    f"{name} of {profile} admits its contrast"
+                )
         assert any(band.contrast is not None for band in record["bands"].values())
 
 
@@ -81,7 +94,7 @@ def test_three_exercises_with_executed_solutions(notebook):
 @every_notebook
 def test_lesson_keeps_its_time(notebook):
     # 120 s are meant for two quiet cores; on a shared machine the same run of one notebook took from 108 to 146 s.
-    assert read_bands()[notebook.name]["lesson"]["seconds"] <= 150
+    assert read_bands()[notebook.name]["default"]["seconds"] <= 150
 
 
 def test_every_reference_is_used():
@@ -98,7 +111,7 @@ def test_measured_figures_in_prose_are_filled_in(notebook):
 
 def test_readme_is_in_step_with_the_notebooks():
     assert README.read_text(encoding="utf-8") == readme_text(), "run `course readme`"
-    assert PICTURE.stat().st_size < 200_000
+    assert IMAGE.stat().st_size < 200_000
 
 
 @every_notebook

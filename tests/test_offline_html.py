@@ -5,7 +5,7 @@ import re
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils.runner.offline_html import OfflineExporter, to_mathml
+from course_tools.publish.offline_html import OfflineExporter, to_mathml
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,12 @@ def test_formulas_are_mathml(page):
 
 def test_styled_letters_differ_from_plain_ones():
     letters = re.findall("<mi>(.)</mi>", to_mathml(r"\mathcal X, \mathbb E, \mathbb R, X", display="inline"))
-    assert letters == ["\N{MATHEMATICAL SCRIPT CAPITAL X}", "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}", "ℝ", "X"]
+    assert letters == [
+        "\N{MATHEMATICAL SCRIPT CAPITAL X}",
+        "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}",
+        "ℝ",
+        "X",
+    ]
 
 
 def test_names_of_functions_stand_apart_from_letters_but_not_from_brackets():

@@ -20,7 +20,7 @@ def grey(samples):
 
 
 def lung_profile(samples):
-    """Return blocks of 4 x 4 pixels, each picture brought to one mean and spread."""
+    """Return blocks of 4 x 4 pixels, each image brought to one mean and spread."""
     blocks = grey(samples).reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49)
     return (blocks - blocks.mean(axis=1, keepdims=True)) / blocks.std(axis=1, keepdims=True)
 
@@ -44,17 +44,17 @@ def test_form_and_counts(split):
     assert "synthetic" in repr(split) and "Synthetic" in split.card.note
 
 
-def test_seed_decides_the_pictures(split):
+def test_seed_decides_the_images(split):
     again, other = draw_chest_phantoms(0), draw_chest_phantoms(1)
     for part in PARTS:
         first = getattr(split, part)
         assert np.array_equal(first.x, getattr(again, part).x) and np.array_equal(first.y, getattr(again, part).y)
         assert not np.array_equal(first.x, getattr(other, part).x)
-    pictures = np.concatenate([getattr(split, part).x.reshape(-1, 28 * 28) for part in PARTS])
-    assert len(np.unique(pictures, axis=0)) == 2200  # none in two parts
+    images = np.concatenate([getattr(split, part).x.reshape(-1, 28 * 28) for part in PARTS])
+    assert len(np.unique(images, axis=0)) == 2200  # none in two parts
 
 
-def test_pictures_are_well_exposed(split):
+def test_images_are_well_exposed(split):
     for part in PARTS:
         x = getattr(split, part).x
         assert 120 < x.mean() < 165 and x.std(axis=(1, 2, 3)).min() > 10
@@ -66,15 +66,15 @@ def test_classes_differ_in_the_lungs_and_not_only_in_brightness(split, probe):
     assert 0.55 < roc_auc_score(split.train.y, grey(split.train).mean(axis=(1, 2))) < 0.75  # as in the real ones
 
 
-def test_second_hospital_is_harder_and_its_pictures_differ(split, probe):
+def test_second_hospital_is_harder_and_its_images_differ(split, probe):
     validation, test = (auc(probe, part) for part in (split.validation, split.test))
     assert 0.75 < test < validation
     normal = [grey(part)[part.y == 0] for part in (split.validation, split.test)]
-    spread = [pictures.std(axis=(1, 2)).mean() for pictures in normal]
+    spread = [images.std(axis=(1, 2)).mean() for images in normal]
     assert spread[1] < 0.95 * spread[0]  # scatter takes contrast
-    grain = [np.abs(np.diff(pictures[:, -4:, :], n=2, axis=2)).mean() for pictures in normal]
+    grain = [np.abs(np.diff(images[:, -4:, :], n=2, axis=2)).mean() for images in normal]
     assert grain[1] > 1.2 * grain[0]  # noise, seen below the diaphragm
-    dark = [(pictures[:, 14, [0, -1]] < 0.15).mean() for pictures in normal]
+    dark = [(images[:, 14, [0, -1]] < 0.15).mean() for images in normal]
     assert dark[1] > dark[0]  # the collimator's shadow
     scores = [probe.decision_function(lung_profile(part))[part.y == 0].mean() for part in (split.train, split.test)]
     assert scores[1] > scores[0] + 0.2  # a threshold of the first hospital calls more of the healthy ill
@@ -93,7 +93,10 @@ def draw_chests(n=400):
 def test_anatomy_lies_as_it_should():
     chest = draw_chests()
     lungs = chest.lungs.mean(axis=0)
-    right, left = lungs[:, :14].sum(), lungs[:, 14:].sum()  # the patient's right is on the picture's left
+    right, left = (
+        lungs[:, :14].sum(),
+        lungs[:, 14:].sum(),
+    )  # the patient's right is on the image's left
     assert left < 0.95 * right  # the heart takes room in the left lung
     upper, lower = (lungs[rows].sum() for rows in (slice(2, 8), slice(11, 17)))
     assert upper < 0.65 * lower  # the apex is narrower than the base

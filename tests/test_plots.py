@@ -6,12 +6,12 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
+from course_utils.evaluation.images import plot_embedding, plot_images
 from course_utils.evaluation.metrics import mean_and_interval
-from course_utils.evaluation.pictures import plot_embedding, plot_images
 from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 from course_utils.evaluation.style import MARKERS, PALETTE, ROLE_COLOURS, use_course_style
-from course_utils.settings import CourseError
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 SCORES = np.array([0.1, 0.4, 0.6, 0.55, 0.8, 0.9])
@@ -26,7 +26,11 @@ def style():
 
 def runs(seeds=3):
     rows = [
-        {"per_class": size, "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed, "method": method}
+        {
+            "per_class": size,
+            "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed,
+            "method": method,
+        }
         for size in (5, 10, 20)
         for method, transfer in (("scratch", 0), ("transfer", 1))
         for seed in range(seeds)
@@ -36,7 +40,13 @@ def runs(seeds=3):
 
 def test_style_is_legible_at_lecture_width():
     assert plt.rcParams["figure.figsize"][0] <= 8
-    for key in ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"):
+    for key in (
+        "font.size",
+        "axes.labelsize",
+        "xtick.labelsize",
+        "ytick.labelsize",
+        "legend.fontsize",
+    ):
         assert plt.rcParams[key] >= 12
     assert plt.rcParams["figure.constrained_layout.use"]
     assert len(set(PALETTE)) == len(MARKERS) == 10
@@ -168,7 +178,11 @@ def test_embedding_refuses():
 
 
 def test_images_of_every_kind():
-    images = [np.zeros((4, 4, 3), np.uint8), np.full((5, 4), 255, np.uint8), np.ones((3, 3, 1), np.float32)]
+    images = [
+        np.zeros((4, 4, 3), np.uint8),
+        np.full((5, 4), 255, np.uint8),
+        np.ones((3, 3, 1), np.float32),
+    ]
     axes = plot_images(images, titles=["a", "b", 3], columns=2)
     assert axes.shape == (2, 2)
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]

@@ -6,10 +6,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from course_utils.errors import CourseError
 from course_utils.evaluation import report
 from course_utils.evaluation.metrics import classification_metrics
 from course_utils.evaluation.report import evaluate
-from course_utils.settings import CourseError
 
 LABELS = np.array([0, 0, 0, 1, 1])
 SIGMOID = np.array([[0.1], [0.2], [0.6], [0.7], [0.9]])

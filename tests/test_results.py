@@ -4,16 +4,21 @@ import json
 
 import pytest
 
-from course_utils.runner import results
-from course_utils.runner.results import keep_full_runs, read_results, results_table
-from course_utils.settings import CourseError
+from course_tools.measure import results
+from course_tools.measure.results import keep_full_runs, read_results, results_table
+from course_utils.errors import CourseError
 
 NAME = "04_domain_adaptation"
 RECORD = {"profile": "full", "contrast": None, "timing": False}
 
 
 def finished(folder, name, records, profile="full", status="passed", **more):
-    run = {"name": name, "status": status, "parameters": {"PROFILE": profile} | more, "records": records}
+    run = {
+        "name": name,
+        "status": status,
+        "parameters": {"PROFILE": profile} | more,
+        "records": records,
+    }
     (folder / f"{name}.json").write_text(json.dumps(run), encoding="utf-8")
 
 
@@ -37,7 +42,7 @@ def test_figures_of_a_full_run_are_kept_until_the_next(folder):
     }
 
 
-@pytest.mark.parametrize("other", [{"profile": "lesson"}, {"status": "failed"}, {"SEED": 3}])
+@pytest.mark.parametrize("other", [{"profile": "default"}, {"status": "failed"}, {"SEED": 3}])
 def test_other_runs_are_not_kept(folder, other):
     (folder / "mutants.json").write_text("[]", encoding="utf-8")
     (folder / "02_b.json").write_bytes(b"\xff damaged")
@@ -46,7 +51,13 @@ def test_other_runs_are_not_kept(folder, other):
         keep_full_runs(folder)
 
 
-NAMED = ["pseudo_photos", "gap_pseudo", "bound_photos", "penalty_gain", "adapted_text"]  # in the front matter
+NAMED = [
+    "pseudo_photos",
+    "gap_pseudo",
+    "bound_photos",
+    "penalty_gain",
+    "adapted_text",
+]  # in the front matter
 
 
 def test_table_names_what_the_front_matter_names(folder):
@@ -61,7 +72,7 @@ def test_table_names_what_the_front_matter_names(folder):
 def test_a_figure_that_only_full_has_leaves_its_lesson_blank(folder, monkeypatch):
     finished(folder, NAME, [RECORD | {"name": name, "value": 0.5} for name in NAMED])
     keep_full_runs(folder)
-    monkeypatch.setattr(results, "read_bands", lambda: {NAME: {"lesson": {"bands": {}}}})
+    monkeypatch.setattr(results, "read_bands", lambda: {NAME: {"default": {"bands": {}}}})
     assert all(row.endswith("| **0.5** | – |") for row in results_table()[2:])
 
 

@@ -13,12 +13,14 @@ import nbformat
 import psutil
 import pytest
 
-from course_utils.runner import bounds, cli
-from course_utils.runner.execute import execute
-from course_utils.runner.notebooks import check_parameters, select_notebooks
-from course_utils.runner.page import result_table, write_pages
-from course_utils.runner.run import Job, _alone_in, _failure, run_jobs
-from course_utils.settings import CourseError
+from course_tools import cli
+from course_tools.notebooks import select_notebooks
+from course_tools.parameters import check_parameters
+from course_tools.publish.page import result_table, write_pages
+from course_tools.run import bounds
+from course_tools.run.execute import execute
+from course_tools.run.jobs import Job, _alone_in, _failure, run_jobs
+from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
 
 RECORD = """
@@ -33,7 +35,10 @@ def make_job(path, folder, **parameters):
 
 
 def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook, tmp_path):
-    good, bad = write_notebook("01_good", RECORD), write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')")
+    good, bad = (
+        write_notebook("01_good", RECORD),
+        write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')"),
+    )
     folder = tmp_path / "build"
     jobs = [make_job(good, folder, SEED=3), make_job(bad, folder)]
 
@@ -92,7 +97,7 @@ def test_a_program_called_may_end_by_itself_after_ctrl_c():
 def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
     path, folder = write_notebook("01_slow", "import time; time.sleep(60)"), tmp_path / "build"
     script = (
-        "from pathlib import Path; from course_utils.runner.run import Job, run_jobs\n"
+        "from pathlib import Path; from course_tools.run.jobs import Job, run_jobs\n"
         f"if __name__ == '__main__': run_jobs([Job('slow', Path({str(path)!r}), Path({str(folder / path.name)!r}))], 1)"
     )
     main = tmp_path / "main.py"
@@ -120,18 +125,22 @@ def test_two_runs_into_one_folder_are_refused(tmp_path):
     [
         ({"SEDE": "3"}, "has no parameter 'SEDE'; it takes PROFILE, RATE, SEED"),
         ({"SEED": "three"}, "SEED takes a value of type int, such as 0; got 'three'"),
-        ({"PROFILE": "quick"}, "PROFILE 'quick' is unknown; choose one of smoke, lesson, full"),
+        ({"PROFILE": "quick"}, "PROFILE 'quick' is unknown; choose one of smoke, default, full"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(write_notebook, given, sentence):
-    path = write_notebook("01_one", parameters='PROFILE = "lesson"\nSEED = 0\nRATE = 0.5')
+    path = write_notebook("01_one", parameters='PROFILE = "default"\nSEED = 0\nRATE = 0.5')
     with pytest.raises(CourseError, match=sentence):
         check_parameters(path, given)
 
 
 def test_parameters_take_the_types_of_their_defaults(write_notebook):
-    path = write_notebook("01_one", parameters='PROFILE = "lesson"\nSEED = 0\nRATE = 0.5')
-    assert check_parameters(path, {"SEED": "7", "RATE": "1", "PROFILE": "full"}) == {"SEED": 7, "RATE": 1.0, "PROFILE": "full"}
+    path = write_notebook("01_one", parameters='PROFILE = "default"\nSEED = 0\nRATE = 0.5')
+    assert check_parameters(path, {"SEED": "7", "RATE": "1", "PROFILE": "full"}) == {
+        "SEED": 7,
+        "RATE": 1.0,
+        "PROFILE": "full",
+    }
 
 
 def test_an_unknown_notebook_is_refused():
@@ -140,7 +149,7 @@ def test_an_unknown_notebook_is_refused():
 
 
 def test_the_command_line_tells_bad_input_in_one_line():
-    command = [sys.executable, "-c", "from course_utils.runner.cli import main; main()", "run", "77"]
+    command = [sys.executable, "-c", "from course_tools.cli import main; main()", "run", "77"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0 and "There is no notebook '77'" in done.stderr
@@ -158,7 +167,9 @@ def test_a_notebook_that_never_ends_is_stopped_with_its_kernel(write_notebook, t
     endless = f"import os, pathlib\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nprint('before')\nwhile True: pass"
     result = execute(write_notebook("01_endless", endless), tmp_path / "output.ipynb", {}, limit=0.03)
     assert result["status"] == "failed" and "while True: pass" in result["error"]["cell"]
-    assert result["error"]["message"].startswith("The notebook was stopped after 0.03 minutes, 0.0 of them in this cell: `course run` allows more")
+    assert result["error"]["message"].startswith(
+        "The notebook was stopped after 0.03 minutes, 0.0 of them in this cell: `course run` allows more"
+    )
     assert not psutil.pid_exists(int(pid.read_text()))
     assert "before" in (tmp_path / "output.ipynb").read_text()
 
@@ -166,7 +177,11 @@ def test_a_notebook_that_never_ends_is_stopped_with_its_kernel(write_notebook, t
 def test_the_output_of_a_cell_is_cut(write_notebook, tmp_path, monkeypatch):
     monkeypatch.setattr(bounds, "LIMIT_CHARACTERS", 1000)
     prints, shows = "for _ in range(20): print('x' * 99, flush=True)", "print('begin')\n'y' * 2000"
-    execute(write_notebook("01_prints", prints, shows, "print('z' * 900)"), tmp_path / "output.ipynb", {})
+    execute(
+        write_notebook("01_prints", prints, shows, "print('z' * 900)"),
+        tmp_path / "output.ipynb",
+        {},
+    )
     cells = nbformat.read(tmp_path / "output.ipynb", as_version=4).cells
     texts = ["".join(output.get("text", "data") for output in cell.outputs) for cell in cells]
     told = "The output of this cell was cut after 1,000 characters."

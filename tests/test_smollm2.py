@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 from course_utils.text import load_smollm2, smollm2
 
 REFERENCE = np.load(Path(__file__).parent / "reference" / "smollm2.npz")
@@ -45,7 +45,10 @@ def test_logits_equal_those_of_pytorch(gpt):
     _, backbone = gpt
     rows = range(4)
     real = REFERENCE["pieces"][rows] >= 0
-    tokens = {"token_ids": np.where(real, REFERENCE["pieces"][rows], 0), "padding_mask": real.astype("int32")}
+    tokens = {
+        "token_ids": np.where(real, REFERENCE["pieces"][rows], 0),
+        "padding_mask": real.astype("int32"),
+    }
     logits = np.array(backbone.token_embedding(backbone(tokens), reverse=True))[..., REFERENCE["tokens"]]
     np.testing.assert_allclose(logits[real], REFERENCE["logits"][rows][real], atol=2e-4)
 

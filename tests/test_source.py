@@ -4,9 +4,9 @@ import inspect
 import pytest
 
 from course_utils import settings
+from course_utils.errors import CourseError
 from course_utils.evaluation import source
 from course_utils.evaluation.source import show_source
-from course_utils.settings import CourseError
 
 
 class Example:

@@ -5,7 +5,7 @@ import pytest
 
 from course_utils.data.dataset import Card, Samples
 from course_utils.data.splits import few_shot, make_split, stratified_split
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 CARD = Card("Toy <data>", "made up", "CC0", "nobody")
 Y = np.repeat([0, 1, 2], [50, 30, 20])  # sorted by class

@@ -6,12 +6,14 @@ import sys
 import pandas as pd
 import pytest
 
+from course_tools import cli, notebooks
+from course_tools.run import jobs as run
+from course_tools.run import sweep
+from course_tools.run.sweep import gather, parse_values, summarise, summary_table, sweep_jobs
+from course_utils.errors import CourseError
 from course_utils.evaluation.metrics import mean_and_interval
-from course_utils.runner import cli, notebooks, run, sweep
-from course_utils.runner.sweep import gather, parse_values, summarise, summary_table, sweep_jobs
-from course_utils.settings import CourseError
 
-PARAMETERS = 'PROFILE = "lesson"\nSEED = 0\nRATE = 0.5\nBACKBONE = "A"\nNAMES = ["A", "B"]'
+PARAMETERS = 'PROFILE = "default"\nSEED = 0\nRATE = 0.5\nBACKBONE = "A"\nNAMES = ["A", "B"]'
 FIGURE = """
 from pathlib import Path
 from course_utils.evaluation import expectations
@@ -28,7 +30,7 @@ def course(write_notebook, tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "source").mkdir(parents=True)
     # A band far away from every figure: in a sweep no run may be stopped by it.
     bands = tmp_path / "bands.toml"
-    bands.write_text('["08_swept".lesson.bands.score]\nlow = 900\nhigh = 902\nmean = 901\nstd = 1\n')
+    bands.write_text('["08_swept".default.bands.score]\nlow = 900\nhigh = 902\nmean = 901\nstd = 1\n')
     for name in ("08_swept", "09_swept"):
         (tmp_path / "notebooks" / "source" / f"{name}.py").touch()
         source = FIGURE.format(name=name, bands=str(bands))
@@ -75,7 +77,10 @@ def test_values_are_split_as_typed(typed, default, values):
         ({"SEED": "1,,2"}, "SEED has an empty value in '1,,2'"),
         ({"SEED": "0..3,2"}, "SEED has the value 2 twice"),
         ({"SEED": "0..999999999999"}, "has 1,000,000,000,000 values; accepted are at most 1,000"),
-        ({"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"}, "would take 2,200 runs; accepted are at most 1,000"),
+        (
+            {"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"},
+            "would take 2,200 runs; accepted are at most 1,000",
+        ),
         ({"RATE": "0..9"}, r"RATE takes a value of type float, such as 0\.5; got '0\.\.9'"),
         ({"NAMES": "A,B"}, r"NAMES takes a value of type list, such as \['A', 'B'\]; got 'A,B'"),
         ({"PROFILE": "smoke,quick"}, "PROFILE 'quick' is unknown"),
@@ -99,7 +104,7 @@ def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, ca
 
     code, told = call(monkeypatch, capsys, *words)
 
-    assert code == 1 and "08 PROFILE=lesson,SEED=2,BACKBONE=BB failed" in told and "this one fails" in told
+    assert code == 1 and "08 PROFILE=default,SEED=2,BACKBONE=BB failed" in told and "this one fails" in told
     table = pd.read_csv(run.BUILD / "sweep.csv")
     assert list(table) == [
         "notebook",
@@ -112,7 +117,7 @@ def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, ca
         "timing",
         "seconds",
     ]
-    rows = list(zip(table["notebook"], table["SEED"], table["BACKBONE"], table["value"]))
+    rows = list(zip(table["notebook"], table["SEED"], table["BACKBONE"], table["value"], strict=False))
     assert rows == [("08_swept", 1, "BB", 21), ("09_swept", 1, "BB", 21), ("09_swept", 2, "BB", 22)]
     mean, half = mean_and_interval([21, 22])
     assert f"{mean:.3g}" in told and f"{mean - half:.3g} to {mean + half:.3g}" in told
@@ -142,8 +147,18 @@ def test_one_seed_has_no_interval_and_single_values_stand_in_the_title(course):
     summary = summarise(gather(jobs, results))
     table = summary_table(summary)
     assert table.title == "PROFILE=smoke"
-    assert [column.header for column in table.columns] == ["Notebook", "NAMES", "Figure", "Mean", "95% interval", "n"]
-    assert list(table.columns[1].cells) == ["A", "B+C"] and list(table.columns[4].cells) == ["–", "–"]
+    assert [column.header for column in table.columns] == [
+        "Notebook",
+        "NAMES",
+        "Figure",
+        "Mean",
+        "95% interval",
+        "n",
+    ]
+    assert list(table.columns[1].cells) == ["A", "B+C"] and list(table.columns[4].cells) == [
+        "–",
+        "–",
+    ]
 
 
 def test_nothing_passed_leaves_an_empty_table(course):

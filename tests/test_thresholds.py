@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_curve
 
+from course_utils.errors import CourseError
 from course_utils.evaluation import (
     choose_threshold,
     classification_metrics,
@@ -13,7 +14,6 @@ from course_utils.evaluation import (
 )
 from course_utils.evaluation.plots import plot_confusion_matrix
 from course_utils.evaluation.thresholds import operating_points
-from course_utils.settings import CourseError
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.5, 0.6, 0.7, 0.9, 0.95])
@@ -73,7 +73,17 @@ def test_scores_of_exactly_0_and_1_lie_at_the_outer_thresholds_not_above():
 
 def test_of_equally_good_thresholds_the_lowest_is_taken():
     labels = [1, 1, 0, 1, 1, 0, 1, 1, 0]
-    scores = [0.76, 0.51, 0.93, 0.07, 0.84, 0.07, 0.34, 0.43, 0.97]  # 6 of 9 are right at 0 and at 0.205
+    scores = [
+        0.76,
+        0.51,
+        0.93,
+        0.07,
+        0.84,
+        0.07,
+        0.34,
+        0.43,
+        0.97,
+    ]  # 6 of 9 are right at 0 and at 0.205
     assert choose_threshold(labels, scores, "accuracy") == 0
 
 
@@ -110,7 +120,10 @@ def test_without_a_threshold_nothing_changes():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: choose_threshold(LABELS, SCORES, "f1"), "accepted are 'accuracy' and 'balanced accuracy'"),
+        (
+            lambda: choose_threshold(LABELS, SCORES, "f1"),
+            "accepted are 'accuracy' and 'balanced accuracy'",
+        ),
         (lambda: choose_threshold(np.ones(10, int), SCORES), "only class 1"),
         (lambda: choose_threshold(LABELS[:5], SCORES), "5 labels for 10 rows"),
         (lambda: choose_threshold(LABELS, 3 * SCORES), "apply a sigmoid"),

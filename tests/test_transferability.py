@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from course_utils.data.dataset import Samples
-from course_utils.models.candidates import measure_candidates
-from course_utils.models.recommender import recommend, spoken
-from course_utils.models.transferability import RATIOS, h_score, log_evidence, prepared
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
+from course_utils.zoo.candidates import measure_candidates
+from course_utils.zoo.recommender import recommend, spoken
+from course_utils.zoo.transferability import RATIOS, h_score, log_evidence, prepared
 
 
 def clouds(distance, n=60, d=10, seed=0):
@@ -26,7 +26,7 @@ def test_evidence_is_the_gaussian_density_of_the_labels():
     for target in targets.T:
         shapes = [np.eye(15) + centred @ centred.T / ratio for ratio in RATIOS]
         variances = [target @ np.linalg.solve(shape, target) / 15 for shape in shapes]
-        best.append(max(multivariate_normal(cov=v * s).logpdf(target) for v, s in zip(variances, shapes)))
+        best.append(max(multivariate_normal(cov=v * s).logpdf(target) for v, s in zip(variances, shapes, strict=False)))
     assert log_evidence(x, y) == pytest.approx(np.mean(best) / 15, abs=1e-9)
 
 
@@ -87,8 +87,8 @@ MEASURED = pd.DataFrame(
 )
 
 
-def ask(measured=MEASURED, pictures=1000, classes=8, budget=60, unit="seconds"):
-    return recommend(measured, pictures=pictures, classes=classes, budget=budget, unit=unit)
+def ask(measured=MEASURED, images=1000, classes=8, budget=60, unit="seconds"):
+    return recommend(measured, images=images, classes=classes, budget=budget, unit=unit)
 
 
 def test_the_best_score_that_fits_is_taken():
@@ -124,7 +124,7 @@ def test_no_better_than_random_means_from_scratch():
         (dict(budget=0), "above 0"),
         (dict(budget=float("nan")), "above 0"),
         (dict(classes=1), "two classes"),
-        (dict(pictures=5), "at least one picture of each"),
+        (dict(images=5), "at least one image of each"),
         (dict(budget=1), "fastest needs about 10 s"),
         (dict(classes=9), "shows 8 classes of 9"),
     ],
@@ -147,4 +147,9 @@ def test_measurements_of_a_real_network():
 
 
 def test_times_are_told_in_a_readable_unit():
-    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == ["0.5 s", "45 s", "10 min", "2.5 h"]
+    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == [
+        "0.5 s",
+        "45 s",
+        "10 min",
+        "2.5 h",
+    ]

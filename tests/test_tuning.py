@@ -11,7 +11,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from course_utils.settings import ROOT, CourseError
+from course_utils.errors import CourseError
+from course_utils.settings import ROOT
 from course_utils.tuning import open_study, run_trials
 from course_utils.tuning.study import MAX_RETRIES, is_alive, journal_lock
 
@@ -50,7 +51,10 @@ def start_worker(journal, n_trials, stops_at=-1, seconds=0.0):
     arguments = [str(journal), str(n_trials), str(stops_at), str(seconds)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", WORKER, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
 
 

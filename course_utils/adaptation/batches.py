@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from course_utils.data import Samples
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64, seed: int = 0) -> tf.data.Dataset:

@@ -6,7 +6,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def domain_accuracy(source: np.ndarray, target: np.ndarray) -> float:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 @keras.saving.register_keras_serializable("course_utils")
@@ -36,7 +36,10 @@ class AdaptedClassifier(keras.Model):
         super().__init__(**kwargs)
         self.extractor, self.head, self.penalty = extractor, head, penalty
         self.weight = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(weight), trainable=False, name="weight"
+            shape=(),
+            initializer=keras.initializers.Constant(weight),
+            trainable=False,
+            name="weight",
         )
         self.distance = keras.metrics.Mean(name="penalty")
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +37,9 @@ def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
         raise CourseError(f"The logits, of shape {logits.shape}, must be finite numbers of shape (n, k).")
     labels = logits.argmax(axis=1)
     others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits)
-    confidence = logits.max(axis=1) - logsumexp(others, axis=1)  # the log odds: where probabilities round to 1, they differ
+    confidence = logits.max(axis=1) - logsumexp(
+        others, axis=1
+    )  # the log odds: where probabilities round to 1, they differ
     rows = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

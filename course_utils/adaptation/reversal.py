@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 @keras.saving.register_keras_serializable("course_utils")
@@ -27,7 +27,10 @@ class GradientReversal(keras.layers.Layer):
     def __init__(self, strength: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.strength = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(strength), trainable=False, name="strength"
+            shape=(),
+            initializer=keras.initializers.Constant(strength),
+            trainable=False,
+            name="strength",
         )
 
     def call(self, x):
@@ -57,7 +60,9 @@ class ReversalSchedule(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.params["steps"] is None:
-            raise CourseError("The schedule needs to know the batches of an epoch; give `fit` the argument steps_per_epoch.")
+            raise CourseError(
+                "The schedule needs to know the batches of an epoch; give `fit` the argument steps_per_epoch."
+            )
         self.step = 0
 
     def on_train_batch_begin(self, batch, logs=None):

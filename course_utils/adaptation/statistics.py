@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def adapt_batch_norm(model: keras.Model, inputs: np.ndarray, batch_size: int = 250) -> None:
@@ -33,7 +33,9 @@ def adapt_batch_norm(model: keras.Model, inputs: np.ndarray, batch_size: int = 2
     if not norms:
         raise CourseError("The model has no BatchNormalization layer, so there are no statistics to adapt.")
     if frozen := [norm.name for norm in norms if not norm.trainable]:
-        raise CourseError(f"The layer {frozen[0]!r} is frozen, and would keep its statistics; set its `trainable` first.")
+        raise CourseError(
+            f"The layer {frozen[0]!r} is frozen, and would keep its statistics; set its `trainable` first."
+        )
     if len(inputs) < batch_size:
         raise CourseError(f"There are {len(inputs)} inputs for batches of {batch_size}; give more, or smaller batches.")
     usual = [norm.momentum for norm in norms]

@@ -23,7 +23,8 @@ from filelock import FileLock
 
 from course_utils.data.catalog import Asset, find_asset
 from course_utils.data.download import download
-from course_utils.settings import CourseError, cache_dir
+from course_utils.errors import CourseError
+from course_utils.settings import cache_dir
 
 
 def fetch(name: str) -> Path:
@@ -34,7 +35,7 @@ def fetch(name: str) -> Path:
     Parameters
     ----------
     name : str
-        A name of ``data/catalog.toml``.
+        A name of ``course_utils/data/catalog.toml``.
 
     Returns
     -------
@@ -110,9 +111,7 @@ def _fetch_into_cache(asset: Asset, folder: Path) -> None:
     prefix = f".{asset.name}.partial-"
     for stale in folder.glob(f"{prefix}*"):  # left by a killed fetch: the lock is ours
         shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(
-        prefix=prefix, dir=folder, ignore_cleanup_errors=True
-    ) as aside:
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as aside:
         content = Path(aside) / "content"
         content.mkdir()
         file = _find_file(asset, Path(aside))
@@ -124,7 +123,7 @@ def _fetch_into_cache(asset: Asset, folder: Path) -> None:
         if not _is_genuine(asset, result):
             raise CourseError(
                 f"The member {asset.member} of {asset.archive} is not the one that"
-                " data/catalog.toml describes: its SHA-256 differs."
+                " course_utils/data/catalog.toml describes: its SHA-256 differs."
             )
         target = folder / asset.name
         if target.exists():  # a corrupted copy

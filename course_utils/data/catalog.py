@@ -4,10 +4,12 @@ import difflib
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from course_utils.settings import ROOT, CourseError
+from course_utils.errors import CourseError
+
+CATALOG_PATH = Path(__file__).with_name("catalog.toml")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Asset:
     Parameters
     ----------
     name : str
-        Key in ``data/catalog.toml``.
+        Key in ``course_utils/data/catalog.toml``.
     kind : str
         ``"model"`` or ``"data"``.
     title, about, licence, citation : str
@@ -76,14 +78,14 @@ class Asset:
 
 @cache
 def load_catalog() -> dict[str, Asset]:
-    """Read ``data/catalog.toml``.
+    """Read ``course_utils/data/catalog.toml``.
 
     Returns
     -------
     dict of str to Asset
         In the order of the file.
     """
-    rows = tomllib.loads((ROOT / "data" / "catalog.toml").read_text(encoding="utf-8"))
+    rows = tomllib.loads(CATALOG_PATH.read_text(encoding="utf-8"))
     return {name: Asset(name=name, **row) for name, row in rows.items()}
 
 
@@ -99,6 +101,6 @@ def find_asset(name: str) -> Asset:
     if name not in catalog:
         near = difflib.get_close_matches(str(name), catalog, n=3, cutoff=0.4) or list(catalog)
         raise CourseError(
-            f"There is no asset {name!r} in data/catalog.toml; did you mean {', '.join(near)}?"
+            f"There is no asset {name!r} in course_utils/data/catalog.toml; did you mean {', '.join(near)}?"
         )
     return catalog[name]

@@ -9,7 +9,8 @@ import numpy as np
 
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit, Samples
-from course_utils.settings import ROOT, CourseError
+from course_utils.errors import CourseError
+from course_utils.settings import ROOT
 
 CLASS_NAMES = ("normal", "pneumonia")
 SIZE = 28  # pixels
@@ -17,12 +18,12 @@ VARIABLE = "COURSE_PNEUMONIA_MNIST"
 PARTS_OF_FILE = ("train", "val", "test")
 NOTE = (
     "The test part is the source's own; training and validation are its training set cut 9 to 1. The file does not"
-    " say which pictures show the same child."
+    " say which images show the same child."
 )
 
 
 def load_chest_xrays(path: str | Path | None = None) -> DataSplit:
-    """Load PneumoniaMNIST: 4,708 training, 524 validation and 624 test pictures.
+    """Load PneumoniaMNIST: 4,708 training, 524 validation and 624 test images.
 
     Parameters
     ----------
@@ -82,14 +83,22 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name] for name in names}
     except CourseError:
         raise
-    except (OSError, ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise CourseError(
             f"{path.name} cannot be read as an npz file of numbers; it may be cut short, so fetch it again."
         ) from error
 
 
 def _checked_part(arrays: dict[str, np.ndarray], part: str) -> Samples:
-    """Return the pictures and labels of one part, in the form that all data sets have."""
+    """Return the images and labels of one part, in the form that all data sets have."""
     images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
     if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) == 0:
         raise CourseError(
@@ -97,7 +106,7 @@ def _checked_part(arrays: dict[str, np.ndarray], part: str) -> Samples:
         )
     if labels.shape not in {(len(images), 1), (len(images),)} or labels.dtype.kind not in "iu":
         raise CourseError(
-            f"{part}_labels must be {len(images)} whole numbers, one for each picture;"
+            f"{part}_labels must be {len(images)} whole numbers, one for each image;"
             f" got {labels.dtype} of shape {labels.shape}."
         )
     if (found := np.unique(labels).tolist()) != [0, 1]:

@@ -57,10 +57,7 @@ class DataSplit:
 
     def counts(self) -> pd.DataFrame:
         """Return how many samples of each class (rows) each part (columns) holds."""
-        columns = {
-            part: np.bincount(getattr(self, part).y, minlength=len(self.class_names))
-            for part in PARTS
-        }
+        columns = {part: np.bincount(getattr(self, part).y, minlength=len(self.class_names)) for part in PARTS}
         return pd.DataFrame(columns, index=pd.Index(self.class_names, name="class"))
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.splits import make_split
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 DIGIT_NAMES = tuple("0123456789")
 
@@ -90,7 +90,12 @@ def load_usps(path: str | Path, seed: int = 0) -> DataSplit:
     order = np.random.default_rng(seed).permutation(len(train.y))
     cut = len(order) // 4
     validation, rest = (Samples(train.x[rows], train.y[rows]) for rows in (order[:cut], order[cut:]))
-    card = Card("USPS", "Digits from envelopes, 16 by 16 pixels.", "not stated", "Hull (1994), IEEE TPAMI 16(5).")
+    card = Card(
+        "USPS",
+        "Digits from envelopes, 16 by 16 pixels.",
+        "not stated",
+        "Hull (1994), IEEE TPAMI 16(5).",
+    )
     return DataSplit(rest, validation, test, DIGIT_NAMES, card)
 
 
@@ -106,7 +111,7 @@ def _usps_part(path: Path, part: str) -> Samples:
     if images.shape != (len(labels), 16, 16) or images.dtype != np.uint8:
         raise CourseError(
             f"x_{part} of {path.name} has shape {images.shape} and type {images.dtype}; "
-            "accepted is one uint8 picture of 16 by 16 pixels for each label."
+            "accepted is one uint8 image of 16 by 16 pixels for each label."
         )
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
         raise CourseError(

@@ -69,7 +69,12 @@ def _copy(response: HTTPResponse, file) -> None:
     size = int(response.headers.get("Content-Length", 0))
     done = 0
     with tqdm(
-        total=size or None, desc="download", unit="B", unit_scale=True, delay=PROGRESS_AFTER_SECONDS, leave=False
+        total=size or None,
+        desc="download",
+        unit="B",
+        unit_scale=True,
+        delay=PROGRESS_AFTER_SECONDS,
+        leave=False,
     ) as bar:
         while block := response.read(BLOCK):
             done += file.write(block)

@@ -1,4 +1,4 @@
-"""The reader's own pictures: a directory with one subfolder for each class."""
+"""The reader's own images: a directory with one subfolder for each class."""
 
 from numbers import Integral
 from pathlib import Path
@@ -9,22 +9,22 @@ import pandas as pd
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.photos import middle_square
 from course_utils.data.splits import make_split
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> DataSplit:
-    """Load pictures from a directory with one subfolder for each class, named as the class.
+    """Load images from a directory with one subfolder for each class, named as the class.
 
     Hidden files, and files without the suffix of an image format, are passed over.
 
     Parameters
     ----------
     directory : str or pathlib.Path
-        For example ``my_pictures`` with ``my_pictures/cat/1.jpg``, ``my_pictures/dog/7.png``.
+        For example ``my_images`` with ``my_images/cat/1.jpg``, ``my_images/dog/7.png``.
     size : int
-        Side of the squares in pixels: the shorter side of each picture is resized to it and the
+        Side of the squares in pixels: the shorter side of each image is resized to it and the
         middle square cut out.
     seed : int
         Seed of the split.
@@ -38,7 +38,7 @@ def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> 
     ------
     CourseError
         If the directory is missing, holds fewer than two classes, or a class is empty, has fewer
-        than five pictures or one that cannot be read.
+        than five images or one that cannot be read.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -51,31 +51,28 @@ def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> 
             f"The directory {directory} has {len(classes)} subfolders; at least two classes, each"
             " in a subfolder of its own, are needed."
         )
-    pictures = {folder.name: _pictures_of(folder) for folder in classes}
-    images = [middle_square(file, size) for files in pictures.values() for file in files]
-    labels = np.repeat(np.arange(len(pictures)), [len(files) for files in pictures.values()])
+    files_of = {folder.name: _image_files(folder) for folder in classes}
+    images = [middle_square(file, size) for files in files_of.values() for file in files]
+    labels = np.repeat(np.arange(len(files_of)), [len(files) for files in files_of.values()])
     card = Card(
-        title=f"Pictures of {directory.name}",
+        title=f"Images of {directory.name}",
         source=f"Folder {directory}",
-        licence="that of the pictures",
+        licence="that of the images",
         citation="",
     )
     copies = pd.factorize(pd.Series([image.tobytes() for image in images]))[0]
-    groups = copies if len(np.unique(copies)) < len(copies) else None  # copies of one picture stay in one part
-    return make_split(np.stack(images), labels, tuple(pictures), card, groups, seed)
+    groups = copies if len(np.unique(copies)) < len(copies) else None  # copies of one image stay in one part
+    return make_split(np.stack(images), labels, tuple(files_of), card, groups, seed)
 
 
-def _pictures_of(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> list[Path]:
     files = sorted(
         path
         for path in folder.iterdir()
         if path.is_file() and _is_visible(path) and path.suffix.lower() in IMAGE_SUFFIXES
     )
     if not files:
-        raise CourseError(
-            f"The folder {folder} holds no picture; accepted are"
-            f" {', '.join(sorted(IMAGE_SUFFIXES))}."
-        )
+        raise CourseError(f"The folder {folder} holds no image; accepted are {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return files
 
 

@@ -11,8 +11,20 @@ from course_utils.data.dataset import PARTS, Card, DataSplit, Samples
 from course_utils.data.digits import load_mnist
 from course_utils.data.photos import load_imagenet_photos
 
-OF_SKIMAGE = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
-STRIPES = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}  # of the height of every photo
+OF_SKIMAGE = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "hubble_deep_field",
+    "immunohistochemistry",
+    "retina",
+    "rocket",
+)
+STRIPES = {
+    "train": (0.0, 0.6),
+    "validation": (0.6, 0.8),
+    "test": (0.8, 1.0),
+}  # of the height of every photo
 PHOTO_SIZE = 512  # side in pixels to which the ImageNet photos are cut
 
 
@@ -26,7 +38,7 @@ def load_mnist_m(seed: int = 0) -> DataSplit:
     Parameters
     ----------
     seed : int
-        Seed of the split of the digits, of the patches, and of the order of the pictures.
+        Seed of the split of the digits, of the patches, and of the order of the images.
 
     Returns
     -------
@@ -80,13 +92,13 @@ def blend(digits: np.ndarray, stripes: list[np.ndarray], random: np.random.Gener
     ndarray of uint8, shape (n, side, side, 3)
     """
     side = digits.shape[1]
-    pictures = np.empty((*digits.shape[:3], 3), np.uint8)
-    for picture, digit in zip(pictures, digits, strict=True):
+    images = np.empty((*digits.shape[:3], 3), np.uint8)
+    for image, digit in zip(images, digits, strict=True):
         photo = stripes[random.integers(len(stripes))]
         top, left = (random.integers(extent - side + 1) for extent in photo.shape[:2])
         patch = photo[top : top + side, left : left + side].astype(np.int16)
-        picture[:] = np.abs(patch - digit)
-    return pictures
+        image[:] = np.abs(patch - digit)
+    return images
 
 
 def licences() -> str:

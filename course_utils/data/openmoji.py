@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.splits import make_split
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 # Code points of the font, as hexadecimal numbers and inclusive ranges. They follow the groups of
 # the Unicode emoji list; those from E000 on are OpenMoji's own. Left out are cat faces, which are
@@ -16,8 +16,7 @@ CODE_POINTS = {
     " 1FABF 1FACD-1FACF E000-E001 E003-E004 E006-E009 E010",
     "building": "26E9-26EA 1F3D8 1F3DA-1F3DB 1F3DF-1F3E6 1F3E8-1F3ED 1F3EF-1F3F0 1F492 1F54B-1F54D"
     " 1F5FC 1F6D5-1F6D6 E092-E093 E203 E205 E208-E20A E20C E20F E211-E213 E215",
-    "clothing": "26D1 1F392-1F393 1F3A9 1F3BD 1F451-1F462 1F576 1F94B 1F97B-1F97F 1F9BA 1F9E2-1F9E6"
-    " 1FA70-1FA74 1FA96",
+    "clothing": "26D1 1F392-1F393 1F3A9 1F3BD 1F451-1F462 1F576 1F94B 1F97B-1F97F 1F9BA 1F9E2-1F9E6 1FA70-1FA74 1FA96",
     "face": "263A 1F600-1F637 1F641-1F644 1F910-1F917 1F920-1F925 1F927-1F92F 1F970-1F976"
     " 1F978-1F97A 1F9D0 1FAE0-1FAE5 1FAE8-1FAEA",
     "food": "2615 1F32D-1F32F 1F336 1F345-1F373 1F375-1F37B 1F37F 1F382 1F942-1F943 1F950-1F961"
@@ -39,7 +38,7 @@ def load_openmoji(size: int = 128, seed: int = 0) -> DataSplit:
     Parameters
     ----------
     size : int
-        Side of the pictures in pixels, at least 16.
+        Side of the images in pixels, at least 16.
     seed : int
         Seed of the split.
 
@@ -47,17 +46,15 @@ def load_openmoji(size: int = 128, seed: int = 0) -> DataSplit:
     -------
     DataSplit
         ``x`` uint8 RGB, 0-255, shape (n, size, size, 3). The training part holds at least 20
-        pictures of each class.
+        images of each class.
 
     References
     ----------
-    OpenMoji, https://openmoji.org, CC BY-SA 4.0: name it wherever the pictures are shown.
+    OpenMoji, https://openmoji.org, CC BY-SA 4.0: name it wherever the images are shown.
     """
     if size < 16:
         raise CourseError(f"size must be at least 16 pixels; got {size}.")
-    font = ImageFont.truetype(
-        fetch("openmoji"), round(EM_OF_DRAWING * size), layout_engine=ImageFont.Layout.BASIC
-    )
+    font = ImageFont.truetype(fetch("openmoji"), round(EM_OF_DRAWING * size), layout_engine=ImageFont.Layout.BASIC)
     points = [expand_ranges(ranges) for ranges in CODE_POINTS.values()]
     images = np.stack([_draw(chr(point), font, size) for group in points for point in group])
     labels = np.repeat(np.arange(len(points)), [len(group) for group in points])
@@ -74,7 +71,7 @@ def expand_ranges(ranges: str) -> list[int]:
 
 
 def _draw(character: str, font: ImageFont.FreeTypeFont, size: int) -> np.ndarray:
-    """Draw a character in its colours; the middle of the ink becomes the middle of the picture."""
+    """Draw a character in its colours; the middle of the ink becomes the middle of the image."""
     canvas = Image.new("RGB", (2 * size, 2 * size), "white")
     draw = ImageDraw.Draw(canvas)
     draw.text((size // 2, size // 2), character, font=font, fill="black", embedded_color=True)

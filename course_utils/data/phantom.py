@@ -11,25 +11,25 @@ from course_utils.data.dataset import Card, DataSplit, Samples
 
 CARD = Card(
     title="Chest phantom (synthetic)",
-    source="Drawn by a program from simple shapes; no picture shows a person.",
+    source="Drawn by a program from simple shapes; no image shows a person.",
     licence="MIT",
     citation="",
     note="Synthetic: figures measured on it say nothing about the diagnosis of people.",
 )
 
-Range = tuple[float, float]  # drawn uniformly for each picture
+Range = tuple[float, float]  # drawn uniformly for each image
 
 
 class Hospital(NamedTuple):
-    """How a hospital takes its pictures, and how many of its patients are ill."""
+    """How a hospital takes its images, and how many of its patients are ill."""
 
     ill: float  # share of pneumonia
     brightness: Range  # of soft tissue, 0 black to 1 white
     contrast: Range
-    scatter: Range  # share of the rays that veil the picture
+    scatter: Range  # share of the rays that veil the image
     noise: Range  # standard deviation
-    zoom: Range  # above 1 the picture shows less than the whole chest
-    collimated: float  # share of pictures with the shadow of the collimator at their border
+    zoom: Range  # above 1 the image shows less than the whole chest
+    collimated: float  # share of images with the shadow of the collimator at their border
 
 
 FIRST = Hospital(0.74, (0.5, 0.64), (0.9, 1.3), (0.0, 0.25), (0.004, 0.015), (1.0, 1.25), 0.05)
@@ -38,12 +38,12 @@ PARTS = ((1500, FIRST), (300, FIRST), (400, SECOND))  # training, validation, te
 
 
 class Chest(NamedTuple):
-    """Lungs and the rest, for each picture: maps of shape (n, 28, 28)."""
+    """Lungs and the rest, for each image: maps of shape (n, 28, 28)."""
 
     lungs: np.ndarray  # share of the ray's way that is air, 0 to 1
     tissue: np.ndarray  # brightness without that air
     place: tuple[np.ndarray, np.ndarray]  # from mediastinum (0) to chest wall (1), from apex (0) to base (1)
-    side: np.ndarray  # -1 the patient's right, on the left of the picture; 1 the left
+    side: np.ndarray  # -1 the patient's right, on the left of the image; 1 the left
 
 
 def draw_chest_phantoms(seed: int = 0) -> DataSplit:
@@ -56,12 +56,12 @@ def draw_chest_phantoms(seed: int = 0) -> DataSplit:
     Parameters
     ----------
     seed : int
-        The same seed gives the same pictures.
+        The same seed gives the same images.
 
     Returns
     -------
     DataSplit
-        1,500 training, 300 validation and 400 test pictures; ``x`` uint8, 0 (air, black) to 255
+        1,500 training, 300 validation and 400 test images; ``x`` uint8, 0 (air, black) to 255
         (white), shape (n, 28, 28, 1); classes "normal" and "pneumonia".
     """
     streams = np.random.default_rng(seed).spawn(len(PARTS))
@@ -70,12 +70,12 @@ def draw_chest_phantoms(seed: int = 0) -> DataSplit:
 
 
 def _draw_part(random: np.random.Generator, n: int, hospital: Hospital) -> Samples:
-    """Draw the pictures of one part, in random order."""
+    """Draw the images of one part, in random order."""
     ill = random.permutation(np.arange(n) < round(hospital.ill * n))
     chest = _anatomy(random, *_position(random, n, hospital))
     air = chest.lungs * (1 - ill[:, None, None] * _opacity(random, chest))
-    pictures = _exposure(random, chest.tissue - 0.36 * air, hospital)
-    return Samples(pictures[..., None], ill.astype(np.int64))
+    images = _exposure(random, chest.tissue - 0.36 * air, hospital)
+    return Samples(images[..., None], ill.astype(np.int64))
 
 
 def _position(random: np.random.Generator, n: int, hospital: Hospital) -> tuple[np.ndarray, np.ndarray]:
@@ -143,22 +143,22 @@ def _opacity(random: np.random.Generator, chest: Chest) -> np.ndarray:
     return np.clip((1 - spared) * patchy, 0, 1)
 
 
-def _exposure(random: np.random.Generator, picture: np.ndarray, hospital: Hospital) -> np.ndarray:
-    """Take the picture: scatter, contrast and brightness, noise, collimator; as bytes."""
-    n = len(picture)
-    veil = gaussian_filter(picture, (0, 6, 6))
+def _exposure(random: np.random.Generator, image: np.ndarray, hospital: Hospital) -> np.ndarray:
+    """Take the image: scatter, contrast and brightness, noise, collimator; as bytes."""
+    n = len(image)
+    veil = gaussian_filter(image, (0, 6, 6))
     scatter = _each(random, n, *hospital.scatter)
-    picture = gaussian_filter(picture, (0, 0.4, 0.4)) * (1 - scatter) + veil * scatter
-    picture = _each(random, n, *hospital.brightness) + _each(random, n, *hospital.contrast) * (picture - 0.62)
-    picture = picture + _each(random, n, *hospital.noise) * random.normal(size=picture.shape)
+    image = gaussian_filter(image, (0, 0.4, 0.4)) * (1 - scatter) + veil * scatter
+    image = _each(random, n, *hospital.brightness) + _each(random, n, *hospital.contrast) * (image - 0.62)
+    image = image + _each(random, n, *hospital.noise) * random.normal(size=image.shape)
     edge = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1])
     shadow = random.integers(0, 4, (n, 2)) * (random.random((n, 1)) < hospital.collimated)
     lit = (edge >= shadow[:, :1])[:, :, None] & (edge >= shadow[:, 1:])[:, None, :]
-    return np.rint(255 * np.clip(picture * np.where(lit, 1, 0.1), 0, 1)).astype(np.uint8)
+    return np.rint(255 * np.clip(image * np.where(lit, 1, 0.1), 0, 1)).astype(np.uint8)
 
 
 def _each(random: np.random.Generator, n: int, low: float, high: float) -> np.ndarray:
-    """Draw one number for each picture, to be broadcast over its pixels."""
+    """Draw one number for each image, to be broadcast over its pixels."""
     return random.uniform(low, high, (n, 1, 1))
 
 

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Samples
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def load_imagenet_photos(size: int = 224) -> Samples:
@@ -60,8 +60,6 @@ def middle_square(file: Path, size: int) -> np.ndarray:
                 raise CourseError(f"The image {file} has more than 8 bits a channel; convert it.")
             rgba = ImageOps.fit(image.convert("RGBA"), (size, size), Image.Resampling.BICUBIC)
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CourseError(
-            f"The image {file} cannot be read ({error}); replace or remove it."
-        ) from error
+        raise CourseError(f"The image {file} cannot be read ({error}); replace or remove it.") from error
     white = Image.new("RGBA", rgba.size, "white")
     return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))

@@ -7,7 +7,7 @@ import numpy as np
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.splits import make_split
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 DOMAINS = {
     "movie": "movieReviewSnippets_GroundTruth.txt",

@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from course_utils.data.dataset import PARTS, Card, DataSplit, Samples
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 N_FOLDS = 5  # one fold is the test part, one the validation part: 60/20/20
 
@@ -45,9 +45,7 @@ def stratified_split(
     if groups is None:
         folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(y, y)
     else:
-        folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(
-            y, y, _checked_groups(groups, y)
-        )
+        folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(y, y, _checked_groups(groups, y))
     test, validation, *rest = (held_out for _, held_out in folds)
     parts = (np.concatenate(rest), validation, test)
     for name, part in zip(PARTS, parts, strict=True):
@@ -145,9 +143,7 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
     for label in np.unique(y):
         members = random.permutation(np.flatnonzero(y == label))
         if len(members) < per_class:
-            raise CourseError(
-                f"Class {label} has {len(members)} samples, fewer than the {per_class} asked for."
-            )
+            raise CourseError(f"Class {label} has {len(members)} samples, fewer than the {per_class} asked for.")
         chosen.append(members[:per_class])
     order = random.permutation(np.concatenate(chosen))
     return Samples(x[order], y[order])
@@ -170,9 +166,7 @@ def _checked_groups(groups: np.ndarray, y: np.ndarray) -> np.ndarray:
     if groups.shape != y.shape or pd.isna(groups).any():
         raise CourseError(f"groups must name a group for each of the {y.size} labels.")
     if np.unique(groups).size < N_FOLDS:
-        raise CourseError(
-            f"There are {np.unique(groups).size} groups; a split needs at least {N_FOLDS}."
-        )
+        raise CourseError(f"There are {np.unique(groups).size} groups; a split needs at least {N_FOLDS}.")
     return groups
 
 

@@ -7,11 +7,15 @@ import pandas as pd
 
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.splits import make_split
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def load_text_csv(
-    path: str | Path, text: str = "text", label: str = "label", group: str | None = None, seed: int = 0
+    path: str | Path,
+    text: str = "text",
+    label: str = "label",
+    group: str | None = None,
+    seed: int = 0,
 ) -> DataSplit:
     """Load labelled sentences from a CSV file.
 

@@ -1,9 +1,15 @@
 """Measure, draw, and hold a notebook's figures to what its text says."""
 
 from course_utils.evaluation.bootstrap import bootstrap_interval
-from course_utils.evaluation.calibration import calibration_error, fit_temperature, plot_reliability, with_temperature
+from course_utils.evaluation.calibration import (
+    calibration_error,
+    fit_temperature,
+    plot_reliability,
+    with_temperature,
+)
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
+from course_utils.evaluation.images import plot_embedding, plot_images
 from course_utils.evaluation.inputs import class_probabilities
 from course_utils.evaluation.metrics import (
     classification_metrics,
@@ -12,7 +18,6 @@ from course_utils.evaluation.metrics import (
     mean_plus_minus,
     prediction_interval,
 )
-from course_utils.evaluation.pictures import plot_embedding, plot_images
 from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 from course_utils.evaluation.report import Evaluation, evaluate
 from course_utils.evaluation.source import show_source

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.inputs import positive_scores
-from course_utils.settings import CourseError
 
 
 def bootstrap_interval(
@@ -21,7 +21,7 @@ def bootstrap_interval(
     """Return the percentile interval of a metric over test sets drawn with replacement.
 
     Each class is drawn on its own, so that every drawn set holds both, in the given numbers. Samples count as
-    independent: several pictures of one patient make the true interval wider than this one.
+    independent: several images of one patient make the true interval wider than this one.
 
     Parameters
     ----------

@@ -14,9 +14,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.inputs import class_probabilities, positive_scores
 from course_utils.evaluation.style import ROLE_COLOURS, next_colour, unit_square
-from course_utils.settings import CourseError
 
 # Probabilities of exactly 0 or 1 have no finite logit.
 _CLOSEST = 1e-7
@@ -101,7 +101,11 @@ def calibration_error(y_true: ArrayLike, scores: ArrayLike, bins: int = 10) -> f
 
 
 def plot_reliability(
-    y_true: ArrayLike, scores: ArrayLike, label: str = "model", bins: int = 10, ax: Axes | None = None
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    label: str = "model",
+    bins: int = 10,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw observed share over predicted probability; call again with the same `ax` to compare.
 

@@ -10,9 +10,9 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.metrics import confidence_interval
 from course_utils.evaluation.style import MARKERS, PALETTE, ROLE_COLOURS
-from course_utils.settings import CourseError
 
 
 def plot_history(history: Any) -> np.ndarray:
@@ -38,7 +38,14 @@ def plot_history(history: Any) -> np.ndarray:
         marker = "o" if len(epochs) <= 20 else None
         ax.plot(epochs, records[name], label="training", color=PALETTE[0], marker=marker)
         if f"val_{name}" in records:
-            ax.plot(epochs, records[f"val_{name}"], label="validation", color=PALETTE[1], marker=marker, linestyle="--")
+            ax.plot(
+                epochs,
+                records[f"val_{name}"],
+                label="validation",
+                color=PALETTE[1],
+                marker=marker,
+                linestyle="--",
+            )
         ax.set_xlim(0.5, len(epochs) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         title = name[:1].upper() + name[1:].replace("_", " ")  # "AUC" stays as it is

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 # Softmax in float16 sums to 1 within about this much.
 _ROW_SUM_TOLERANCE = 2e-3

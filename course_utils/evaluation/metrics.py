@@ -5,6 +5,7 @@ import sklearn.metrics
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.inputs import (
     as_floats,
     class_probabilities,
@@ -12,7 +13,6 @@ from course_utils.evaluation.inputs import (
     predicted_classes,
     true_labels,
 )
-from course_utils.settings import CourseError
 
 
 def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
@@ -40,8 +40,12 @@ def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[floa
     Student, "The probable error of a mean", Biometrika 6, 1-25 (1908), https://doi.org/10.2307/2331554
     """
     runs = _finite_runs(values, confidence)
-    half_width = _t_quantile(confidence, runs.size) * runs.std(ddof=1) / np.sqrt(runs.size)
-    return float(runs.mean()), float(half_width)
+    return float(runs.mean()), half_width(runs.std(ddof=1), runs.size, confidence)
+
+
+def half_width(std: float, runs: int, confidence: float = 0.95) -> float:
+    """Return half the width of the confidence interval of a mean, from the standard deviation (n - 1) of `runs` values."""
+    return float(_t_quantile(confidence, runs) * std / np.sqrt(runs))
 
 
 def confidence_interval(values: ArrayLike) -> tuple[float, float]:

@@ -97,7 +97,13 @@ def plot_roc(y_true: ArrayLike, scores: ArrayLike, label: str = "model", ax: Axe
     ax.set(title="ROC curve", xlabel="1 - specificity", ylabel="sensitivity")
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color=ROLE_COLOURS["reference"], linestyle=":", label="chance (AUC 0.5)")
-    ax.plot(false_positive, true_positive, label=f"{label} (AUC {area:.3f})", color=next_colour(ax), clip_on=False)
+    ax.plot(
+        false_positive,
+        true_positive,
+        label=f"{label} (AUC {area:.3f})",
+        color=next_colour(ax),
+        clip_on=False,
+    )
     ax.legend(loc="lower right")
     return ax
 

@@ -10,7 +10,12 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from course_utils.evaluation.inputs import class_probabilities, names_of_classes, predicted_classes, true_labels
+from course_utils.evaluation.inputs import (
+    class_probabilities,
+    names_of_classes,
+    predicted_classes,
+    true_labels,
+)
 from course_utils.evaluation.metrics import classification_metrics
 from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from course_utils.settings import ROOT, CourseError
+from course_utils.errors import CourseError
+from course_utils.settings import ROOT
 
 
 def show_source(*functions: Callable | type) -> None:

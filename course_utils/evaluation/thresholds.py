@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from course_utils.errors import CourseError
 from course_utils.evaluation.inputs import positive_scores
-from course_utils.settings import CourseError
 
 CRITERIA = ("accuracy", "balanced accuracy")
 

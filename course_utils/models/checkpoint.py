@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
@@ -161,7 +161,7 @@ def _materialise(view: TensorView, storages: dict[str, np.ndarray]) -> np.ndarra
         raise ValueError(f"storage {view.storage.key} is described in two ways")
     if len(shape) != len(strides) or min((view.offset, *shape, *strides)) < 0 or math.prod(shape) > len(values):
         raise ValueError(f"a tensor has an impossible shape {shape} or strides {strides}")
-    last = view.offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
+    last = view.offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=False))
     if math.prod(shape) and last >= len(values):
         raise ValueError(f"a tensor of shape {shape} reaches beyond its storage")
     steps = [stride * values.itemsize for stride in strides]

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 @keras.saving.register_keras_serializable(package="course_utils")
@@ -40,7 +40,11 @@ def depthwise_by_shifts(inputs, kernel):
 
     def gradients(upstream):
         for_inputs = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-            input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding="SAME"
+            input_sizes=tf.shape(inputs),
+            filter=kernel,
+            out_backprop=upstream,
+            strides=[1] * 4,
+            padding="SAME",
         )
         (rows, columns), (height, width) = kernel.shape[:2], inputs.shape[1:3]
         # "Same" padding puts the odd pixel at the bottom and on the right.
@@ -60,7 +64,9 @@ def for_cpu_training(model: keras.Model) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise CourseError(f"for_cpu_training takes a functional keras.Model; got {type(model).__name__}.")
     if inner := [layer.name for layer in model.layers if isinstance(layer, keras.Model)]:
-        raise CourseError(f"{model.name} holds the model {inner[0]!r}, whose layers would stay slow; give that one first.")
+        raise CourseError(
+            f"{model.name} holds the model {inner[0]!r}, whose layers would stay slow; give that one first."
+        )
 
     def clone(layer):
         return faster_kind(layer).from_config(layer.get_config())

@@ -49,7 +49,7 @@ def build_efficientnet_lite(variant: int, input_size: int, checkpoint: Path | No
     variant : {0, 1, 2}
         Lite0, Lite1 or Lite2.
     input_size : int
-        Height and width of the pictures, in pixels.
+        Height and width of the images, in pixels.
     checkpoint : Path, optional
         Weights in PyTorch's legacy format; random weights without.
 
@@ -93,7 +93,12 @@ def scale(filters: int, width: float) -> int:
 
 def torch_layer_names(plans: list[BlockPlan]) -> dict[str, str]:
     """Map the module names of the PyTorch checkpoint to the layers of the Keras model."""
-    names = {"_conv_stem": "stem_conv", "_bn0": "stem_norm", "_conv_head": "top_conv", "_bn1": "top_norm"}
+    names = {
+        "_conv_stem": "stem_conv",
+        "_bn0": "stem_norm",
+        "_conv_head": "top_conv",
+        "_bn1": "top_norm",
+    }
     for i, plan in enumerate(plans):
         for j, step in enumerate(("expand", "depthwise", "project")):
             if step != "expand" or plan.expansion > 1:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from course_utils.cache import cached, hash_arrays
+from course_utils.errors import CourseError
 from course_utils.models.folding import fold_batch_norm
-from course_utils.settings import CourseError
 
 # Part of every key: raise it when the computation changes.
 VERSION = 1
@@ -24,7 +24,7 @@ PROGRESS_AFTER_SECONDS = 3
 def extract_features(model: keras.Model, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
     """Run images through a frozen network; the same call costs nothing the second time.
 
-    Pictures of another size are resized (bilinear) and grey ones repeated to three colours. The result
+    Images of another size are resized (bilinear) and grey ones repeated to three colours. The result
     is cached by content: weights, configuration (with preprocessing and size) and pixels. A damaged
     cache file is computed again. The state of the random generators is left as it was, so that a
     script draws the same numbers with and without the cache.
@@ -36,7 +36,7 @@ def extract_features(model: keras.Model, images: np.ndarray, batch_size: int = 3
     images : ndarray of shape (n, height, width, channels)
         Raw pixels 0-255 with 1 or 3 channels.
     batch_size : int
-        Pictures computed at a time.
+        Images computed at a time.
 
     Returns
     -------
@@ -45,12 +45,12 @@ def extract_features(model: keras.Model, images: np.ndarray, batch_size: int = 3
     Raises
     ------
     CourseError
-        If the images are no raw pixels, or the model is no network from pictures to vectors.
+        If the images are no raw pixels, or the model is no network from images to vectors.
     """
     check_model(model)
     check_images(images, model.input_shape[-1])
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise CourseError(f"batch_size={batch_size!r} is impossible: give a whole number of pictures, at least 1.")
+        raise CourseError(f"batch_size={batch_size!r} is impossible: give a whole number of images, at least 1.")
     return cached(feature_key(model, images), len(images), lambda: compute_features(model, images, batch_size))
 
 
@@ -84,7 +84,7 @@ def folded_graph(model: keras.Model, batch: tf.TensorSpec) -> Callable[[np.ndarr
 
 
 def check_model(model: keras.Model) -> None:
-    """Refuse a model that does not lead from pictures of one size to vectors."""
+    """Refuse a model that does not lead from images of one size to vectors."""
     shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     ranks = [len(shape) if isinstance(shape, tuple) else 0 for shape in shapes]
     if ranks != [4, 2] or None in shapes[0][1:] + shapes[1][1:]:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:

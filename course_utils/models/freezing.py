@@ -9,7 +9,7 @@ from numbers import Integral, Real
 import keras
 from keras import layers
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Training:
     layers: tuple[str, ...]
 
     def __str__(self) -> str:
-        share = (
-            f"{self.trainable:,} of {self.total:,} parameters train ({self.trainable / self.total:.0%})"
-        )
+        share = f"{self.trainable:,} of {self.total:,} parameters train ({self.trainable / self.total:.0%})"
         return f"{share}, from {self.layers[0]} up" if self.layers else share
 
 
@@ -66,11 +64,7 @@ def unfreeze(backbone: keras.Model, depth: int | float | str, *, batch_norm: boo
     Yosinski, Clune, Bengio & Lipson (2014), https://arxiv.org/abs/1411.1792
     """
     counted = counted_layers(backbone)
-    lowest = (
-        first_layer(backbone, depth)
-        if isinstance(depth, str)
-        else layer_at(counted, depth, backbone.name)
-    )
+    lowest = first_layer(backbone, depth) if isinstance(depth, str) else layer_at(counted, depth, backbone.name)
     backbone.trainable = True  # a frozen model would hide the flags of its layers
     above = False
     for layer in backbone.layers:
@@ -84,20 +78,14 @@ def unfreeze(backbone: keras.Model, depth: int | float | str, *, batch_norm: boo
 def counted_layers(backbone: keras.Model) -> list[keras.Layer]:
     """Return the layers with weights other than BatchNormalization, from the bottom to the top."""
     if not isinstance(backbone, keras.Model):
-        raise CourseError(
-            f"unfreeze takes a flat functional keras.Model; got {type(backbone).__name__}."
-        )
+        raise CourseError(f"unfreeze takes a flat functional keras.Model; got {type(backbone).__name__}.")
     nested = [layer.name for layer in backbone.layers if isinstance(layer, keras.Model)]
     if nested:
         raise CourseError(
             f"{backbone.name} holds the model {nested[0]!r} as one layer: "
             "give that inner model, whose layers can be frozen one by one."
         )
-    counted = [
-        layer
-        for layer in backbone.layers
-        if layer.weights and not isinstance(layer, layers.BatchNormalization)
-    ]
+    counted = [layer for layer in backbone.layers if layer.weights and not isinstance(layer, layers.BatchNormalization)]
     if not counted:
         raise CourseError(f"{backbone.name} has no layer with weights; there is nothing to freeze.")
     return counted
@@ -106,11 +94,7 @@ def counted_layers(backbone: keras.Model) -> list[keras.Layer]:
 def layer_at(counted: list[keras.Layer], depth: int | float, name: str) -> keras.Layer | None:
     """Return the lowest layer that trains when `depth` layers, or that share of them, do; None for none."""
     count, whole = len(counted), isinstance(depth, Integral)
-    if (
-        isinstance(depth, bool)
-        or not isinstance(depth, Real)
-        or not 0 <= depth <= (count if whole else 1)
-    ):
+    if isinstance(depth, bool) or not isinstance(depth, Real) or not 0 <= depth <= (count if whole else 1):
         raise CourseError(
             f"depth={depth!r} is impossible for {name}: give a number of layers from 0 to {count}, "
             "a share from 0.0 to 1.0, or the name of a block."
@@ -125,10 +109,6 @@ def first_layer(backbone: keras.Model, block: str) -> keras.Layer:
     of_block = [layer for layer in backbone.layers if block and pattern.match(layer.name)]
     if any(layer.weights for layer in of_block):
         return of_block[0]
-    names = dict.fromkeys(
-        part for layer in backbone.layers for part in (layer.name.split("_")[0], layer.name)
-    )
+    names = dict.fromkeys(part for layer in backbone.layers for part in (layer.name.split("_")[0], layer.name))
     near = get_close_matches(block, names, n=3) or list(names)[-3:]
-    raise CourseError(
-        f"{backbone.name} has no block or layer {block!r}: there are {', '.join(near)} and others."
-    )
+    raise CourseError(f"{backbone.name} has no block or layer {block!r}: there are {', '.join(near)} and others.")

@@ -1,4 +1,4 @@
-"""Grad-CAM: which places of a picture moved a network's score.
+"""Grad-CAM: which places of an image moved a network's score.
 
 References
 ----------
@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
-def grad_cam(model: keras.Model, pictures: np.ndarray, layer: str, batch_size: int = 64) -> np.ndarray:
-    """Return for each picture a map of the places whose activation raises the score.
+def grad_cam(model: keras.Model, images: np.ndarray, layer: str, batch_size: int = 64) -> np.ndarray:
+    """Return for each image a map of the places whose activation raises the score.
 
     The channels of a layer are averaged with weights: the mean gradient of the score for each channel. What
     lowers the score is cut off at 0, and each map is divided by its largest value.
@@ -22,14 +22,14 @@ def grad_cam(model: keras.Model, pictures: np.ndarray, layer: str, batch_size: i
     Parameters
     ----------
     model : keras.Model
-        Functional model from pictures to one score each, shape (n, 1): the logit, not the probability, because
+        Functional model from images to one score each, shape (n, 1): the logit, not the probability, because
         the gradient vanishes where a sigmoid saturates.
-    pictures : ndarray of shape (n, height, width, channels)
+    images : ndarray of shape (n, height, width, channels)
         As the model takes them.
     layer : str
         Name of a layer of `model` with activations of shape (n, h, w, c).
     batch_size : int
-        Pictures computed at a time.
+        Images computed at a time.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def grad_cam(model: keras.Model, pictures: np.ndarray, layer: str, batch_size: i
     if model.output.shape[1:] != (1,):
         raise CourseError(f"{model.name} gives the shape {model.output.shape}; Grad-CAM here explains one score.")
     network = keras.Model(model.input, [activations, model.output])
-    parts = np.array_split(pictures, range(batch_size, len(pictures), batch_size))
+    parts = np.array_split(images, range(batch_size, len(images), batch_size))
     maps = np.concatenate([weighted_maps(network, tf.cast(part, tf.float32)).numpy() for part in parts])
     highest = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 @keras.saving.register_keras_serializable("course_utils")

@@ -13,8 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from course_utils.settings import CourseError
-
+from course_utils.errors import CourseError
 
 
 def random_kernel() -> keras.Initializer:
@@ -54,8 +53,14 @@ class BlockPlan:
 def plan_blocks(stages: list[tuple[int, int, int, int, int]]) -> list[BlockPlan]:
     """Name the blocks of (repeats, kernel size, strides, expansion, filters): block1a, block2a, block2b..."""
     return [
-        # Only the first block of a stage shrinks the picture.
-        BlockPlan(f"block{stage}{chr(ord('a') + i)}", filters, expansion, kernel_size, strides if i == 0 else 1)
+        # Only the first block of a stage shrinks the image.
+        BlockPlan(
+            f"block{stage}{chr(ord('a') + i)}",
+            filters,
+            expansion,
+            kernel_size,
+            strides if i == 0 else 1,
+        )
         for stage, (repeats, kernel_size, strides, expansion, filters) in enumerate(stages, start=1)
         for i in range(repeats)
     ]
@@ -67,7 +72,12 @@ def convolution_unit(x, name, filters, convention, kernel_size=1, strides=1, act
     if strides > 1 and convention.symmetric_padding:
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    options = {"kernel_size": kernel_size, "strides": strides, "padding": padding, "use_bias": False}
+    options = {
+        "kernel_size": kernel_size,
+        "strides": strides,
+        "padding": padding,
+        "use_bias": False,
+    }
     if filters is None:
         x = layers.DepthwiseConv2D(**options, depthwise_initializer=random_kernel(), name=f"{name}_conv")(x)
     else:

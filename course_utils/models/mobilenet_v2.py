@@ -45,7 +45,7 @@ def build_mobilenet_v2(input_size: int, checkpoint: Path | None = None) -> keras
     Parameters
     ----------
     input_size : int
-        Height and width of the pictures, in pixels.
+        Height and width of the images, in pixels.
     checkpoint : Path, optional
         Weights in PyTorch's legacy format; random weights without.
 
@@ -58,7 +58,7 @@ def build_mobilenet_v2(input_size: int, checkpoint: Path | None = None) -> keras
     inputs = keras.Input((input_size, input_size, 3), name="pixels")
     # (x / 255 - mean) / std, written as one scale and one offset for each colour
     scales = [1 / (255 * std) for std in IMAGENET_STD]
-    offsets = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)]
+    offsets = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=False)]
     x = layers.Rescaling(scales, offsets, name="preprocessing")(inputs)
     x = convolution_unit(x, "stem", 32, TORCH, kernel_size=3, strides=2)
     for plan in plans:
@@ -74,7 +74,12 @@ def build_mobilenet_v2(input_size: int, checkpoint: Path | None = None) -> keras
 def torch_layer_names(plans: list[BlockPlan]) -> dict[str, str]:
     """Map the module names of the PyTorch checkpoint to the layers of the Keras model."""
     top = f"features.{len(plans) + 1}"
-    names = {"features.0.0": "stem_conv", "features.0.1": "stem_norm", f"{top}.0": "top_conv", f"{top}.1": "top_norm"}
+    names = {
+        "features.0.0": "stem_conv",
+        "features.0.1": "stem_norm",
+        f"{top}.0": "top_conv",
+        f"{top}.1": "top_norm",
+    }
     for i, plan in enumerate(plans, start=1):
         steps = ("expand", "depthwise", "project") if plan.expansion > 1 else ("depthwise", "project")
         for j, step in enumerate(steps):

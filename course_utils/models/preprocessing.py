@@ -2,7 +2,7 @@
 
 import keras
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 @keras.saving.register_keras_serializable(package="course_utils")

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 LONGEST = 256  # word pieces for which MiniLM was made, start and end included
 PROGRESS_AFTER_SECONDS = 3
@@ -67,7 +67,9 @@ def predict_sorted(model: keras.Model, tokens: dict[str, np.ndarray], batch_size
     names, pieces = list(tokens), tokens["padding_mask"].shape[1]
     # One graph for every length: a graph for each would take longer to build than to run.
     shapes = [tf.TensorSpec((None, None, *array.shape[2:]), array.dtype) for array in tokens.values()]
-    run = tf.function(lambda *arrays: model(dict(zip(names, arrays)), training=False), shapes, autograph=False)
+    run = tf.function(
+        lambda *arrays: model(dict(zip(names, arrays, strict=False)), training=False), shapes, autograph=False
+    )
     order = np.argsort(-tokens["padding_mask"].sum(axis=1), kind="stable")
     outputs = []
     starts = range(0, len(order), batch_size)

@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 MAX_RETRIES = 3  # a configuration that kills its process every time must not be tried for ever
 POLL_SECONDS = 0.1

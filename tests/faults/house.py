@@ -18,7 +18,7 @@ import tomli_w
 from course_utils.data.assets import content_hash
 from course_utils.settings import ROOT
 
-COURSE = [sys.executable, "-c", "from course_utils.runner.cli import main; main()"]
+COURSE = [sys.executable, "-c", "from course_tools.cli import main; main()"]
 MARK = "COURSE_HOUSE"  # every process of a house carries this variable, so that none is overlooked
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 FIGURE = """
@@ -54,7 +54,7 @@ class House:
     def notebook(self, name: str, *sources: str) -> Path:
         """Write a notebook from the sources of its cells."""
         (self.folder / "notebooks" / "source" / f"{name}.py").touch()
-        parameters = 'PROFILE = "lesson"\nSEED = 0'
+        parameters = 'PROFILE = "default"\nSEED = 0'
         cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
         cells += [nbformat.v4.new_code_cell(source) for source in sources]
         path = self.folder / "notebooks" / f"{name}.ipynb"
@@ -68,19 +68,34 @@ class House:
         archive.parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(archive, "w") as wheel:
             wheel.writestr(f"{name}/weights.bin", content)
-            wheel.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
             wheel.writestr(
-                f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+                f"{name}-1.0.dist-info/METADATA",
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            )
+            wheel.writestr(
+                f"{name}-1.0.dist-info/WHEEL",
+                "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             )
             wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
-        row = {"kind": "data", "title": f"The asset {name}", "about": "Bytes.", "licence": "none", "citation": "none"}
-        row |= {"package": name, "version": "1.0", "archive": archive.name, "sha256": content_hash(archive)}
+        row = {
+            "kind": "data",
+            "title": f"The asset {name}",
+            "about": "Bytes.",
+            "licence": "none",
+            "citation": "none",
+        }
+        row |= {
+            "package": name,
+            "version": "1.0",
+            "archive": archive.name,
+            "sha256": content_hash(archive),
+        }
         row |= {
             "member": f"{name}/weights.bin",
             "member_sha256": hashlib.sha256(content).hexdigest(),
             "size_mb": megabytes,
         }
-        with (self.folder / "data" / "catalog.toml").open("a", encoding="utf-8") as catalog:
+        with (self.folder / "course_utils" / "data" / "catalog.toml").open("a", encoding="utf-8") as catalog:
             catalog.write("\n" + tomli_w.dumps({name: row}))
         return archive
 
@@ -88,7 +103,7 @@ class House:
         """Tell whether the cache holds this asset whole, and nothing half beside it."""
         folder = self.cache / "assets"
         assert not list(folder.glob("*partial*"))
-        row = tomllib.loads((self.folder / "data" / "catalog.toml").read_text(encoding="utf-8"))[name]
+        row = tomllib.loads((self.folder / "course_utils" / "data" / "catalog.toml").read_text(encoding="utf-8"))[name]
         files = [folder / name / "weights.bin"] if (folder / name).exists() else []
         return [content_hash(file) for file in files] == [row["member_sha256"]]
 

@@ -1,0 +1,1 @@
+"""What builds, runs, tests, measures and publishes the course; no notebook imports it."""

@@ -1,0 +1,66 @@
+"""The parts of the benchmark, one after the other, and the file that keeps what they found."""
+
+import importlib
+import json
+import os
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from course_tools.bench.table import Row
+from course_utils.errors import CourseError
+from course_utils.quiet import stderr_to
+from course_utils.settings import ROOT
+from course_utils.whole_file import read_json, replacing
+
+SHORT = ("features", "sentences", "heads", "trials")  # minutes each
+PARTS = (*SHORT, "course")  # this one takes over an hour
+BESIDE_PYTORCH = ("features", "sentences")
+PROFILES = ("smoke", "default", "full")
+RESULTS = ROOT / "build" / "bench.json"
+PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
+
+
+def check_parts(names: list[str] | None, profile: str) -> list[str]:
+    """Return the parts to run, the short ones when none is named.
+
+    Raises
+    ------
+    CourseError
+        For a part or a profile that does not exist.
+    """
+    if unknown := [name for name in names or [] if name not in PARTS]:
+        raise CourseError(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
+    if profile not in PROFILES:
+        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    return list(dict.fromkeys(names or SHORT))
+
+
+def run_part(name: str, profile: str) -> list[Row]:
+    """Measure one part; keep its lines in the file, beside those of other parts."""
+    with stderr_to():  # TensorFlow greets on the error stream
+        part = importlib.import_module(f"course_tools.bench.{name}")
+    rows = part.measure(profile)
+    write_part(name, profile, rows)
+    return rows
+
+
+def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -> None:
+    """Replace one part in the file of results."""
+    path.parent.mkdir(exist_ok=True)
+    parts = read_json(path) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
+    parts[name] = {"profile": profile, **describe_machine(), "rows": [asdict(row) for row in rows]}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")
+
+
+def describe_machine() -> dict:
+    """Return what the figures depend on: time, processor, cores, versions."""
+    return {
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }

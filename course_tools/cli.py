@@ -1,0 +1,417 @@
+"""The command line: ``course --help``."""
+
+import errno
+import signal
+import subprocess
+import sys
+from collections import Counter
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+from typer.core import TyperCommand
+
+from course_tools.settings import LIMIT_MINUTES
+from course_utils.errors import CourseError
+from course_utils.settings import ROOT
+
+# What a command needs is imported inside it: `course --help` must not wait for TensorFlow or Dask.
+
+app = typer.Typer(
+    help="The transfer-learning course: run it, build it, test it.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+
+# Why a file may not be written, and what helps.
+REFUSALS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space"} | dict.fromkeys(
+    (errno.EROFS, errno.EACCES), "make the folder writable"
+)
+
+Numbers = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out."),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory."),
+]
+Profile = Annotated[str, typer.Option(help="smoke (does it run), lesson (as stored) or full (the best figures).")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        "-p",
+        metavar="NAME VALUE",
+        help="A parameter of the notebooks, such as -p SEED 3; may be repeated.",
+    ),
+]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        "-p",
+        metavar="NAME VALUES",
+        help="A parameter and its values: a range 0..9 (both ends), a comma list A,B, or lists as in Python; may be repeated for other names.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine.",
+    ),
+]
+Limit = Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="After how long a notebook is stopped.")]
+Force = Annotated[bool, typer.Option("--force", help="Run also notebooks that have not changed.")]
+
+
+class PairsCommand(TyperCommand):
+    """A command whose ``-p NAME VALUE`` may be repeated, as papermill's may; Typer itself repeats only single words."""
+
+    def parse_args(self, ctx, args):
+        words, joined = iter(args), []
+        for word in words:
+            joined.append(word)
+            if word in ("-p", "--parameter"):
+                name, value = next(words, ""), next(words, "")
+                if not name.isidentifier() or not value:
+                    raise CourseError(
+                        f"-p takes a name and a value, such as -p SEED 3; got {f'{name} {value}'.strip()!r}."
+                    )
+                joined.append(f"{name}={value}")
+        return super().parse_args(ctx, joined)
+
+
+@app.command(cls=PairsCommand)
+def run(
+    numbers: Numbers = None,
+    profile: Profile = "default",
+    parameter: Parameters = None,
+    workers: Workers = 2,
+    scheduler: Scheduler = None,
+    force: Force = False,
+    limit: Limit = LIMIT_MINUTES,
+) -> None:
+    """Execute notebooks into build/, with a table and HTML pages at the end."""
+    from course_tools.notebooks import select_notebooks
+    from course_tools.parameters import check_parameters
+    from course_tools.publish.page import result_table, write_pages
+    from course_tools.run.jobs import BUILD, job_for, run_jobs
+
+    given = {"PROFILE": profile} | dict(pair.split("=", 1) for pair in parameter or [])
+    jobs = [job_for(notebook, check_parameters(notebook.path, given)) for notebook in select_notebooks(numbers)]
+    results = run_jobs(jobs, workers, scheduler, force, limit)
+    failures = _tell_failures(results)
+    console.print(result_table(results))
+    console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+@app.command(cls=PairsCommand)
+def sweep(
+    numbers: Annotated[list[str], typer.Argument(metavar="NN", help="Numbers of notebooks, such as 02.")],
+    profile: Profile = "default",
+    parameter: Grid = None,
+    workers: Workers = 2,
+    scheduler: Scheduler = None,
+    force: Force = False,
+    limit: Limit = LIMIT_MINUTES,
+) -> None:
+    """Execute notebooks with every combination of parameters, and gather their figures into one table.
+
+    \b
+    course sweep 02 -p SEED 0..9 -p BACKBONE EfficientNetLite0,EfficientNetLite2
+    course sweep 05 --profile smoke -p NAMES "['ResNet50','DenseNet121'],['ResNet50','VGG16']"
+
+    The first line makes 20 runs and prints, for each headline figure and each BACKBONE, the mean over
+    the seeds with its 95% interval. Figures are recorded, not compared with their bands, which hold for
+    the stored parameters. All figures of all runs go to build/sweep.csv, the executed notebooks to
+    build/sweep/. The same command again runs only what has failed or changed.
+    """
+    from course_tools.notebooks import select_notebooks
+    from course_tools.run.jobs import run_jobs
+    from course_tools.run.sweep import gather, summarise, summary_table, sweep_jobs, write_csv
+
+    pairs = [pair.split("=", 1) for pair in parameter or []]
+    if not pairs:
+        raise CourseError("A sweep needs at least one parameter with its values, such as -p SEED 0..9.")
+    if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise CourseError(f"-p {repeated[0]} is given twice; write all its values in one, such as -p SEED 0,1,5..9.")
+    jobs = sweep_jobs(select_notebooks(numbers), {"PROFILE": profile} | dict(pairs))
+    results = run_jobs(jobs, workers, scheduler, force, limit)
+    failures = _tell_failures(results)
+    table = gather(jobs, results)
+    console.print(summary_table(summarise(table)))
+    passed = len(results) - failures
+    console.print(
+        f"{len(table)} figures of {passed} runs{f', {failures} failed' if failures else ''}: {write_csv(table)}",
+        soft_wrap=True,
+    )
+    raise typer.Exit(1 if failures else 0)
+
+
+def _tell_failures(results: list[dict]) -> int:
+    """Print the failed cell of each failed notebook, and return how many there are."""
+    failed = [result for result in results if result["status"] == "failed"]
+    for result in failed:
+        error = result["error"]
+        name, cell, message = (escape(text) for text in (result["name"], error["cell"], error["message"]))
+        where = f" in this cell:\n\n{cell}" if cell else "."
+        console.print(f"\n[bold red]{name} failed[/]{where}\n\n{message}\n")
+    return len(failed)
+
+
+@app.command("list")
+def list_notebooks() -> None:
+    """List the notebooks with their measured times."""
+    from course_tools.notebooks import all_notebooks
+    from course_tools.parameters import PROFILES
+    from course_utils.evaluation.expectations import read_bands
+
+    table, measured = Table("Notebook", *PROFILES), read_bands()
+    for notebook in all_notebooks():
+        records = measured.get(notebook.name, {})
+        times = [f"{records[profile]['seconds']:.0f} s" if profile in records else "–" for profile in PROFILES]
+        table.add_row(notebook.name, *times)
+    console.print(table)
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of the catalog; all when left out.")] = None,
+) -> None:
+    """Fetch the models and data into the cache, verified."""
+    from course_utils.data.assets import fetch as fetch_asset
+    from course_utils.data.catalog import find_asset, load_catalog
+
+    assets = (
+        [find_asset(name) for name in names] if names else [asset for asset in load_catalog().values() if asset.file]
+    )
+    left_out = 0
+    with Progress(console=console) as progress:
+        bar = progress.add_task("", total=sum(asset.size_mb for asset in assets))
+        for asset in assets:
+            progress.update(bar, description=f"{asset.name} ({asset.size_mb:.0f} MB)")
+            try:
+                fetch_asset(asset.name)
+            except CourseError as error:
+                if names or asset.archive:  # what the course can do without may fail, unless it was asked for
+                    raise
+                progress.console.print(f"{asset.name} is left out. {escape(str(error))}", soft_wrap=True)
+                left_out += 1
+            progress.advance(bar, asset.size_mb)
+        progress.update(bar, description=f"{len(assets) - left_out} assets in the cache, verified")
+
+
+@app.command()
+def data() -> None:
+    """Print the catalog of models and data sets."""
+    from course_utils.data.catalog import load_catalog
+
+    table = Table("Name", "What it is", "MB", "Comes from", "Licence")
+    table.columns[2].justify = "right"
+    for asset in load_catalog().values():
+        origin = asset.handle or asset.url or f"{asset.package} {asset.version}".strip()
+        table.add_row(
+            asset.name,
+            asset.title,
+            f"{asset.size_mb:.0f}" if asset.size_mb else "",
+            origin,
+            asset.licence,
+        )
+    console.print(table)
+
+
+@app.command()
+def build(numbers: Numbers = None) -> None:
+    """Execute the sources and store the notebooks with their outputs."""
+    from course_tools.build.build import build as build_notebook
+    from course_tools.notebooks import select_notebooks
+
+    with Progress(console=console) as progress:
+        for notebook in select_notebooks(numbers):
+            bar = progress.add_task(notebook.name)
+            seconds = build_notebook(notebook, lambda done, total: progress.update(bar, completed=done, total=total))
+            progress.update(bar, description=f"{notebook.name}, {seconds:.0f} s")
+
+
+@app.command(cls=PairsCommand)
+def bands(
+    numbers: Numbers = None,
+    profile: Profile = "default",
+    seeds: Annotated[int, typer.Option(min=2, help="Runs per notebook, with SEED = 0, 1, …")] = 5,
+    parameter: Parameters = None,
+    workers: Workers = 1,
+) -> None:
+    """Measure the headline figures over seeds, and write their bands."""
+    from course_tools.measure.bands import measure_bands
+    from course_tools.notebooks import select_notebooks
+
+    given = dict(pair.split("=", 1) for pair in parameter or [])
+    table = Table("Notebook", "Figure", "Mean ± std", "Band", "Contrast")
+    for notebook in select_notebooks(numbers):
+        for name, band in measure_bands(notebook, profile, seeds, workers, given)["bands"].items():
+            spread = f"{band['mean']:.3g} ± {band['std']:.2g}"
+            table.add_row(
+                notebook.name,
+                name,
+                spread,
+                f"{band['low']:.3g} to {band['high']:.3g}",
+                f"{band['contrast']:.3g}" if "contrast" in band else "–",
+            )
+    console.print(table)
+
+
+@app.command()
+def mutants(
+    names: Annotated[list[str] | None, typer.Argument(help="Names in tests/mutants.toml; all when left out.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Copies of the course under test at a time.")] = 2,
+) -> None:
+    """Put plausible mistakes into copies of the course, and see that a check notices each."""
+    from course_tools.mutants import read_mutants, run_mutants, write_outcomes
+
+    planned = {mutant.name: mutant for mutant in read_mutants(names)}
+    table, survivors, outcomes = (
+        Table("Mistake", "What it would teach", "Noticed by", "Seconds"),
+        [],
+        [],
+    )
+    for outcome in run_mutants(list(planned.values()), workers):
+        if outcome.name not in planned and not outcome.passed:
+            raise CourseError(
+                f"{outcome.name} fails without any mistake ({outcome.found or 'it broke off'}): mend that first."
+            )
+        if outcome.name in planned:
+            outcomes.append(outcome)
+            survivors += [] if outcome.found else [outcome.name]
+            nothing = "nothing" if outcome.passed else "nothing: it broke off"
+            noticed = escape(outcome.found) if outcome.found else f"[bold red]{nothing}[/]"
+            table.add_row(outcome.name, planned[outcome.name].teaches, noticed, f"{outcome.seconds:.0f}")
+        console.print(f"{outcome.name}: {'passed' if outcome.passed else 'noticed' if outcome.found else 'broke off'}")
+    console.print(table)
+    console.print(
+        f"{len(outcomes) - len(survivors)} of {len(outcomes)} mistakes were noticed; {write_outcomes(outcomes)}",
+        soft_wrap=True,
+    )
+    raise typer.Exit(1 if survivors else 0)
+
+
+@app.command()
+def results() -> None:
+    """Keep the figures of the last runs of the full profile, and bring the README's table of results up to date."""
+    from course_tools.measure.results import keep_full_runs
+    from course_tools.publish.readme import write_readme
+
+    console.print(f"Kept: {', '.join(keep_full_runs())}.", soft_wrap=True)
+    write_readme()
+
+
+@app.command()
+def bench(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PART]...",
+            help="features, sentences, heads, trials (some minutes each; all four when left out) or course (over an hour).",
+        ),
+    ] = None,
+    profile: Profile = "default",
+) -> None:
+    """Measure how fast the course is, beside Keras' own ways and PyTorch."""
+    from course_tools.bench.peer import HOW_TO_GET, peers_python
+    from course_tools.bench.run import BESIDE_PYTORCH, RESULTS, check_parts, run_part
+    from course_tools.bench.table import bench_table
+
+    names, rows = check_parts(parts, profile), []
+    whole = peers_python() is not None or not set(names) & set(BESIDE_PYTORCH)
+    if not whole:
+        console.print(f"[bold red]Incomplete:[/] {HOW_TO_GET}", soft_wrap=True)
+    for name in names:
+        try:
+            with console.status(f"{name} …"):
+                rows += run_part(name, profile)
+            console.print(f"{name}: measured")
+        except CourseError as error:  # the other parts go on
+            whole = False
+            console.print(f"[bold red]{name} failed:[/] {escape(str(error))}", soft_wrap=True)
+    console.print(bench_table(rows))
+    console.print(
+        f"Goals missed: {sum(row.met is False for row in rows)}. All figures: {RESULTS}",
+        soft_wrap=True,
+    )
+    raise typer.Exit(0 if whole and all(row.met for row in rows if row.required) else 1)
+
+
+@app.command()
+def readme() -> None:
+    """Bring the README's tables and image up to date with the notebooks."""
+    from course_tools.publish.readme import write_readme
+
+    write_readme()
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: Python, versions, memory, cores, kernel, cache, assets."""
+    from course_tools.doctor import examine
+
+    table = Table("Check", "Found", "Remedy")
+    for finding in examine():
+        mark = "[green]✓[/]" if finding.well else "[red]✗[/]"
+        table.add_row(f"{mark} {finding.subject}", finding.found, "" if finding.well else finding.remedy)
+    console.print(table)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the notebooks; options such as --no-browser or --port 8890 are passed on to it."""
+    command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT / "notebooks")]
+    raise typer.Exit(_call([*command, *context.args]))
+
+
+@app.command()
+def test() -> None:
+    """Run all tests: the package, the notebooks' outputs, notebooks against sources."""
+    raise typer.Exit(_call([sys.executable, "-m", "pytest"], cwd=ROOT))
+
+
+@app.command()
+def faults() -> None:
+    """Kill runs, damage files, fill disks, and see that nothing is lost."""
+    options = ["-p", "no:nbval", "-o", "addopts=", "tests/faults"]
+    raise typer.Exit(_call([sys.executable, "-m", "pytest", *options], cwd=ROOT))
+
+
+def _call(command: list[str], **options) -> int:
+    """Run a program to its end; Ctrl-C is left to it, for `subprocess.call` would soon kill it amid its cleaning up."""
+    usual = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.call(command, **options)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def main() -> None:
+    """Run the command line; bad input ends in its one sentence."""
+    try:
+        app()
+    except CourseError as error:
+        _end_with(str(error))
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        file = f" ({error.filename})" if error.filename else ""
+        _end_with(
+            f"{error.strerror}{file}: {REFUSALS[error.errno]}, and call the same command again; what is finished is kept."
+        )
+
+
+def _end_with(sentence: str) -> None:
+    Console(stderr=True).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+    sys.exit(2)

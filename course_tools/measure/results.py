@@ -1,0 +1,85 @@
+"""The figures of the last `full` runs, kept in a tracked file for the README's table of results."""
+
+import tomllib
+from pathlib import Path
+
+import jupytext
+import tomli_w
+
+from course_tools.notebooks import Notebook, all_notebooks
+from course_tools.run.jobs import BUILD
+from course_utils.errors import CourseError
+from course_utils.evaluation.expectations import read_bands
+from course_utils.settings import ROOT
+from course_utils.whole_file import read_json, replacing
+
+RESULTS_PATH = ROOT / "data" / "results.toml"
+
+
+def keep_full_runs(folder: Path = BUILD) -> list[str]:
+    """Put the figures of the finished `full` runs in ``folder`` into ``data/results.toml``; return the notebooks' names.
+
+    Notebooks without such a run keep the figures of their last one. The file is written whole or not at all.
+
+    Raises
+    ------
+    CourseError
+        When no notebook has a finished `full` run.
+    """
+    runs = {
+        run["name"]: _figures(run)
+        for run in map(read_json, sorted(folder.glob("*.json")))
+        if isinstance(run, dict) and run.get("status") == "passed" and run["parameters"] == {"PROFILE": "full"}
+    }
+    if not runs:
+        raise CourseError(
+            f"{folder.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`."
+        )
+    text = tomli_w.dumps(dict(sorted((read_results() | runs).items())))
+    with replacing(RESULTS_PATH) as partial:
+        partial.write_text(f"# Written by `course results`: do not edit.\n\n{text}", encoding="utf-8")
+    return list(runs)
+
+
+def read_results() -> dict[str, dict]:
+    """Return the figures (name to ``value`` and perhaps ``contrast``) by notebook; empty before the first."""
+    return tomllib.loads(RESULTS_PATH.read_text(encoding="utf-8")) if RESULTS_PATH.exists() else {}
+
+
+def results_table() -> list[str]:
+    """Return the lines of a Markdown table: what each notebook names in its front matter, in `full` and in `default`."""
+    rows = [
+        "| | Figure (what it is compared with) | `full` | `default`, 5 runs |",
+        "|---|---|---|---|",
+    ]
+    kept, bands = read_results(), read_bands()
+    for notebook in all_notebooks():
+        if notebook.name in kept:
+            rows += _rows(notebook, kept[notebook.name], bands[notebook.name]["default"]["bands"])
+    return rows
+
+
+def _rows(notebook: Notebook, figures: dict, bands: dict) -> list[str]:
+    named, rows = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]["results"], []
+    for name, title in named.items():
+        if name not in figures:
+            raise CourseError(
+                f"{notebook.source.name} names the result {name!r}; it is not among the figures of its last full run."
+            )
+        figure, band = figures[name], bands.get(name)
+        compared = f" ({_number(figure['contrast'])})" if "contrast" in figure else ""
+        number = "" if rows else notebook.number
+        lesson = f"{_number(band.mean)} ± {band.std:.2g}" if band else "–"  # some figures only `full` has
+        rows.append(f"| {number} | {title} | **{_number(figure['value'])}**{compared} | {lesson} |")
+    return rows
+
+
+def _figures(run: dict) -> dict[str, dict[str, float]]:
+    return {
+        record["name"]: {key: float(f"{record[key]:.4g}") for key in ("value", "contrast") if record[key] is not None}
+        for record in run["records"]
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""What readers see outside a notebook: pages, the README."""

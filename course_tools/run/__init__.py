@@ -1,0 +1,1 @@
+"""Notebooks executed, many at once, and what came of it."""

@@ -1,0 +1,36 @@
+"""What every notebook begins with: seeds, the house style, quiet, alt text of figures, its bands."""
+
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
+from matplotlib.figure import Figure
+
+from course_utils.evaluation.expectations import Expectations
+from course_utils.evaluation.style import use_course_style
+from course_utils.quiet import stderr_to
+
+
+def begin(notebook: str, profile: str, seed: int) -> Expectations:
+    """Set the seeds of Python, NumPy and Keras and the style of figures; return the notebook's `expect`.
+
+    A figure with a label, ``figure.set_label("Accuracy rises …")``, carries it as alt text into the stored notebook.
+
+    Parameters
+    ----------
+    notebook, profile : str
+        Whose bands `expect` compares with, see `course_utils.evaluation.Expectations`.
+    seed : int
+        A whole number from 0 to 2**32 - 1.
+    """
+    with stderr_to():  # TensorFlow greets on the error stream
+        import keras
+
+        keras.utils.set_random_seed(seed)
+    use_course_style()
+    if shell := get_ipython():
+        shell.run_line_magic("matplotlib", "inline")  # before the formatter, which it would replace
+        shell.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt_text)
+    return Expectations(notebook, profile)
+
+
+def _png_with_alt_text(figure: Figure) -> tuple[bytes, dict[str, str]]:
+    return print_figure(figure, "png", bbox_inches="tight"), {"alt": str(figure.get_label())}

@@ -1,0 +1,6 @@
+"""The zoo of pretrained networks: load one by name, compare their cost, choose one for a task."""
+
+from course_utils.zoo.backbones import load_backbone
+from course_utils.zoo.registry import BACKBONES, zoo_table
+
+__all__ = ["BACKBONES", "load_backbone", "zoo_table"]

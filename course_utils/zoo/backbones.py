@@ -1,0 +1,93 @@
+"""Pretrained networks of the registry: each takes raw pixels 0-255 and holds its own preprocessing."""
+
+from numbers import Integral
+
+import keras
+
+from course_utils.data.assets import fetch
+from course_utils.errors import CourseError
+from course_utils.models.preprocessing import ApplicationPreprocessing
+from course_utils.zoo.registry import CARRIED, Backbone, find_backbone
+
+
+def load_backbone(
+    name: str = "EfficientNetLite0",
+    *,
+    input_size: int | None = None,
+    weights: str | None = "imagenet",
+    include_top: bool = False,
+) -> keras.Model:
+    """Load a pretrained network that takes raw pixels.
+
+    Parameters
+    ----------
+    name : str
+        A key of `registry.BACKBONES`.
+    input_size : int, optional
+        Height and width of the images in pixels; by default the size of its training.
+    weights : {"imagenet", None}
+        None gives random weights: the control of an experiment.
+    include_top : bool
+        Keep the ImageNet head; then the input has the size of its training.
+
+    Returns
+    -------
+    keras.Model
+        Flat functional model from pixels 0-255 (n, size, size, 3) to pooled features (n, d), or to
+        1000 probabilities with `include_top`.
+
+    Raises
+    ------
+    CourseError
+        If name, size, weights and head do not go together, or the weights cannot be had.
+    """
+    backbone = find_backbone(name)
+    if weights not in ("imagenet", None):
+        raise CourseError(f"weights={weights!r} is unknown: accepted are 'imagenet' and None (random).")
+    size = check_input_size(backbone, input_size, include_top)
+    if not backbone.carried:
+        return _load_application(backbone, size, weights, include_top)
+    model = backbone.build(size, fetch(backbone.asset) if weights else None)
+    if include_top or not backbone.has_head:
+        return model
+    return keras.Model(model.input, model.get_layer("pool").output, name=backbone.name)
+
+
+def check_input_size(backbone: Backbone, input_size: int | None, include_top: bool) -> int:
+    """Return the height and width to build at, in pixels."""
+    size = backbone.input_size if input_size is None else input_size
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < backbone.smallest_input:
+        raise CourseError(
+            f"input_size={size!r} is impossible for {backbone.name}: "
+            f"give one whole number of pixels, at least {backbone.smallest_input}."
+        )
+    if include_top and not backbone.has_head:
+        raise CourseError(f"The weights of {backbone.name} have no ImageNet head: use include_top=False.")
+    if include_top and size != backbone.input_size:
+        raise CourseError(
+            f"The ImageNet head of {backbone.name} goes with input_size={backbone.input_size}, not with {size}."
+        )
+    return int(size)
+
+
+def _load_application(backbone: Backbone, size: int, weights: str | None, include_top: bool) -> keras.Model:
+    """Build a network of `keras.applications` on top of its preprocessing."""
+    inputs = keras.Input((size, size, 3), name="pixels")
+    try:
+        network = getattr(keras.applications, backbone.name)(
+            include_top=include_top,
+            weights=weights,
+            input_tensor=ApplicationPreprocessing(backbone.module, name="preprocessing")(inputs),
+            input_shape=(size, size, 3),
+            pooling=None if include_top else "avg",
+        )
+    # Keras raises a bare Exception when a download fails, and an OSError when it breaks off.
+    except Exception as error:
+        if isinstance(error, OSError) or "URL fetch failure" in str(error):
+            raise CourseError(
+                f"The weights of {backbone.name} could not be downloaded: connect to the internet, "
+                f"or take a carried network ({', '.join(entry.name for entry in CARRIED)})."
+            ) from error
+        raise
+    # Keras makes a list of the one input and would warn at every call with a plain array.
+    return keras.Model(inputs, network.output, name=backbone.name)

@@ -1,0 +1,196 @@
+"""The zoo: what must be known of a pretrained network before it is loaded.
+
+References
+----------
+Top-1 on the ImageNet validation photos, as published: https://keras.io/api/applications (the networks of
+Keras), https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite (EfficientNet-Lite),
+https://pytorch.org/vision/stable/models.html (MobileNetV2 of PyTorch).
+Licences of the weights that Keras serves: the section "License" of each network in
+https://github.com/keras-team/keras/blob/2.3.1/docs/templates/applications.md, and
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet (EfficientNet).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+
+import keras
+import pandas as pd
+
+from course_utils.errors import CourseError
+from course_utils.models.efficientnet_lite import build_efficientnet_lite
+from course_utils.models.mobilenet_v2 import build_mobilenet_v2
+
+SMALLEST_INPUT = 32
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One network of the zoo.
+
+    Attributes
+    ----------
+    name : str
+        Name to load it by; for a downloaded one also its name in `keras.applications`.
+    input_size : int
+        Height and width in pixels that it was trained at.
+    module : str
+        Module of `keras.applications` with its preprocessing; empty for a carried network.
+    style : str
+        What that preprocessing does: "caffe", "tf" and "torch" as in `keras.applications`, "own" otherwise.
+    asset : str
+        Name of its weights in the catalog; empty for a downloaded network.
+    build : callable, optional
+        Builds a carried network from (input_size, checkpoint).
+    has_head : bool
+        Whether the weights include the 1000 ImageNet classes.
+    smallest_input : int
+        Smallest height and width that its strides allow, in pixels.
+    parameters : int, optional
+        Number of weights with the ImageNet head, None where the head is missing.
+    parameters_without_head : int, optional
+        Number of weights up to the pooled features.
+    features : int, optional
+        Length of the pooled features.
+    top1 : float, optional
+        Published share of ImageNet validation photos that its first guess names, with one crop.
+    licence : str
+        Licence of the weights.
+    """
+
+    name: str
+    input_size: int
+    module: str = ""
+    style: str = "own"
+    asset: str = ""
+    build: Callable[..., keras.Model] | None = None
+    has_head: bool = True
+    smallest_input: int = SMALLEST_INPUT
+    parameters: int | None = None
+    parameters_without_head: int | None = None
+    features: int | None = None
+    top1: float | None = None
+    licence: str = ""
+
+    @property
+    def carried(self) -> bool:
+        """Whether the weights come from a package index rather than from the download server of Keras."""
+        return bool(self.asset)
+
+    @property
+    def top1_source(self) -> str:
+        """Who published `top1`; the addresses stand at the head of this module."""
+        if not self.carried:
+            return "keras.io"
+        return "tensorflow/tpu" if self.has_head else "pytorch.org"
+
+
+def _lite(variant: int, input_size: int, parameters: int, top1: float) -> Backbone:
+    # Between the pooled features and the 1000 classes lies one Dense layer of 1280 * 1000 weights and 1000 biases.
+    return Backbone(
+        f"EfficientNetLite{variant}", input_size, asset=f"efficientnet_lite{variant}",
+        build=partial(build_efficientnet_lite, variant), parameters=parameters,
+        parameters_without_head=parameters - 1_281_000, features=1280, top1=top1, licence="Apache-2.0",
+    )  # fmt: skip
+
+
+CARRIED = [
+    _lite(0, 224, 4_694_024, 0.751),
+    _lite(1, 240, 5_470_344, 0.767),
+    _lite(2, 260, 6_150_168, 0.776),
+    # The origin of these weights is not stated; 0.719 is published for PyTorch's own weights of this network.
+    Backbone(
+        "MobileNetV2Torch", 224, style="torch", asset="mobilenet_v2", build=build_mobilenet_v2, has_head=False,
+        parameters_without_head=2_257_984, features=1280, top1=0.719, licence="MIT (origin of the weights not stated)",
+    ),
+]  # fmt: skip
+
+# name, module, style, input size, weights with and without head, features, top-1, licence
+_OF_KERAS = [
+    ("ResNet50", "resnet50", "caffe", 224, 25_636_712, 23_587_712, 2048, 0.749, "MIT"),
+    ("ResNet101", "resnet", "caffe", 224, 44_707_176, 42_658_176, 2048, 0.764, "MIT"),
+    ("ResNet152", "resnet", "caffe", 224, 60_419_944, 58_370_944, 2048, 0.766, "MIT"),
+    ("VGG16", "vgg16", "caffe", 224, 138_357_544, 14_714_688, 512, 0.713, "CC BY 4.0"),
+    ("VGG19", "vgg19", "caffe", 224, 143_667_240, 20_024_384, 512, 0.713, "CC BY 4.0"),
+    ("InceptionV3", "inception_v3", "tf", 299, 23_851_784, 21_802_784, 2048, 0.779, "Apache-2.0"),
+    ("Xception", "xception", "tf", 299, 22_910_480, 20_861_480, 2048, 0.790, "MIT"),
+    ("MobileNet", "mobilenet", "tf", 224, 4_253_864, 3_228_864, 1024, 0.704, "Apache-2.0"),
+    ("MobileNetV2", "mobilenet_v2", "tf", 224, 3_538_984, 2_257_984, 1280, 0.713, "Apache-2.0"),
+    ("DenseNet121", "densenet", "torch", 224, 8_062_504, 7_037_504, 1024, 0.750, "BSD-3"),
+    ("DenseNet169", "densenet", "torch", 224, 14_307_880, 12_642_880, 1664, 0.762, "BSD-3"),
+    ("DenseNet201", "densenet", "torch", 224, 20_242_984, 18_321_984, 1920, 0.773, "BSD-3"),
+    ("NASNetMobile", "nasnet", "tf", 224, 5_326_716, 4_269_716, 1056, 0.744, "Apache-2.0"),
+    ("NASNetLarge", "nasnet", "tf", 331, 88_949_818, 84_916_818, 4032, 0.825, "Apache-2.0"),
+    ("EfficientNetB0", "efficientnet", "own", 224, 5_330_571, 4_049_571, 1280, 0.771, "Apache-2.0"),
+    ("EfficientNetB1", "efficientnet", "own", 240, 7_856_239, 6_575_239, 1280, 0.791, "Apache-2.0"),
+    (
+        "EfficientNetB3",
+        "efficientnet",
+        "own",
+        300,
+        12_320_535,
+        10_783_535,
+        1536,
+        0.816,
+        "Apache-2.0",
+    ),
+    (
+        "EfficientNetB7",
+        "efficientnet",
+        "own",
+        600,
+        66_658_687,
+        64_097_687,
+        2560,
+        0.843,
+        "Apache-2.0",
+    ),
+]
+_SMALLEST_INPUTS = {"InceptionV3": 75, "Xception": 71}
+DOWNLOADED = [
+    Backbone(
+        name, size, module, style, smallest_input=_SMALLEST_INPUTS.get(name, SMALLEST_INPUT), parameters=parameters,
+        parameters_without_head=without_head, features=features, top1=top1, licence=licence,
+    )
+    for name, module, style, size, parameters, without_head, features, top1, licence in _OF_KERAS
+]  # fmt: skip
+BACKBONES = {backbone.name: backbone for backbone in CARRIED + DOWNLOADED}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Return the entry of `BACKBONES`.
+
+    Raises
+    ------
+    CourseError
+        If there is none; the sentence offers the nearest names.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    lower_case = {key.lower(): key for key in BACKBONES}
+    near = [lower_case[key] for key in get_close_matches(str(name).lower(), lower_case, n=3)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(BACKBONES)}."
+    # File names of weights end in "notop"; no network is called so.
+    topless = " Without its head a network has the same name: include_top=False." if "top" in str(name).lower() else ""
+    raise CourseError(f"There is no backbone {name!r}: {hint}{topless}")
+
+
+def zoo_table() -> pd.DataFrame:
+    """Return the registry as a table, one network a row."""
+    rows = [
+        {
+            "name": entry.name,
+            "from": "carried" if entry.carried else f"keras.applications.{entry.module}",
+            "preprocessing": entry.style,
+            "input size": entry.input_size,
+            "parameters [M]": (entry.parameters or entry.parameters_without_head) / 1e6,
+            "without head [M]": entry.parameters_without_head / 1e6,
+            "features": entry.features,
+            "published top-1": entry.top1,
+            "published by": entry.top1_source,
+            "licence": entry.licence,
+        }
+        for entry in BACKBONES.values()
+    ]
+    return pd.DataFrame(rows).set_index("name")
