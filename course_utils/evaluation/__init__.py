@@ -4,7 +4,6 @@ from course_utils.evaluation.bootstrap import bootstrap_interval
 from course_utils.evaluation.calibration import (
     calibration_error,
     fit_temperature,
-    plot_reliability,
     with_temperature,
 )
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
@@ -18,7 +17,6 @@ from course_utils.evaluation.metrics import (
     mean_plus_minus,
     prediction_interval,
 )
-from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 from course_utils.evaluation.report import Evaluation, evaluate
 from course_utils.evaluation.source import show_source
 from course_utils.evaluation.style import PALETTE, ROLE_COLOURS, use_course_style
@@ -46,14 +44,10 @@ __all__ = [
     "fit_temperature",
     "mean_and_interval",
     "mean_plus_minus",
-    "plot_confusion_matrix",
     "plot_embedding",
     "plot_history",
     "plot_images",
     "plot_learning_curves",
-    "plot_precision_recall",
-    "plot_reliability",
-    "plot_roc",
     "prediction_interval",
     "read_bands",
     "sensitivity_at_specificity",
