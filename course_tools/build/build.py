@@ -1,7 +1,5 @@
 """The stored notebooks: executed when what decides their outputs has changed, else only filled anew."""
 
-import os
-
 import nbformat
 from nbformat import NotebookNode
 
@@ -12,6 +10,7 @@ from course_tools.measure.records import update_seconds
 from course_tools.notebooks import Notebook
 from course_tools.run.execute import execute
 from course_utils.errors import CourseError
+from course_utils.whole_file import replacing
 
 
 def build(notebook: Notebook, on_cell=None, force: bool = False) -> float | None:
@@ -68,6 +67,5 @@ def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> Notebook
 
 def _store(notebook: Notebook, composed: NotebookNode, now: str) -> None:
     composed.metadata["fingerprint"] = now
-    partial = notebook.path.with_suffix(".draft.ipynb")
-    nbformat.write(composed, partial)
-    os.replace(partial, notebook.path)
+    with replacing(notebook.path) as partial:
+        nbformat.write(composed, partial)
