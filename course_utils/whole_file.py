@@ -52,7 +52,7 @@ def read_json(path: Path) -> object:
 
 
 def read_arrays(path: Path, names: list[str]) -> list[np.ndarray] | None:
-    """Return arrays of an npz file by name, None where it is missing, damaged or lacks one; nothing in it is executed."""
+    """Return arrays of an npz file, None where it is missing, damaged or lacks one; nothing in it is executed."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return [file[name] for name in names]

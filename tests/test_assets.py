@@ -74,7 +74,7 @@ def write_sdist(folder: Path) -> Path:
 def describe(archive: Path, member="fake/data/weights.bin", member_sha256=CONTENT_SHA256) -> Asset:
     return Asset(
         "fake", "model", "Fake", "A file of bytes.", "none", "none", "fake", "1.0",
-        archive.name, content_hash(archive), member, member_sha256,
+        archive.name, content_hash(archive), member, member_sha256, size_mb=2,
     )  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):
     monkeypatch.setattr(assets.shutil, "copyfileobj", full_disk)
     with pytest.raises(
         CourseError,
-        match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least",
+        match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least 6 MB",
     ):
         fetch("fake")
     reason = "Could not install packages due to an OSError: [Errno 28] No space left on device"

@@ -58,7 +58,9 @@ def differences(notebook: Notebook) -> list[str]:
 def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
     """Give the code cells their outputs, and nothing of the times and paths that a run leaves in the metadata."""
     outputs = [cell for cell in cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
-    targets = [cell for cell in composed.cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
+    targets = [
+        cell for cell in composed.cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])
+    ]
     for cell, run in zip(targets, outputs, strict=True):
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
         shrink_figures(cell.outputs)

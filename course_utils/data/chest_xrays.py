@@ -55,7 +55,7 @@ def load_chest_xrays(path: str | Path | None = None) -> DataSplit:
     arrays = read_arrays(path, names)
     if arrays is None:
         raise CourseError(
-            f"{path.name} cannot be read as an npz file with {', '.join(names)}; it may be cut short, so fetch it again."
+            f"{path.name} cannot be read as an npz file with {', '.join(names)}; if it is cut short, fetch it again."
         )
     parts = [_checked_part(*arrays[i : i + 2], *names[i : i + 2]) for i in (0, 2, 4)]
     return DataSplit(*parts, CLASS_NAMES, Card.of_asset("pneumonia_mnist", NOTE))

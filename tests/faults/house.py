@@ -23,8 +23,9 @@ MARK = "COURSE_HOUSE"  # every process of a house carries this variable, so that
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 FIGURE = """
 import json, os
+record = {"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}
 with open(os.environ["COURSE_RECORDS"], "a") as file:
-    file.write(json.dumps({"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}) + "\\n")
+    print(json.dumps(record), file=file)
 print("half of it")
 """
 
