@@ -106,9 +106,9 @@ def test_bad_files_get_one_sentence(write, tmp_path):
         load_text_csv(tmp_path)
     table = sentences()
     table.loc[0, "text"] = "crème brûlée"
-    with pytest.raises(CourseError, match="mine.csv is not in UTF-8 .byte .*0xe8.; save it as"):
+    with pytest.raises(CourseError, match="mine.csv is not in UTF-8 .byte .*; save it as"):
         load_text_csv(write(table, encoding="latin-1"))
-    with pytest.raises(CourseError, match="cannot be read as a table .*; separate its columns by commas"):
+    with pytest.raises(CourseError, match="cannot be read as a table .*; separate columns by commas"):
         load_text_csv(write(table, sep=";"))
     table["text"] = "no comma"
     with pytest.raises(CourseError, match="its columns are 'text;label'"):
@@ -118,7 +118,7 @@ def test_bad_files_get_one_sentence(write, tmp_path):
         "text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9,
         encoding="utf-8",
     )
-    with pytest.raises(CourseError, match="more columns than its header; put texts that hold commas"):
+    with pytest.raises(CourseError, match="more columns than its header; .* put texts that hold commas"):
         load_text_csv(path)
     path.write_bytes(b"")
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
