@@ -54,8 +54,7 @@ def load_text_csv(
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file; every cell is a string, an empty one the empty string."""
     if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no file"
-        raise CourseError(f"There is {kind} at {path}; give the path of a CSV file.")
+        raise CourseError(f"There is {'a folder' if path.is_dir() else 'no file'} at {path}; give a CSV file.")
     remedy = "separate columns by commas, and put texts that hold commas into double quotes."
     try:
         # utf-8-sig also takes UTF-8 with the mark that spreadsheets put in front.

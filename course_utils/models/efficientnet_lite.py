@@ -14,8 +14,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from course_utils.models.checkpoint import read_torch_checkpoint
-from course_utils.models.inverted_residual import Convention, Stage, build_network, load_torch_weights
+from course_utils.models.inverted_residual import Convention, Stage, build_network
 
 TENSORFLOW = Convention(epsilon=1e-3, symmetric_padding=False)
 
@@ -34,29 +33,14 @@ STAGES = [
 
 
 def build_efficientnet_lite(variant: int, input_size: int, checkpoint: Path | None = None) -> keras.Model:
-    """Build EfficientNet-Lite with its ImageNet head.
+    """Build EfficientNet-Lite0, 1 or 2 with its ImageNet head; see `build_network`.
 
-    Parameters
-    ----------
-    variant : {0, 1, 2}
-        Lite0, Lite1 or Lite2.
-    input_size : int
-        Height and width of the images, in pixels.
-    checkpoint : Path, optional
-        Weights in PyTorch's legacy format; random weights without.
-
-    Returns
-    -------
-    keras.Model
-        Flat model from raw pixels 0-255 (n, size, size, 3) to 1000 probabilities; the layer ``pool``
-        gives 1280 features.
+    Returns a flat model from raw pixels 0-255 (n, size, size, 3) to 1000 probabilities; the layer ``pool`` gives
+    1280 features.
     """
     preprocessing = layers.Rescaling(scale=1 / 128, offset=-127 / 128, name="preprocessing")
     name = f"EfficientNetLite{variant}"
-    model = build_network(name, input_size, preprocessing, scaled_stages(variant), TENSORFLOW, has_head=True)
-    if checkpoint is not None:
-        load_torch_weights(model, read_torch_checkpoint(checkpoint))
-    return model
+    return build_network(name, input_size, checkpoint, preprocessing, scaled_stages(variant), TENSORFLOW, has_head=True)
 
 
 def scaled_stages(variant: int) -> list[Stage]:

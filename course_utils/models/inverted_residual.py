@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 from course_utils.errors import CourseError
+from course_utils.models.checkpoint import read_torch_checkpoint
 
 
 class Convention(NamedTuple):
@@ -35,8 +36,11 @@ class Stage(NamedTuple):
     filters: int
 
 
-def build_network(name, input_size, preprocessing, stages, convention, has_head) -> keras.Model:
-    """Build stem, blocks (block1a, block2a, block2b…) and pooled features, with an ImageNet head if it `has_head`."""
+def build_network(name, input_size, checkpoint, preprocessing, stages, convention, has_head) -> keras.Model:
+    """Build stem, blocks (block1a, block2a, block2b…) and pooled features, with an ImageNet head if it `has_head`.
+
+    The weights come from a checkpoint in PyTorch's legacy format, or are random without one.
+    """
     inputs = keras.Input((input_size, input_size, 3), name="pixels")
     x = convolution_unit(preprocessing(inputs), "stem", 32, convention, kernel_size=3, strides=2)
     for number, stage in enumerate(stages, start=1):
@@ -47,7 +51,10 @@ def build_network(name, input_size, preprocessing, stages, convention, has_head)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     if has_head:
         x = layers.Dense(1000, activation="softmax", name="predictions")(x)
-    return keras.Model(inputs, x, name=name)
+    model = keras.Model(inputs, x, name=name)
+    if checkpoint is not None:
+        load_torch_weights(model, read_torch_checkpoint(checkpoint))
+    return model
 
 
 def inverted_residual(x, name, stage, strides, convention):

@@ -11,8 +11,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from course_utils.models.checkpoint import read_torch_checkpoint
-from course_utils.models.inverted_residual import Convention, Stage, build_network, load_torch_weights
+from course_utils.models.inverted_residual import Convention, Stage, build_network
 
 TORCH = Convention(epsilon=1e-5, symmetric_padding=True)
 
@@ -34,23 +33,10 @@ STAGES = [
 def build_mobilenet_v2(input_size: int, checkpoint: Path | None = None) -> keras.Model:
     """Build MobileNetV2 up to its pooled features; the carried weights have no ImageNet head.
 
-    Parameters
-    ----------
-    input_size : int
-        Height and width of the images, in pixels.
-    checkpoint : Path, optional
-        Weights in PyTorch's legacy format; random weights without.
-
-    Returns
-    -------
-    keras.Model
-        Flat model from raw pixels 0-255 (n, size, size, 3) to features (n, 1280).
+    Returns a flat model from raw pixels 0-255 (n, size, size, 3) to features (n, 1280); see `build_network`.
     """
     # (x / 255 - mean) / std, written as one scale and one offset for each colour
     scales = [1 / (255 * std) for std in IMAGENET_STD]
     offsets = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     preprocessing = layers.Rescaling(scales, offsets, name="preprocessing")
-    model = build_network("MobileNetV2Torch", input_size, preprocessing, STAGES, TORCH, has_head=False)
-    if checkpoint is not None:
-        load_torch_weights(model, read_torch_checkpoint(checkpoint))
-    return model
+    return build_network("MobileNetV2Torch", input_size, checkpoint, preprocessing, STAGES, TORCH, has_head=False)

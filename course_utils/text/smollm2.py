@@ -54,7 +54,7 @@ def make_backbone(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Backbone:
 
 def make_tokenizer(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Tokenizer:
     """Build the tokenizer, with the names that SmolLM2, unlike Llama 3, gives to its special pieces."""
-    pieces, kinds, merges = (
+    pieces, types, merges = (
         reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges")
     )
     return keras_hub.models.Llama3Tokenizer(
@@ -63,9 +63,7 @@ def make_tokenizer(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Tokenizer:
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         misc_special_tokens=set(),
-        unsplittable_tokens=[
-            piece for piece, kind in zip(pieces, kinds, strict=True) if kind == gguf.TokenType.CONTROL
-        ],
+        unsplittable_tokens=[piece for piece, of in zip(pieces, types, strict=True) if of == gguf.TokenType.CONTROL],
     )
 
 
