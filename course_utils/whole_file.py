@@ -1,7 +1,9 @@
 """Files and folders that appear whole or not at all, and what is read of those that did not."""
 
+import glob
 import json
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from course_utils.errors import CourseError
 
@@ -17,16 +20,25 @@ from course_utils.errors import CourseError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a new path beside ``path`` for a file or folder; at the end it replaces ``path``, after an error it goes.
 
-    Processes may do so at once: each writes to a path of its own, ``.NAME.partial-…``, and the last one stays.
+    Processes may do so at once: each writes to a path of its own, ``.NAME.partial-HOST-PROCESS-…``, and the last one
+    stays. What a killed process of this host has left is removed.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
+    mark = f".{path.name}.partial-{platform.node()}-"
+    for stale in path.parent.glob(f"{glob.escape(mark)}*"):
+        if not psutil.pid_exists(int(stale.name.removeprefix(mark).partition("-")[0])):
+            _remove(stale)
+    partial = path.with_name(f"{mark}{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield partial
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
     finally:
-        shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -33,6 +33,18 @@ def test_writers_at_once_never_mix_nor_take_each_others_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    code = (
+        "import os, sys, pathlib\nfrom course_utils.whole_file import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1])) as partial:\n    partial.touch()\n    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "file.txt"], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with replacing(tmp_path / "file.txt") as partial:
+        partial.touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
     folder = tmp_path / "folder"
     for name in ("old", "new"):

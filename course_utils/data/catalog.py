@@ -18,40 +18,25 @@ class Asset:
 
     It travels in an ``archive`` of a package of the Python index, under a ``handle`` in a model hub, or at its
     publisher's ``url``; one with none of these comes with an ordinary dependency.
-
-    Parameters
-    ----------
-    name, kind : str
-        Key in ``course_utils/data/catalog.toml``; ``"model"`` or ``"data"``.
-    title, about, licence, citation : str
-        What it is, and whom to thank.
-    package, version, archive, sha256 : str
-        The package that carries it, the file name of its archive, and the SHA-256 of that.
-    member, member_sha256 : str
-        The wanted file of the archive, or the beginning of the names of all wanted files when it
-        ends in ``/`` or ``_``; and its hash (see :func:`course_utils.data.assets.content_hash`).
-    size_mb : float
-        Size of the download in megabytes (10**6 bytes).
-    handle, url, md5 : str
-        Name in a model hub; publisher's address and published MD5 of a file outside any package.
     """
 
-    name: str
-    kind: str
+    name: str  # key in course_utils/data/catalog.toml
+    kind: str  # "model" or "data"
     title: str
     about: str
     licence: str
     citation: str
-    package: str = ""
+    package: str = ""  # that carries it
     version: str = ""
-    archive: str = ""
-    sha256: str = ""
+    archive: str = ""  # file name of the package
+    sha256: str = ""  # of the archive
+    # The wanted file of the archive, or the beginning of the names of all wanted files when it ends in "/" or "_".
     member: str = ""
-    member_sha256: str = ""
-    size_mb: float = 0.0
-    handle: str = ""
+    member_sha256: str = ""  # see `course_utils.data.assets.content_hash`
+    size_mb: float = 0.0  # of the download, 10**6 bytes
+    handle: str = ""  # name in a model hub
     url: str = ""
-    md5: str = ""
+    md5: str = ""  # as published with the url
 
     @property
     def is_folder(self) -> bool:

@@ -16,12 +16,7 @@ DIGIT_NAMES = tuple("0123456789")
 
 
 def load_mnist(seed: int = 0) -> DataSplit:
-    """Load 5,000 MNIST digits, 500 of each class.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the split into 3,000 training, 1,000 validation and 1,000 test digits.
+    """Load 5,000 MNIST digits, 500 of each class: 3,000 to train, 1,000 to validate and 1,000 to test, by `seed`.
 
     Returns
     -------
@@ -39,12 +34,7 @@ def load_mnist(seed: int = 0) -> DataSplit:
 
 
 def load_uci_digits(seed: int = 0) -> DataSplit:
-    """Load the 1,797 UCI digits, about 180 of each class.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the split.
+    """Load the 1,797 UCI digits, about 180 of each class, split by `seed`.
 
     Returns
     -------

@@ -1,11 +1,7 @@
 """Measure, draw, and hold a notebook's figures to what its text says."""
 
 from course_utils.evaluation.bootstrap import bootstrap_interval
-from course_utils.evaluation.calibration import (
-    calibration_error,
-    fit_temperature,
-    with_temperature,
-)
+from course_utils.evaluation.calibration import calibration_error, fit_temperature, with_temperature
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
 from course_utils.evaluation.images import plot_embedding, plot_images
@@ -26,34 +22,3 @@ from course_utils.evaluation.thresholds import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
-
-__all__ = [
-    "PALETTE",
-    "ROLE_COLOURS",
-    "Band",
-    "BandError",
-    "Evaluation",
-    "Expectations",
-    "bootstrap_interval",
-    "calibration_error",
-    "choose_threshold",
-    "class_probabilities",
-    "classification_metrics",
-    "confidence_interval",
-    "evaluate",
-    "fit_temperature",
-    "mean_and_interval",
-    "mean_plus_minus",
-    "plot_embedding",
-    "plot_history",
-    "plot_images",
-    "plot_learning_curves",
-    "prediction_interval",
-    "read_bands",
-    "sensitivity_at_specificity",
-    "show_source",
-    "threshold_at_sensitivity",
-    "threshold_at_specificity",
-    "use_course_style",
-    "with_temperature",
-]

@@ -12,26 +12,14 @@ FINE_TUNING_EPOCHS = 10
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take, and why.
-
-    Attributes
-    ----------
-    model, input_size : str, int
-        Network and size of its images in pixels.
-    strategy : {"from scratch", "frozen", "frozen, then fine-tuned"}
-    seconds : float
-        Predicted time of the strategy on this machine.
-    reasons : tuple of str
-    table : DataFrame
-        All candidates with predicted times, best score first.
-    """
+    """What to take, and why."""
 
     model: str
-    input_size: int
-    strategy: str
-    seconds: float
+    input_size: int  # pixels
+    strategy: str  # "from scratch", "frozen", or "frozen, then fine-tuned"
+    seconds: float  # predicted for the strategy on this machine
     reasons: tuple[str, ...]
-    table: pd.DataFrame
+    table: pd.DataFrame  # all candidates with predicted times, best score first
 
     def __str__(self) -> str:
         head = f"{self.model} at {self.input_size} px, {self.strategy}: about {spoken(self.seconds)}"

@@ -20,40 +20,18 @@ from course_utils.errors import CourseError
 
 @dataclass(frozen=True)
 class Backbone:
-    """One network of the zoo.
+    """One network of the zoo."""
 
-    Attributes
-    ----------
-    name : str
-        Name to load it by; for a downloaded one also its name in `keras.applications`.
-    module : str
-        Module of `keras.applications` with its preprocessing; empty for a carried network.
-    style : str
-        What that preprocessing does: "caffe", "tf" and "torch" as in `keras.applications`, "own" otherwise.
-    input_size : int
-        Height and width in pixels that it was trained at.
-    parameters, parameters_without_head : int
-        Number of weights, and up to the pooled features; None where the weights have no ImageNet head.
-    features : int
-        Length of the pooled features.
-    top1 : float
-        Published share of ImageNet validation photos that its first guess names, with one crop.
-    licence : str
-        Licence of the weights.
-    asset : str
-        Weights of a carried network in the catalog; empty for a downloaded one.
-    """
-
-    name: str
-    module: str
-    style: str
-    input_size: int
-    parameters: int | None
+    name: str  # to load it by; for a downloaded one also its name in `keras.applications`
+    module: str  # of `keras.applications`, with its preprocessing; empty for a carried network
+    style: str  # of that preprocessing: "caffe", "tf" and "torch" as in `keras.applications`, "own" otherwise
+    input_size: int  # height and width in pixels that it was trained at
+    parameters: int | None  # number of weights; None where they have no ImageNet head
     parameters_without_head: int
-    features: int
-    top1: float
-    licence: str
-    asset: str = ""
+    features: int  # length of the pooled features
+    top1: float  # published share of ImageNet validation photos that its first guess names, with one crop
+    licence: str  # of the weights
+    asset: str = ""  # weights of a carried network in the catalog
 
     @property
     def carried(self) -> bool:
