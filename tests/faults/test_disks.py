@@ -99,7 +99,7 @@ def test_full_disk_while_features_are_kept(tmp_path, monkeypatch, small_disk):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(
         CourseError,
-        match=r"cannot be kept in .*No space left on device\): free some space, or let COURSE_CACHE",
+        match=r"cannot be kept in .*No space left on device\): free some space there, or let COURSE_CACHE",
     ):
         cached("key", 1000, lambda: np.zeros((1000, 1000)))
     assert not list((tmp_path / "cache" / "features").iterdir())

@@ -100,7 +100,7 @@ def test_a_hostile_archive_is_refused_before_it_is_opened(empty_cache, tmp_path)
     with zipfile.ZipFile(empty_cache / "archives" / asset.archive, "w") as archive:
         archive.writestr("../../../../evil", b"evil")
         archive.writestr(asset.member, pickle.dumps(Hostile(tmp_path / "ran")))
-    with pytest.raises(CourseError, match="has the SHA-256"):
+    with pytest.raises(CourseError, match="is not the one that MNIST, 5,000 digits needs"):
         fetch("mnist")
     assert not (tmp_path / "ran").exists() and not list(tmp_path.rglob("*evil*"))
 
