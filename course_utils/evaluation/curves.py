@@ -59,10 +59,6 @@ def plot_learning_curves(frame: pandas.DataFrame, x: str, y: str, hue: str, ax: 
         Columns: size (positive numbers; drawn on a logarithmic axis with a tick at each measured size),
         result, and method.
     ax : Axes, optional
-
-    Returns
-    -------
-    Axes
     """
     if missing := {x, y, hue} - set(frame):
         raise CourseError(f"The frame has no column {missing.pop()!r}; its columns are {', '.join(map(str, frame))}.")

@@ -93,10 +93,6 @@ def plot_embedding(
         For t-SNE.
     ax : Axes, optional
 
-    Returns
-    -------
-    Axes
-
     References
     ----------
     van der Maaten & Hinton, "Visualizing data using t-SNE", JMLR 9 (2008),

@@ -55,10 +55,6 @@ def evaluate(
     threshold : float, optional
         Of two classes, class 1 is predicted where its probability is above it; 0.5 without.
 
-    Returns
-    -------
-    Evaluation
-
     Raises
     ------
     CourseError
