@@ -441,7 +441,7 @@ expect("bert_fine_tuned", accuracies["BERT, fine-tuned"], limits=(0, 1))
 # ## 4. A decoder guesses the next word
 #
 # SmolLM2 comes as a file for quantised inference, with 4 bits a weight, and a scale and an offset for each block of
-# 32 weights. `load_smollm2` converts it once into weights of Keras and keeps these. There is one trap on the way,
+# 32 weights. `load_smollm2` turns it into weights of Keras. There is one trap on the way,
 # visible in `in_keras_order`. A decoder tells positions apart by *rotating* pairs of features of queries and keys (Su
 # et al. 2024), and the file keeps these pairs in another order than Keras. Loaded as they are, all shapes fit, and no
 # error would tell that pairs are rotated which do not belong together.
