@@ -92,8 +92,9 @@ tf.get_logger().setLevel("ERROR")  # it takes the many graphs of this notebook f
 # **hyperparameters**: training does not find them, it needs them.
 #
 # A search tries configurations, one **trial** after the other, and keeps the one with the best score. The score is the
-# balanced accuracy on the *validation* set. The *test* set must not decide anything, or nothing is left to measure with.
-# Good intentions are easily forgotten in a long notebook. So we seal the test set, and count how often it is opened.
+# balanced accuracy on the *validation* set. The *test* set must not decide anything, or nothing is left to measure
+# with. Good intentions are easily forgotten in a long notebook. So we seal the test set, and count how often it is
+# opened.
 
 
 # %%
@@ -133,8 +134,8 @@ first = new_split(100 * SEED)
 print(f"{len(first.train)} to train, {len(first.validation)} to validate, and a sealed test set")
 
 # %% [markdown]
-# *The pictograms are from [OpenMoji](https://openmoji.org), licence
-# [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
+# *The pictograms are from [OpenMoji](https://openmoji.org), licence [CC BY-SA
+# 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
 # About 115 pictograms to validate is little. A score on them moves by several hundredths when other pictograms are
 # drawn. Keep that in mind: it is the reason for section 7.
@@ -187,10 +188,10 @@ shown.replace("nan", "")
 #
 # - The width is asked for as its logarithm, an integer from 3 to 6: 8, 16, 32 or 64 units. The sampler then knows
 #   that 16 lies between 8 and 32. As a categorical it would not.
-# - The backbones, EfficientNet-Lite (Tan & Le 2019; Liu 2020) and MobileNetV2 (Sandler et al. 2018), have no order: they
-#   are categorical.
-# - Learning rate and weight decay are sampled with `log=True`. (AdamW multiplies the weight decay by the learning rate at
-#   each step. So a decay of 10 is strong only beside a large rate.)
+# - The backbones, EfficientNet-Lite (Tan & Le 2019; Liu 2020) and MobileNetV2 (Sandler et al. 2018), have no order:
+#   they are categorical.
+# - Learning rate and weight decay are sampled with `log=True`. (AdamW multiplies the weight decay by the learning rate
+#   at each step. So a decay of 10 is strong only beside a large rate.)
 #
 # ### Mistake: a learning rate sampled uniformly
 #
@@ -368,6 +369,8 @@ def balanced_accuracy(numbers, predicted):
 # %% [markdown]
 # The **objective** takes a trial and returns a score. It reports the score after each epoch, and asks whether to go on.
 # Note what it returns: the score after the *last* epoch. To return the best epoch would be one more choice by luck.
+# (Who trains with `fit` gets reporting and pruning from one callback,
+# `optuna_integration.KerasPruningCallback(trial, "val_accuracy")`.)
 
 
 # %%
@@ -382,8 +385,8 @@ def objective(trial, split, strategies=STRATEGIES):
 
 # %% [markdown]
 # Networks that are used again invite a subtle bug: something of the last trial is left over. So the first test is
-# whether a configuration gives the same score again, with another trial in between. A `FixedTrial` answers each question
-# with the value that we put in.
+# whether a configuration gives the same score again, with another trial in between. A `FixedTrial` answers each
+# question with the value that we put in.
 
 # %% tags=["nbval-check-output"]
 one = dict(
@@ -480,9 +483,9 @@ ratio = speed["features and graphs once"] / speed["everything in every trial"]
 expect("frozen_speedup", ratio, contrast=1, timing=True)
 
 # %% [markdown]
-# {{frozen_speedup.mean:.0f}} times as many trials in the same time. Look at the middle row as well: with the features at
-# hand, most of the time went into building graphs. (The one pass of each backbone and the building of four graphs are
-# paid once, before the first trial. They are not in the ratio.) From here on we can afford what searches rarely
+# {{frozen_speedup.mean:.0f}} times as many trials in the same time. Look at the middle row as well: with the features
+# at hand, most of the time went into building graphs. (The one pass of each backbone and the building of four graphs
+# are paid once, before the first trial. They are not in the ratio.) From here on we can afford what searches rarely
 # get: repetitions.
 #
 # ### What the wrong scale costs
@@ -526,21 +529,21 @@ plt.show()
 expect("log_scale_gain", log_mean - uniform_mean)
 
 # %% [markdown]
-# Over five runs with other splits the average trial scores {{log_scale_gain.mean:.2f}} ± {{log_scale_gain.half_width:.2f}}
-# more with `log=True`. A single run shows little: in one of the five, where the hill reached far to the right, it was
-# hardly anything. Nine of ten uniform trials fall into the shaded decade, on the far slope. (The *best*
-# of many trials suffers less than the average one, because a single lucky rate is enough. But a search is not meant to
-# live on luck.)
+# Over five runs with other splits the average trial scores {{log_scale_gain.mean:.2f}} ±
+# {{log_scale_gain.half_width:.2f}} more with `log=True`. A single run shows little: in one of the five, where the hill
+# reached far to the right, it was hardly anything. Nine of ten uniform trials fall into the shaded decade, on the far
+# slope. (The *best* of many trials suffers less than the average one, because a single lucky rate is enough. But a
+# search is not meant to live on luck.)
 
 # %% [markdown]
 # ## 4. A first study
 #
 # Now the whole space, with Optuna's default sampler, one option added, and its default pruner.
 #
-# **TPE** (Bergstra et al. 2011; Watanabe 2023 explains every part) divides the trials so far into a few good ones and the
-# rest. It models where the good ones lie, $l(x)$, and where the others lie, $g(x)$; for numbers, both are sums of
-# Gaussians. It draws some candidates from $l$, and the next trial is the one with the largest $l(x) / g(x)$. The
-# first ten trials are random. For one objective Optuna 5 models the parameters together and not one by one; `group=True`,
+# **TPE** (Bergstra et al. 2011; Watanabe 2023 explains every part) divides the trials so far into a few good ones and
+# the rest. It models where the good ones lie, $l(x)$, and where the others lie, $g(x)$; for numbers, both are sums of
+# Gaussians. It draws some candidates from $l$, and the next trial is the one with the largest $l(x) / g(x)$. The first
+# ten trials are random. For one objective Optuna 5 models the parameters together and not one by one; `group=True`,
 # which Optuna still calls experimental, gives those of each strategy a model of their own.
 #
 # **Pruning.** After each epoch the objective reports its score. The median pruner stops a trial whose best score so far
@@ -580,8 +583,8 @@ print(f"the test set was opened {first.test.openings} times")
 # A pruner that never prunes is a common bug: a `report` without `should_prune`, or a pruner that waits for more epochs
 # than there are. Nothing fails, the search is only slower. Hence the assertion.
 #
-# What the pruner saw, drawn by Optuna, with the median of the finished trials added. (Optuna's plots change the style of
-# all later figures; the context keeps that inside.)
+# What the pruner saw, drawn by Optuna, with the median of the finished trials added. (Optuna's plots change the style
+# of all later figures; the context keeps that inside.)
 
 # %%
 from optuna.visualization import matplotlib as optuna_plots
@@ -631,10 +634,10 @@ trials.groupby("strategy")["value"].agg(["size", "max"]).round(3)
 #   train the same number of epochs in all: those of 20 whole trials, plus what the last trial needs to end. (The
 #   sampler's own time is left out. Beside trials of minutes it would be nothing.)
 # - **One change at a time.** TPE and pruning are two ideas. We run all four combinations.
-# - **Repetitions.** One search against another is an anecdote. Each repetition has a split and a seed of its own, the same
-#   for all four. And each split is used **twice, with validation and test set exchanged**: if one of the two sets happens
-#   to be easier, it counts once for a search and once against it. The two searches of a split share their training set,
-#   so they count as one: differences are averaged over the two, and intervals go over the splits.
+# - **Repetitions.** One search against another is an anecdote. Each repetition has a split and a seed of its own, the
+#   same for all four. And each split is used **twice, with validation and test set exchanged**: if one of the two sets
+#   happens to be easier, it counts once for a search and once against it. The two searches of a split share their
+#   training set, so they count as one: differences are averaged over the two, and intervals go over the splits.
 #
 # Only frozen networks are searched, because they are cheap, although fine-tuned ones may have led the first study. The
 # figures below say nothing about those. In the left figure, look where the curves part: TPE begins with
@@ -758,9 +761,9 @@ for arm in ahead:
 
 # %% [markdown]
 # Any search finds something much better than the mean trial: {{found.mean:.2f}} against {{found.contrast:.2f}}. In
-# random search, pruning stops {{pruned_share.mean:.0%}} ± {{pruned_share.half_width:.0%}} of the trials over five runs; a
-# trial then needs {{epochs_of_a_trial.mean:.0%}} of its epochs on average, so the same budget holds more trials. Over
-# five runs of this whole experiment the best of TPE with pruning is {{gain_validation.mean:+.3f}} ±
+# random search, pruning stops {{pruned_share.mean:.0%}} ± {{pruned_share.half_width:.0%}} of the trials over five
+# runs; a trial then needs {{epochs_of_a_trial.mean:.0%}} of its epochs on average, so the same budget holds more
+# trials. Over five runs of this whole experiment the best of TPE with pruning is {{gain_validation.mean:+.3f}} ±
 # {{gain_validation.half_width:.3f}} ahead of the best of random search. The lines above say whether the few splits of
 # this run alone show a difference. Where an interval contains zero, they do not; then the honest sentence is "not
 # clearly different", not "state of the art" (Dodge et al. 2019).
@@ -877,11 +880,11 @@ expect(
 
 # %% [markdown]
 # Of what the parameters explain one by one, fANOVA gives the learning rate {{importance_of_nothing.contrast:.0%}}
-# (between {{importance_of_nothing.contrast_low:.0%}} and {{importance_of_nothing.contrast_high:.0%}} over repetitions),
-# and the parameter that does nothing {{importance_of_nothing.mean:.0%}}. (Optuna scales the shares so that they sum to
-# one.) A bar about as short as that of *nothing* is no evidence. And such numbers belong to the *space*, not to the
-# parameter: narrow the learning rate to the top of its hill, and little of its importance is left. The two methods answer
-# different questions, so they may order the parameters differently.
+# (between {{importance_of_nothing.contrast_low:.0%}} and {{importance_of_nothing.contrast_high:.0%}} over
+# repetitions), and the parameter that does nothing {{importance_of_nothing.mean:.0%}}. (Optuna scales the shares so
+# that they sum to one.) A bar about as short as that of *nothing* is no evidence. And such numbers belong to the
+# *space*, not to the parameter: narrow the learning rate to the top of its hill, and little of its importance is left.
+# The two methods answer different questions, so they may order the parameters differently.
 #
 # **Contours** show two parameters together. Look whether the best learning rate moves when the other parameter changes.
 # Optuna interpolates the surface between the trials; trust it only where there are points.
@@ -960,9 +963,9 @@ print("formula and simulation agree to .02")
 #
 # ### Then, our own trials
 #
-# Coins have no merit at all; configurations do. The same experiment with real trials: random configurations are trained
-# once, and *all* pictograms that they were not trained on take the place of the 100 tosses. For this we use some splits of
-# their own, whose test sets decide nothing else.
+# Coins have no merit at all; configurations do. The same experiment with real trials: random configurations are
+# trained once, and *all* pictograms that they were not trained on take the place of the 100 tosses. For this we use
+# some splits of their own, whose test sets decide nothing else.
 
 
 # %%
@@ -1034,11 +1037,11 @@ expect("optimism_of_one", optimism[1])
 expect("optimism_of_many", optimism[sizes[-1]])
 
 # %% [markdown]
-# A single trial, not chosen, is off by {{optimism_of_one.mean:+.3f}} ± {{optimism_of_one.half_width:.3f}}. The best of 40
-# reports {{optimism_of_many.mean:.3f}} ± {{optimism_of_many.half_width:.3f}} more than it is worth. That is less than with coins, because configurations really
-# differ, and merit is part of their height. The gap grows with the number of trials; the solution of exercise 1 shows
-# what more images do. On the right the blue line rises as well: choosing does find better configurations. Searching
-# is right. Reporting the search's own score is wrong.
+# A single trial, not chosen, is off by {{optimism_of_one.mean:+.3f}} ± {{optimism_of_one.half_width:.3f}}. The best of
+# 40 reports {{optimism_of_many.mean:.3f}} ± {{optimism_of_many.half_width:.3f}} more than it is worth. That is less
+# than with coins, because configurations really differ, and merit is part of their height. The gap grows with the
+# number of trials; the solution of exercise 1 shows what more images do. On the right the blue line rises as well:
+# choosing does find better configurations. Searching is right. Reporting the search's own score is wrong.
 #
 # ### And the four searches
 #
@@ -1122,26 +1125,27 @@ print(f"the first study, best trial: {best.value:.3f} on validation, {on_test:.3
 
 # %% [markdown]
 # The first study has one score on each set. If the two differ, nobody can say how much of it was optimism and how much
-# the split. So look at the means. The best trials were {{optimism.mean:.3f}} ± {{optimism.half_width:.3f}} too good, over
-# four ways of searching and all splits. (Validation and test set were exchanged in half of them, so a set that is easier
-# than the other cannot be the reason.) They reach {{nested_test.mean:.2f}} on data that chose nothing.
+# the split. So look at the means. The best trials were {{optimism.mean:.3f}} ± {{optimism.half_width:.3f}} too good,
+# over four ways of searching and all splits. (Validation and test set were exchanged in half of them, so a set that is
+# easier than the other cannot be the reason.) They reach {{nested_test.mean:.2f}} on data that chose nothing.
 #
-# Are all searches flattered alike? The second table shows it for this run, with intervals over the splits. The optimism
-# of random search may come out negative there: with twenty trials it is small, and a hundred pictograms measure it
-# roughly. A search that follows the score of validation more closely, as TPE with pruning does, should be flattered more.
-# Whether this run shows that, the last row says; three splits show little.
+# Are all searches flattered alike? The second table shows it for this run, with intervals over the splits. The
+# optimism of random search may come out negative there: with twenty trials it is small, and a hundred pictograms
+# measure it roughly. A search that follows the score of validation more closely, as TPE with pruning does, should be
+# flattered more. Whether this run shows that, the last row says; three splits show little.
 #
-# And the contest? On validation TPE with pruning was {{gain_validation.mean:+.3f}} ± {{gain_validation.half_width:.3f}}
-# ahead of random search over five runs. On the nested test it is {{gain_test.mean:+.3f}} ± {{gain_test.half_width:.3f}}:
-# no gain was shown, and none was excluded. A single run may show either sign. With some hundred pictograms to validate,
-# much of a lead on validation is luck. (In `full` there are ten splits.)
+# And the contest? On validation TPE with pruning was {{gain_validation.mean:+.3f}} ±
+# {{gain_validation.half_width:.3f}} ahead of random search over five runs. On the nested test it is
+# {{gain_test.mean:+.3f}} ± {{gain_test.half_width:.3f}}: no gain was shown, and none was excluded. A single run may
+# show either sign. With some hundred pictograms to validate, much of a lead on validation is luck. (In `full` there
+# are ten splits.)
 #
 # (Nothing was chosen for the last two rows, and each set serves once as validation and once as test. So their optimism
 # is exactly zero.)
 #
-# Was the search worth it? The default stays {{default_behind.mean:.2f}} ± {{default_behind.half_width:.2f}} behind random
-# search. But that is a weak opponent. Look at the last row of the first table: the guess needs no search at all. Where
-# its interval reaches zero, these searches have not shown that they beat it.
+# Was the search worth it? The default stays {{default_behind.mean:.2f}} ± {{default_behind.half_width:.2f}} behind
+# random search. But that is a weak opponent. Look at the last row of the first table: the guess needs no search at
+# all. Where its interval reaches zero, these searches have not shown that they beat it.
 
 # %% [markdown]
 # ## 8. Killed, resumed, shared
@@ -1345,9 +1349,9 @@ print(f"{enough} coins with 50 images; {best_of(enough, 200):.2f} if there are 2
 # %% [markdown]
 # ### Exercise 2: a conditional parameter
 #
-# Write `suggest_optimizer(trial)`. It chooses `"adam"` or `"sgd"`, and a learning rate between .0001 and 1 on the right
-# scale. SGD also has a `momentum` between 0 and .99; Adam has none. For momentum the distance from 1 is what matters: .9
-# averages over 10 steps, .99 over 100. So ask for `one_minus_momentum`, on the right scale, too.
+# Write `suggest_optimizer(trial)`. It chooses `"adam"` or `"sgd"`, and a learning rate between .0001 and 1 on the
+# right scale. SGD also has a `momentum` between 0 and .99; Adam has none. For momentum the distance from 1 is what
+# matters: .9 averages over 10 steps, .99 over 100. So ask for `one_minus_momentum`, on the right scale, too.
 #
 # *Hint:* return a dictionary, as `suggest` does.
 
