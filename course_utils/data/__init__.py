@@ -5,8 +5,10 @@ from course_utils.data.chest_xrays import load_chest_xrays
 from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.digits import load_mnist, load_uci_digits, load_usps
 from course_utils.data.folders import load_image_folder
+from course_utils.data.image_folders import load_openmoji_folder, split_image_folder
 from course_utils.data.mnist_m import load_mnist_m
 from course_utils.data.openmoji import load_openmoji
+from course_utils.data.own_images import clean_image_folder
 from course_utils.data.phantom import draw_chest_phantoms
 from course_utils.data.photos import load_imagenet_photos
 from course_utils.data.sentiment import load_sentiment
@@ -17,6 +19,7 @@ __all__ = [
     "Card",
     "DataSplit",
     "Samples",
+    "clean_image_folder",
     "draw_chest_phantoms",
     "fetch",
     "few_shot",
@@ -26,9 +29,11 @@ __all__ = [
     "load_mnist",
     "load_mnist_m",
     "load_openmoji",
+    "load_openmoji_folder",
     "load_sentiment",
     "load_text_csv",
     "load_uci_digits",
     "load_usps",
+    "split_image_folder",
     "stratified_split",
 ]
