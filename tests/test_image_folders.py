@@ -98,6 +98,17 @@ def test_split_refusals():
         split_image_folder(folder / "plant")
 
 
+def test_split_cleans_a_folder_of_the_reader(own, capsys):
+    for name in ("cat", "dog"):
+        (own / name / "broken.jpg").write_bytes(b"")
+    with pytest.raises(CourseError, match="class dog has 2 images; 1 for training"):
+        split_image_folder(own, per_class=1)
+    Image.new("L", (3, 3), 99).save(own / "dog" / "third.webp")
+    split = split_image_folder(own, per_class=1)
+    assert [sum(counts(split / part).values()) for part in ("train", "validation", "test")] == [2, 2, 2]
+    assert "2 files passed over" in capsys.readouterr().out
+
+
 @pytest.fixture
 def own(tmp_path):
     """Images as people have them: turned by a note, transparent, grey, of 16 bits, in formats that Keras skips."""

@@ -5,10 +5,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from numbers import Integral
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
 from PIL import Image
 
@@ -27,7 +25,7 @@ def load_openmoji_folder(labels: str = "objects", size: int = 128) -> Path:
     Parameters
     ----------
     labels : str
-        ``"objects"``: 573 pictograms of the eight classes of :func:`load_openmoji`;
+        ``"objects"``: 573 pictograms of the eight classes of `load_openmoji`;
         ``"categories"``: 1,372 pictograms of eight categories of Unicode.
     size : int
         Side of the images in pixels, at least 16.
@@ -64,56 +62,6 @@ def load_openmoji_folder(labels: str = "objects", size: int = 128) -> Path:
 
     made_of = f"{find_asset('openmoji').sha256} {size} {rows}"
     return keep_folder(f"openmoji-{labels}-{size}", made_of, write)
-
-
-def split_image_folder(folder: str | Path, per_class: int = 10, seed: int = 0) -> Path:
-    """Copy a folder of images into ``train``, ``validation`` and ``test``, each with the same classes.
-
-    Parameters
-    ----------
-    folder : str or pathlib.Path
-        One subfolder for each class, as :func:`load_openmoji_folder` or :func:`clean_image_folder`
-        return it. Hidden files do not count.
-    per_class : int
-        Training images of each class, at least 1. The rest of a class is halved between
-        validation and test.
-    seed : int
-        The same seed gives the same split.
-
-    Returns
-    -------
-    pathlib.Path
-        A folder in the cache with the three subfolders.
-
-    Raises
-    ------
-    CourseError
-        If `per_class` is no such number, or a class has fewer than ``per_class + 2`` images.
-    """
-    if isinstance(per_class, bool) or not isinstance(per_class, Integral) or per_class < 1:
-        raise CourseError(f"per_class must be a whole number, at least 1; got {per_class!r}.")
-    classes = {name: visible_files(path) for name, path in class_folders(folder).items()}
-    for name, files in classes.items():
-        if len(files) < per_class + 2:
-            raise CourseError(
-                f"The class {name} has {len(files)} images; {per_class} for training and one each"
-                f" for validation and test need at least {per_class + 2}."
-            )
-
-    def write(target: Path) -> None:
-        random = np.random.default_rng(seed)
-        for name, files in classes.items():
-            order = random.permutation(len(files))
-            middle = per_class + (len(files) - per_class) // 2
-            cuts = {"train": order[:per_class], "validation": order[per_class:middle], "test": order[middle:]}
-            for part, chosen in cuts.items():
-                (target / part / name).mkdir(parents=True)
-                for i in chosen:
-                    shutil.copyfile(files[i], target / part / name / files[i].name)
-
-    every = [file for files in classes.values() for file in files]
-    made_of = f"{per_class} {seed} {[(str(file), file.stat().st_mtime_ns) for file in every]}"
-    return keep_folder(f"{Path(folder).name}-{per_class}-each-{seed}", made_of, write)
 
 
 def class_folders(folder: str | Path) -> dict[str, Path]:
@@ -175,6 +123,11 @@ def keep_folder(name: str, made_of: str, write: Callable[[Path], None]) -> Path:
             " let COURSE_CACHE name another folder."
         ) from error
     return target
+
+
+def is_kept(folder: str | Path) -> bool:
+    """Tell whether a folder is one that `keep_folder` wrote."""
+    return Path(folder).absolute().parent == cache_dir().absolute() / "images"
 
 
 def _is_whole(folder: Path, key: str) -> bool:
