@@ -13,7 +13,8 @@ from PIL import Image
 from course_utils.data.catalog import find_asset
 from course_utils.data.emoji_names import load_emoji_names
 from course_utils.data.openmoji import CODE_POINTS, draw_pictograms, expand_ranges
-from course_utils.settings import CourseError, cache_dir
+from course_utils.errors import CourseError
+from course_utils.settings import cache_dir
 
 MANIFEST = ".files"  # first line: what the folder was made of; then the names of its files
 HIDDEN = (".", "__MACOSX")  # what systems and archives leave behind

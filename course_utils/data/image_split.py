@@ -8,7 +8,7 @@ import numpy as np
 
 from course_utils.data.image_folders import class_folders, is_kept, keep_folder, visible_files
 from course_utils.data.own_images import clean_image_folder
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 
 def split_image_folder(folder: str | Path, per_class: int = 10, seed: int = 0) -> Path:

@@ -4,11 +4,9 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from PIL import Image
-
 from course_utils.data.image_folders import class_folders, keep_folder, visible_files
 from course_utils.data.photos import read_upright
-from course_utils.settings import CourseError
+from course_utils.errors import CourseError
 
 LONGEST_SIDE = 512  # pixels; a network of this course sees 224 at most
 REPORT = ".report"

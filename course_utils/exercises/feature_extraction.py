@@ -28,21 +28,17 @@ def check_extract(extract: Callable) -> None:
     """
     backbone, dataset, passes = _small_backbone(), *_counted_dataset(n=10)
     answer = extract(backbone, dataset)
-    require(
-        isinstance(answer, tuple) and len(answer) == 2, "extract must return two things: features and labels."
-    )
+    require(isinstance(answer, tuple) and len(answer) == 2, "extract must return two things: features and labels.")
     features, labels = (np.asarray(part) for part in answer)
     require(
         features.shape == (10, 2),
         f"The features of 10 images have the shape {features.shape} instead of (10, 2): "
         "are all batches there, the smaller last one too, joined along the first axis?",
     )
-    require(
-        labels.shape == (10,), f"The labels of 10 images have the shape {labels.shape} instead of (10,)."
-    )
+    require(labels.shape == (10,), f"The labels of 10 images have the shape {labels.shape} instead of (10,).")
     require(
         np.allclose(features[:, 0], labels),
-        "Features and labels are of different images: this dataset is shuffled at every pass, so take both from one pass.",
+        "Features and labels are of different images: the dataset is shuffled at every pass; take both from one.",
     )
     require(
         np.allclose(features[:, 1], labels),
@@ -95,7 +91,7 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     epochs = [np.concatenate([images for images, _ in dataset]) for _ in range(2)]
     require(
         epochs[0].max() > 2,
-        f"The largest pixel is {epochs[0].max():.3g}: the backbone does its own preprocessing and wants raw pixels 0-255.",
+        f"The largest pixel is {epochs[0].max():.3g}: the backbone has its own preprocessing and wants raw pixels 0-255.",
     )
     means = [np.sort(images.mean(axis=(1, 2, 3))) for images in epochs]
     require(
