@@ -1,0 +1,95 @@
+"""From the py:percent source and the shared frame to a notebook without outputs, its prose filled with figures."""
+
+import re
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from course_tools import settings
+from course_tools.build import frame
+from course_tools.measure.records import read_seconds
+from course_tools.notebooks import Notebook
+from course_utils.errors import CourseError
+from course_utils.evaluation.expectations import Band, read_bands
+
+PLACEHOLDER = re.compile(r"\{\{\s*(experiment\.)?(\w+)\.(\w+)(?::([^{}]+))?\s*\}\}")
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def compose(notebook: Notebook, measured: bool = True, address: str | None = None) -> NotebookNode:
+    """Return the notebook as its source and the shared frame make it, without outputs.
+
+    Parameters
+    ----------
+    notebook
+        Which notebook.
+    measured
+        Fill the prose with the measured figures; ``False`` leaves "…", as while they are being measured.
+    address
+        Public address of the repository; by default ``settings.REPOSITORY_URL``.
+
+    Raises
+    ------
+    CourseError
+        When the source lacks its front matter or quotes a figure that has no band.
+    """
+    source = jupytext.read(notebook.source, fmt="py:percent")
+    course = source.metadata.get("course")
+    if course is None:
+        raise CourseError(f"{notebook.source.name} has no `course:` front matter.")
+    address = settings.REPOSITORY_URL if address is None else address
+    cells = [frame.title_cell(notebook, course, read_seconds(notebook.key), address)]
+    cells += frame.set_up_cells(address)
+    for cell in source.cells:
+        cells.append(_prepared(cell))
+        if "parameters" in cell.metadata.get("tags", []):
+            cells.append(_prepared(frame.start_cell(notebook)))
+    headline = [cells.pop()] if "headline" in cells[-1].metadata.get("tags", []) else []
+    cells += [*frame.closing_cells(course), *headline]
+    for position, cell in enumerate(cells):
+        cell.id = f"cell-{position:02d}"  # stable, so that a rebuild shows only real changes
+        if cell.cell_type == "markdown":
+            cell.source = with_figures(cell.source, notebook) if measured else PLACEHOLDER.sub("…", cell.source)
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def with_figures(text: str, notebook: Notebook) -> str:
+    """Fill the placeholders of a text with measured figures.
+
+    ``{{frozen_10.mean:.2f}}`` is a figure of the notebook itself, ``{{experiment.frozen_10.mean:.2f}}`` one of the
+    experiment of the same number.
+    """
+
+    def figure(match: re.Match) -> str:
+        from_experiment, name, field, form = match.groups()
+        bands = _bands_of(Notebook(notebook.name, True) if from_experiment else notebook)
+        if name not in bands or not hasattr(bands[name], field):
+            raise CourseError(f"{notebook.key} quotes {match[0]}, which has not been measured: run `course bands`.")
+        return format(getattr(bands[name], field), form or ".3g")
+
+    return PLACEHOLDER.sub(figure, text)
+
+
+def _bands_of(notebook: Notebook) -> dict[str, Band]:
+    return read_bands().get(notebook.key, {}).get("default", {}).get("bands", {})
+
+
+def _prepared(cell: NotebookNode) -> NotebookNode:
+    """Fold what is machinery or a solution; a folded cell still shows its first line, so that is a title."""
+    tags = cell.metadata.get("tags", [])
+    if "solution" in tags and cell.cell_type == "markdown":
+        cell.source = f"<details><summary>What was seen</summary>\n\n{cell.source}\n\n</details>"
+    elif "solution" in tags:
+        cell.source = f"# @title Solution\n{cell.source}"
+        cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
+        cell.metadata["cellView"] = "form"  # Colab's way to fold a cell
+    elif folded := [tag for tag in tags if tag in frame.FOLDED]:
+        title, code = frame.FOLDED[folded[0]], cell.source
+        if not title:
+            title, code = cell.source.removeprefix("# ").split("\n", 1)
+        cell.source = f"# @title {title}\n{code}"
+        cell.metadata["jupyter"] = {"source_hidden": True}
+        cell.metadata["cellView"] = "form"
+    return cell
