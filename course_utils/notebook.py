@@ -1,5 +1,7 @@
 """What every notebook begins with: seeds, the house style, quiet, alt text of figures, its bands."""
 
+import warnings
+
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
@@ -7,6 +9,10 @@ from matplotlib.figure import Figure
 from course_utils.evaluation.expectations import Expectations
 from course_utils.evaluation.style import use_course_style
 from course_utils.quiet import stderr_to
+
+
+# Keras says these of every `tf.data` pipeline that a reader would write.
+HARMLESS = (".*shuffle=True.*will be ignored", "Your input ran out of data")
 
 
 def begin(notebook: str, profile: str, seed: int) -> Expectations:
@@ -25,6 +31,8 @@ def begin(notebook: str, profile: str, seed: int) -> Expectations:
         import keras
 
         keras.utils.set_random_seed(seed)
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
     use_course_style()
     if shell := get_ipython():
         shell.run_line_magic("matplotlib", "inline")  # before the formatter, which it would replace
