@@ -100,7 +100,7 @@ def test_predictions(folder, capsys):
     labels = np.repeat([0, 1, 2], 4)
     predicted = labels.copy()
     predicted[:2] = 1
-    assert check.check_predictions(labels, predicted, folder) == pytest.approx(2.5 / 3)
+    check.check_predictions(labels, predicted, folder)
     assert "Balanced accuracy 0.83; guessing gives 0.33" in capsys.readouterr().out
     for wrong, sentence in [
         ((labels[:5], predicted[:5]), "the folder has 12 images"),

@@ -91,7 +91,7 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     epochs = [np.concatenate([images for images, _ in dataset]) for _ in range(2)]
     require(
         epochs[0].max() > 2,
-        f"The largest pixel is {epochs[0].max():.3g}: the backbone has its own preprocessing and wants raw pixels 0-255.",
+        f"The largest pixel is {epochs[0].max():.3g}: the backbone has its own preprocessing and wants raw pixels.",
     )
     means = [np.sort(images.mean(axis=(1, 2, 3))) for images in epochs]
     require(
@@ -113,7 +113,7 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     print("The pipeline is mended: raw pixels, fresh augmentation, right names, frozen backbone.")
 
 
-def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | Path) -> float:
+def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | Path) -> None:
     """Check predictions for all images of a folder, and compare them with guessing.
 
     Parameters
@@ -122,11 +122,6 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | P
         True and predicted class numbers; classes are numbered in alphabetical order.
     folder : str or pathlib.Path
         With a subfolder for each class; n images in all.
-
-    Returns
-    -------
-    float
-        Balanced accuracy.
 
     Raises
     ------
@@ -155,4 +150,3 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | P
         "do features and labels belong to the same images?",
     )
     print(f"Balanced accuracy {accuracy:.2f}; guessing gives {chance:.2f}.")
-    return accuracy

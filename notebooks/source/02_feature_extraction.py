@@ -25,7 +25,7 @@
 # %% tags=["parameters"]
 PROFILE = "default"
 SEED = 0
-FOLDER = ""  # a folder of your own images, with a subfolder for each class; empty: pictograms
+FOLDER = ""  # your own images, a subfolder for each class; empty: pictograms
 BACKBONE = "EfficientNetLite0"  # with internet also "ResNet50", "ConvNeXtTiny", …
 SIZE = 128  # height and width of the images in pixels
 EPOCHS = 10
@@ -40,14 +40,14 @@ EPOCHS = 10
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from keras.utils import image_dataset_from_directory as read_images
 
 from course_utils.data import load_openmoji_folder, split_image_folder
 from course_utils.zoo import load_backbone
 
 folder = split_image_folder(FOLDER or load_openmoji_folder(), per_class=10, seed=SEED)
-size = {"image_size": (SIZE, SIZE)}
-train = keras.utils.image_dataset_from_directory(folder / "train", **size, batch_size=16)
-validation = keras.utils.image_dataset_from_directory(folder / "validation", **size, shuffle=False)
+train = read_images(folder / "train", image_size=(SIZE, SIZE), batch_size=16)
+validation = read_images(folder / "validation", image_size=(SIZE, SIZE), shuffle=False)
 
 # %%
 # %%time
@@ -55,18 +55,17 @@ backbone = load_backbone(BACKBONE, input_size=SIZE)
 backbone.trainable = False
 classify = keras.layers.Dense(len(train.class_names), activation="softmax")
 model = keras.Sequential([backbone, classify])
-model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(train, epochs=EPOCHS, verbose=0)
-loss, accuracy = model.evaluate(validation, verbose=0)
+accuracy = model.evaluate(validation, verbose=0)[1]
 print(f"accuracy on validation images: {accuracy:.2f}")
 
 # %%
 images = np.concatenate([batch for batch, _ in validation])
-new = np.random.default_rng(SEED).choice(len(images), 6, replace=False)
-probabilities = model.predict(images[new], verbose=0)
+new = images[np.random.default_rng(SEED).choice(len(images), 6, replace=False)]
 figure, axes = plt.subplots(1, 6, figsize=(13, 2.6))
-figure.set_label("Six pictograms that the model has not seen, each with its predicted class and probability.")
-for ax, image, p in zip(axes, images[new] / 255, probabilities):
+figure.set_label("Six new pictograms with their predicted class and its probability.")
+for ax, image, p in zip(axes, new / 255, model.predict(new, verbose=0)):
     ax.imshow(image)
     ax.set_title(f"{train.class_names[p.argmax()]}\n{p.max():.0%}", fontsize=12)
     ax.axis("off")
@@ -98,19 +97,16 @@ model.summary()
 
 # %% tags=["fold"]
 # Diagram: what is frozen, and what flows where
-figure, ax = plt.subplots(figsize=(12, 2.6))
-figure.set_label("An image x of 128 by 128 pixels goes through the frozen backbone M to 1,280 features h, then "
-                 "through the trained head L to 8 probabilities y.")  # fmt: skip
-boxes = [(0.0, "x\nimage, 0–255\n128 × 128 × 3", "0.93"), (0.27, "backbone M\nfrozen\n3.4 M weights", "#cfe3f2"),
-         (0.54, "h = M(x)\n1,280 features", "0.93"), (0.81, "head L: trained\ny = L(h)\n8 probabilities", "#fbdcb8")]  # fmt: skip
-for left, text, colour in boxes:
-    ax.add_patch(plt.Rectangle((left, 0.15), 0.19, 0.7, facecolor=colour, edgecolor="0.3"))
-    ax.text(left + 0.095, 0.5, text, ha="center", va="center")
-for left, _, _ in boxes[1:]:
-    ax.annotate("", (left - 0.005, 0.5), (left - 0.075, 0.5), arrowprops={"arrowstyle": "->", "lw": 2})
-ax.set(xlim=(-0.01, 1.01), ylim=(0.1, 0.9))
-ax.axis("off")
-plt.show()
+figure, ax = plt.subplots(figsize=(12, 1.8))
+figure.set_label("Image x, frozen backbone M, features h, trained head L, output y.")
+boxes = ["image x\n0–255", "backbone M\nfrozen", "h = M(x)\n1,280 features"]
+boxes += ["head L\ntrained", "y = L(h)\n8 probabilities"]
+for x, text in enumerate(boxes):
+    box = {"boxstyle": "round,pad=0.7", "facecolor": "#cfe3f2" if x % 2 else "0.95"}
+    ax.text(x, 0, text, ha="center", va="center", bbox=box)
+    ax.text(x + 0.5, 0, "→" if x < 4 else "", fontsize=24, ha="center", va="center")
+ax.set(xlim=(-0.5, 4.5), ylim=(-1, 1))
+ax.axis("off");
 
 # %% [markdown]
 # The large part is the **backbone**, here EfficientNet-Lite0 (Tan & Le 2019). It maps an image $x$ to a vector of 1,280 numbers,
@@ -131,26 +127,28 @@ plt.show()
 # %%
 from course_utils.data import load_imagenet_photos
 
-classifier = load_backbone(BACKBONE, include_top=True)  # with its head of 1,000 classes
+classifier = load_backbone(BACKBONE, include_top=True)  # with its 1,000 classes
 photos, answers = load_imagenet_photos(size=classifier.input_shape[1])
 prepared = classifier.get_layer("preprocessing").output
-own, rest = keras.Model(classifier.input, prepared), keras.Model(prepared, classifier.output)
+own = keras.Model(classifier.input, prepared)
+rest = keras.Model(prepared, classifier.output)
 
-pixels = photos.astype("float32")
-ways = {"its own": own(pixels), "raw pixels": pixels, "÷ 255": pixels / 255, "÷ 255 twice": pixels / 255 / 255}
-for family, mode in {"Inception's": "tf", "DenseNet's": "torch", "VGG's and ResNet's": "caffe"}.items():
-    ways[family] = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
-top1 = {way: np.mean(rest.predict(x, verbose=0).argmax(axis=1) == answers) for way, x in ways.items()}
+# %%
+x = photos.astype("float32")
+ways = {"its own": own(x), "raw pixels": x, "÷ 255": x / 255, "÷ 255²": x / 255**2}
+prepare = keras.applications.imagenet_utils.preprocess_input
+families = {"Inception's": "tf", "DenseNet's": "torch", "VGG's and ResNet's": "caffe"}
+ways |= {name: prepare(x.copy(), mode=mode) for name, mode in families.items()}
+guesses = {way: rest.predict(x, verbose=0).argmax(axis=1) for way, x in ways.items()}
+top1 = {way: np.mean(guess == answers) for way, guess in guesses.items()}
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 3.4))
-figure.set_label("Share of 20 photographs named rightly under seven ways of preprocessing; raw pixels and a "
-                 "second division by 255 come out near zero.")  # fmt: skip
-bars = ax.barh(list(top1), list(top1.values()), color=["C0"] + ["0.6"] * (len(top1) - 1))
+figure.set_label("Of 20 photographs, few are named rightly from raw pixels.")
+bars = ax.barh(list(top1), list(top1.values()), color=["C0"] + ["0.6"] * 6)
 ax.bar_label(bars, fmt="%.2f", padding=4)
 ax.invert_yaxis()
-ax.set(xlim=(0, 1), xlabel="top-1 accuracy on 20 photographs", title="The same network, other preprocessing")
-plt.show()
+ax.set(xlim=(0, 1), xlabel="top-1 accuracy on 20 photographs");
 
 # %% [markdown]
 # One photograph is 0.05, so read only large differences. Raw pixels leave {{own_preprocessing.contrast:.2f}} of
@@ -177,16 +175,18 @@ plt.show()
 # `Dataset.map` applies the backbone, `Dataset.cache` keeps what comes out. The head then trains on vectors.
 
 # %%
-# %%time
 def features_of(dataset):
-    return dataset.map(lambda image, label: (backbone(image, training=False), label)).cache()
+    return dataset.map(lambda x, label: (backbone(x, training=False), label)).cache()
 
 
+# %%
+# %%time
 train_features, validation_features = features_of(train), features_of(validation)
-head = keras.Sequential([keras.Input((backbone.output_shape[-1],)), keras.layers.Dense(len(train.class_names), activation="softmax")])
-head.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+classify = keras.layers.Dense(len(train.class_names), activation="softmax")
+head = keras.Sequential([classify])
+head.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 head.fit(train_features, epochs=EPOCHS, verbose=0)
-print(f"accuracy on validation images: {head.evaluate(validation_features, verbose=0)[1]:.2f}")
+print("loss and accuracy:", head.evaluate(validation_features, verbose=0))
 
 # %% [markdown]
 # Compare the two `Wall time`s, here and in the second cell of the lesson. In the experiment, with 20 epochs on all training images, the cached way was
@@ -201,30 +201,31 @@ print(f"accuracy on validation images: {head.evaluate(validation_features, verbo
 # **Predict.** Below, `wrong` differs from `right` by one word. What does the second row show?
 
 # %%
-fill = {"fill_mode": "constant", "fill_value": 255.0}  # the paper around a drawing is white
-augment = keras.Sequential(
-    [keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1, **fill), keras.layers.RandomZoom(0.3, **fill)]
-)
-one_batch = train.take(1).cache()
-right = one_batch.map(lambda image, label: augment(image, training=True))
-wrong = one_batch.map(lambda image, label: augment(image, training=True)).cache()
+from keras.layers import RandomFlip, RandomRotation, RandomZoom
+
+white = {"fill_mode": "constant", "fill_value": 255.0}  # as the paper of a drawing
+turn, zoom = RandomRotation(0.1, **white), RandomZoom(0.3, **white)
+augment = keras.Sequential([RandomFlip("horizontal"), turn, zoom])
+batch = train.take(1).cache()
+right = batch.map(lambda x, label: augment(x, training=True))
+wrong = batch.map(lambda x, label: augment(x, training=True)).cache()
 
 # %%
-figure, axes = plt.subplots(2, 5, figsize=(9, 4))
-figure.set_label("One training image in five epochs: five different copies without the late cache, "
-                 "five times the same copy with it.")  # fmt: skip
-for name, row, dataset in zip(["right", "wrong"], axes, [right, wrong]):
-    copies = [next(iter(dataset.map(lambda image: image[0]))).numpy() for epoch in range(5)]
-    for epoch, (ax, copy) in enumerate(zip(row, copies)):
-        ax.imshow(copy.clip(0, 255) / 255)
-        ax.set(xticks=[], yticks=[], title=f"epoch {epoch + 1}" if name == "right" else "")
-    row[0].set_ylabel(name)
-plt.show()
+copies = {
+    name: [next(iter(dataset))[0].numpy() for epoch in range(5)]
+    for name, dataset in {"right": right, "wrong": wrong}.items()
+}
+figure, axes = plt.subplots(2, 5, figsize=(10, 4.6))
+figure.set_label("One image in five epochs: five copies, or five times the same copy.")
+for row, (name, epochs) in zip(axes, copies.items()):
+    for epoch, (ax, image) in enumerate(zip(row, epochs)):
+        ax.imshow(image.clip(0, 255) / 255)
+        ax.set_title(f"{name}, epoch {epoch + 1}", fontsize=11)
+        ax.axis("off")
 
 # %% tags=["nbval-check-output"]
-for name, dataset in {"right": right, "wrong": wrong}.items():
-    epochs = [np.concatenate(list(dataset)) for epoch in range(5)]
-    print(f"{name}: {len(np.unique(epochs, axis=0))} different epochs of 5")
+for name, epochs in copies.items():
+    print(f"{name}: {len(np.unique(epochs, axis=0))} different images in 5 epochs")
 
 # %% [markdown]
 # The wrong way augments each image once, and then repeats that copy for ever. Nothing warns you. **The symptoms:** all epochs but the first take
@@ -243,19 +244,21 @@ for name, dataset in {"right": right, "wrong": wrong}.items():
 # labels; they only colour the points.
 
 # %%
+features = np.concatenate([x for x, _ in validation_features])
+labels = np.concatenate([label for _, label in validation_features])
+by = {"pixels": images[:, ::4, ::4].reshape(len(images), -1), "features": features}
+
+# %%
 from sklearn.manifold import TSNE
 
-features = np.concatenate([x for x, _ in validation_features])
-labels = np.concatenate([y for _, y in validation_features])
-figure, axes = plt.subplots(1, 2, figsize=(13, 5), sharex=False)
-figure.set_label("Two maps of the validation images: on pixels the classes are mixed except faces, on "
-                 "features animals, faces, food, vehicles and buildings lie mostly together.")  # fmt: skip
-for ax, (title, x) in zip(axes, {"Pixels": images[:, ::4, ::4].reshape(len(images), -1), "Features": features}.items()):
-    flat = TSNE(metric="cosine", init="random", random_state=SEED).fit_transform(x)
-    points = ax.scatter(*flat.T, c=labels, cmap="tab10", vmax=9, s=30)
-    ax.set(title=title, xticks=[], yticks=[])
-figure.legend(points.legend_elements()[0], train.class_names, loc="outside right center")
-plt.show()
+figure, axes = plt.subplots(1, 2, figsize=(13, 5))
+figure.set_label("By pixels only faces form a group, by features more classes do.")
+for ax, (title, x) in zip(axes, by.items()):
+    places = TSNE(metric="cosine", init="random", random_state=SEED).fit_transform(x)
+    for k, name in enumerate(train.class_names):
+        ax.scatter(*places[labels == k].T, s=30, label=name)
+    ax.set(title=title.title(), xticks=[], yticks=[])
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5));
 
 # %% [markdown]
 # Near in the plane means alike to the network. Distances between groups, and their sizes, mean little. To see *what* is alike, look at **nearest
@@ -265,17 +268,15 @@ plt.show()
 from sklearn.neighbors import NearestNeighbors
 
 queries = np.random.default_rng(SEED).choice(len(images), 4, replace=False)
-figure, axes = plt.subplots(4, 7, figsize=(10, 6))
-figure.set_label("Four pictograms with their three nearest neighbours by pixels and by features.")
-for column, x in {1: images.reshape(len(images), -1), 4: features}.items():
-    nearest = NearestNeighbors(n_neighbors=4, metric="cosine").fit(x).kneighbors(x[queries])[1]
-    for row, found in zip(axes, nearest):
-        for ax, i in zip([row[0], *row[column : column + 3]], found):
-            ax.imshow(images[i] / 255)
+figure, axes = plt.subplots(4, 7, figsize=(11, 6.8))
+figure.set_label("Four pictograms and their three nearest, by pixels and by features.")
+for column, (space, x) in zip([1, 4], by.items()):
+    nearest = NearestNeighbors(n_neighbors=4, metric="cosine").fit(x)
+    for row, found in zip(axes, nearest.kneighbors(x[queries])[1]):
+        for k, ax in enumerate([row[0], *row[column : column + 3]]):
+            ax.imshow(images[found[k]] / 255)
+            ax.set_title(f"by {space}" if k else "an image", fontsize=11)
             ax.axis("off")
-            ax.set_title(train.class_names[labels[i]], fontsize=10)
-figure.suptitle("an image        |        nearest by pixels        |        nearest by features")
-plt.show()
 
 # %% [markdown]
 # Pixels find the same colour at the same place. Features find similar shapes and parts, wherever they are. In the experiment the
@@ -287,26 +288,20 @@ plt.show()
 # ## 5. How many labels are enough?
 #
 # **Predict.** Here is the strongest rival: a convolutional network made for small data, trained from scratch on the same images at the same
-# resolution, with a recipe chosen on validation images. From how many images a class on will it catch up with the frozen network?
+# resolution (96 pixels here, so that it trains in minutes), with a recipe settled on validation images. From how many images a class on will it catch up with the frozen network?
 
 # %% tags=["fold"]
 # Figure: accuracy over the number of labels, from the experiment
-from course_utils.evaluation import read_bands
+from course_utils.evaluation import plot_measured
 
-measured = read_bands()["experiments/02_feature_extraction"]["default"]["bands"]
-methods = {"transfer": "frozen backbone + head", "scratch": "small CNN from scratch",
-           "random": "frozen random weights + head", "neighbour": "nearest neighbour on pixels"}  # fmt: skip
-figure, ax = plt.subplots(figsize=(9, 4.6))
-figure.set_label("Balanced accuracy over images per class: the frozen backbone leads at every size.")
-for shift, (name, text) in enumerate(methods.items()):
-    bands = [measured[f"{name}_{size}"] for size in ("5", "10", "20", "all")]
-    means, widths = [band.mean for band in bands], [band.half_width for band in bands]
-    ax.errorbar(np.arange(4) + 0.04 * shift, means, widths, marker="o", capsize=3, label=text)
-ax.axhline(1 / 8, color="0.4", linestyle=":", label="chance level")
-ax.set(xticks=range(4), xticklabels=["5", "10", "20", "all (43 on average)"], ylim=(0, 0.85))
-ax.set(xlabel="training images per class", ylabel="balanced accuracy, mean ± 95%")
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+methods = {"transfer": "frozen backbone + head", "scratch": "CNN from scratch"}
+methods |= {"neighbour": "nearest neighbour on pixels", "random": "random backbone"}
+sizes = ["5", "10", "20", "all"]
+series = {text: [f"{name}_{n}" for n in sizes] for name, text in methods.items()}
+ax = plot_measured("experiments/02_feature_extraction", series, sizes)
+ax.figure.set_label("Balanced accuracy over training images per class, four methods.")
+ax.axhline(1 / 8, color="0.4", linestyle=":")
+ax.set(xlabel="training images per class", ylabel="balanced accuracy on test");
 
 # %% [markdown]
 # *Balanced accuracy* is the mean over the classes of the share recognised, so that a frequent class counts no more than a rare one. With ten
@@ -385,11 +380,13 @@ check.check_extract(extract_solution)
 
 # %% tags=["exercise"]
 def build(folder, backbone):
-    data = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), verbose=False)
-    names = ["face", "food", "animal", "plant", "building", "vehicle", "clothing", "sport and music"]
-    data = data.map(lambda image, label: (augment(image, training=True), label))
-    data = data.map(lambda image, label: (image / 255, label)).cache()
-    model = keras.Sequential([backbone, keras.layers.Dense(len(names), activation="softmax")])
+    data = read_images(folder, image_size=(SIZE, SIZE), verbose=False)
+    names = ["face", "food", "animal", "plant"]
+    names += ["building", "vehicle", "clothing", "sport and music"]
+    classify = keras.layers.Dense(len(names), activation="softmax")
+    data = data.map(lambda x, label: (augment(x, training=True), label))
+    data = data.map(lambda x, label: (x / 255, label)).cache()
+    model = keras.Sequential([backbone, classify])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return data, model, names
 
@@ -398,11 +395,12 @@ def build(folder, backbone):
 
 # %% tags=["solution", "nbval-check-output"]
 def build_solution(folder, backbone):
-    data = keras.utils.image_dataset_from_directory(folder, image_size=(SIZE, SIZE), verbose=False)
+    data = read_images(folder, image_size=(SIZE, SIZE), verbose=False)
     names = data.class_names  # before map, which forgets them
-    data = data.cache().map(lambda image, label: (augment(image, training=True), label))
+    classify = keras.layers.Dense(len(names), activation="softmax")
+    data = data.cache().map(lambda x, label: (augment(x, training=True), label))
     backbone.trainable = False
-    model = keras.Sequential([backbone, keras.layers.Dense(len(names), activation="softmax")])
+    model = keras.Sequential([backbone, classify])
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return data, model, names
 
@@ -423,20 +421,18 @@ check.check_pipeline(build_solution, folder / "train", backbone)
 # %% tags=["exercise"]
 my_folder = FOLDER or load_openmoji_folder("categories")
 mine = split_image_folder(my_folder, per_class=10, seed=SEED)
-true, predicted = None, None  # labels and predicted class numbers of the images in mine / "validation"
+true = predicted = None  # class numbers of all images in mine / "validation"
 
 # check.check_predictions(true, predicted, mine / "validation")
 
 # %% tags=["solution"]
 from sklearn.linear_model import LogisticRegression
 
-parts = [
-    keras.utils.image_dataset_from_directory(mine / part, image_size=(SIZE, SIZE), verbose=False)
-    for part in ("train", "validation")
-]
-(x_train, y_train), (x_validation, y_validation) = [extract_solution(backbone, part) for part in parts]
-my_head = LogisticRegression(C=0.1, max_iter=1000).fit(x_train, y_train)
-own_data_accuracy = check.check_predictions(y_validation, my_head.predict(x_validation), mine / "validation")
+read_mine = dict(image_size=(SIZE, SIZE), verbose=False)
+my_head = LogisticRegression(C=0.1, max_iter=1000)
+my_head.fit(*extract_solution(backbone, read_images(mine / "train", **read_mine)))
+x, y = extract_solution(backbone, read_images(mine / "validation", **read_mine))
+check.check_predictions(y, my_head.predict(x), mine / "validation")
 
 # %% [markdown] tags=["solution"]
 # Logistic regression and a `Dense` layer with softmax are the same function; they differ in how they are fitted. Unicode's categories are harder than ours: "Symbols" and
@@ -448,40 +444,36 @@ own_data_accuracy = check.check_predictions(y_validation, my_head.predict(x_vali
 # All choices are made. Now, once, the **test** images. Resizing, preprocessing, backbone and head become one model that takes an image of any size.
 
 # %%
-from sklearn.metrics import ConfusionMatrixDisplay, balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score
 
-product = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE), backbone, head])
-test = keras.utils.image_dataset_from_directory(folder / "test", **size, shuffle=False)
-truth = np.concatenate([y for _, y in test])
+resize = [keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE)]
+product = keras.Sequential([*resize, backbone, head])
+test = read_images(folder / "test", image_size=(SIZE, SIZE), shuffle=False)
+truth = np.concatenate([label for _, label in test])
 named = product.predict(test, verbose=0).argmax(axis=1)
 test_accuracy = balanced_accuracy_score(truth, named)
 print(f"balanced accuracy on {len(truth)} test images: {test_accuracy:.2f}")
-
-# %%
-display = ConfusionMatrixDisplay.from_predictions(
-    truth, named, display_labels=train.class_names, normalize="true", values_format=".2f",
-    xticks_rotation=45, cmap="Blues", colorbar=False,
-)  # fmt: skip
-display.figure_.set_label("Confusion matrix of the test images; each row sums to one.")
-display.ax_.set_title("Share of each true class (rows sum to 1)")
-plt.show()
 
 # %% [markdown]
 # Save the model with what a user needs to know beside it: the class names in their order, and a short **model card**.
 
 # %%
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
 product.save(home / "model.keras")
-card = {"classes": train.class_names, "input": "RGB image of any size, 0-255", "backbone": f"{BACKBONE}, ImageNet",
-        "trained on": "10 images of each class, OpenMoji 17 (CC BY-SA 4.0)",
-        "balanced accuracy on test": round(float(test_accuracy), 2),
-        "not for": "photographs, or things outside these classes: it always names one of them"}  # fmt: skip
+
+# %%
+card = {
+    "classes": train.class_names,
+    "input": "RGB image of any size, 0-255",
+    "backbone": f"{BACKBONE}, trained on ImageNet, frozen",
+    "trained on": f"10 images of each class, {FOLDER or 'OpenMoji, CC BY-SA 4.0'}",
+    "balanced accuracy on test": round(float(test_accuracy), 2),
+    "not for": "things outside these classes: it always names one of them",
+}
 (home / "card.json").write_text(json.dumps(card, indent=2));
 
 # %% [markdown]
@@ -493,12 +485,18 @@ import json, sys, keras
 model, card = keras.saving.load_model(sys.argv[1]), json.load(open(sys.argv[2]))
 image = keras.utils.img_to_array(keras.utils.load_img(sys.argv[3]))
 probabilities = model.predict(image[None], verbose=0)[0]
-print(card["classes"][probabilities.argmax()], f"with probability {probabilities.max():.2f}")
+print(card["classes"][probabilities.argmax()], f"{probabilities.max():.0%}")
 """
+(home / "predict.py").write_text(program);
+
+# %%
+import subprocess
+import sys
+
 new_file = sorted((folder / "test").rglob("*.png"))[0]
-command = [sys.executable, "-c", program, home / "model.keras", home / "card.json", new_file]
-answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-print(new_file.name, "is called", answer)
+files = [home / "predict.py", home / "model.keras", home / "card.json", new_file]
+finished = subprocess.run([sys.executable, *files], capture_output=True, text=True)
+print(new_file.name, "is called", finished.stdout)
 
 # %% [markdown]
 # `load_img` is called without a size on purpose: its resizing differs from the one that the model was trained behind.
@@ -555,5 +553,4 @@ print(new_file.name, "is called", answer)
 expect("validation_accuracy", accuracy, contrast=1 / 8)
 expect("test_balanced_accuracy", test_accuracy, contrast=1 / 8)
 expect("own_preprocessing", top1["its own"], contrast=top1["raw pixels"])
-expect("own_data", own_data_accuracy, contrast=1 / 8)
 expect.table()
