@@ -187,6 +187,7 @@ def test_image_folder_refusals(images, tmp_path):
     (images / "green" / "broken.png").write_bytes((images / "red" / "0.png").read_bytes()[:60])
     with pytest.raises(CourseError, match="broken.png cannot be read"):
         load_image_folder(images)
-    Image.fromarray(np.zeros((9, 9), np.uint16)).save(images / "green" / "broken.png")
-    with pytest.raises(CourseError, match="broken.png has more than 8 bits"):
+    (images / "green" / "broken.png").unlink()
+    Image.fromarray(np.zeros((9, 9), np.float32)).save(images / "green" / "broken.tif")
+    with pytest.raises(CourseError, match="broken.tif has more than 16 bits"):
         load_image_folder(images)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from course_utils.data import load_mnist, load_mnist_m, load_usps, mnist_m
+from course_utils.data import load_mnist, load_mnist_m, load_mnist_m_folder, load_usps, mnist_m
 from course_utils.data.dataset import PARTS
 from course_utils.errors import CourseError
 
@@ -14,6 +15,23 @@ def test_counts_types_and_seed():
     assert split.counts().to_numpy().tolist() == [[300, 100, 100]] * 10
     assert np.array_equal(split.test.x, load_mnist_m(seed=1).test.x)
     assert not np.array_equal(split.test.x, load_mnist_m(seed=2).test.x)
+
+
+def test_a_folder_holds_the_images_of_each_part(monkeypatch, tmp_path):
+    split = load_mnist_m(seed=0)
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(mnist_m, "load_mnist_m", lambda seed: split)
+    folder = load_mnist_m_folder(per_class=4, seed=0)
+    counts = {part: len(list((folder / part).rglob("*.png"))) for part in PARTS}
+    assert counts == {"train": 40, "validation": 20, "test": 20}
+    first = sorted((folder / "test" / "7").glob("*.png"))[0]
+    assert np.array_equal(np.asarray(Image.open(first)), split.test.x[int(first.stem)]) and split.test.y[int(first.stem)] == 7
+
+
+@pytest.mark.parametrize("per_class", [1, 201, True, 10.0])
+def test_a_folder_of_an_impossible_size_is_refused(per_class):
+    with pytest.raises(CourseError, match="whole number from 2 to 200"):
+        load_mnist_m_folder(per_class)
 
 
 def test_each_part_holds_the_digits_of_that_part(monkeypatch):

@@ -1,15 +1,20 @@
 """MNIST-M: digits blended with patches of colour photos, built from what the course carries."""
 
 from collections.abc import Iterator
+from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 import skimage.data
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from course_utils.data.catalog import find_asset
 from course_utils.data.dataset import PARTS, Card, DataSplit, Samples
 from course_utils.data.digits import load_mnist
+from course_utils.data.image_folders import keep_folder
 from course_utils.data.photos import load_imagenet_photos
+from course_utils.errors import CourseError
 
 OF_SKIMAGE = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
 STRIPES = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}  # of the height of every photo
@@ -51,6 +56,41 @@ def load_mnist_m(seed: int = 0) -> DataSplit:
     licence = f"digits: {find_asset('mnist').licence}; photos: those of their packages"
     card = Card("MNIST-M, 5,000 digits", about, licence, find_asset("mnist").citation)
     return DataSplit(*parts, mnist.class_names, card)
+
+
+def load_mnist_m_folder(per_class: int = 100, seed: int = 0) -> Path:
+    """Write digits of `load_mnist_m` as PNG files into ``train``, ``validation`` and ``test``, once.
+
+    Parameters
+    ----------
+    per_class : int
+        Training images of each digit, 2 to 200; validation and test get half as many each.
+    seed : int
+        Seed of `load_mnist_m`.
+
+    Returns
+    -------
+    pathlib.Path
+        A folder in the cache, for example with ``train/7/0012.png``.
+
+    Raises
+    ------
+    CourseError
+        If `per_class` is no such number, or the disk does not take the files.
+    """
+    if isinstance(per_class, bool) or not isinstance(per_class, Integral) or not 2 <= per_class <= 200:
+        raise CourseError(f"per_class must be a whole number from 2 to 200; got {per_class!r}.")
+
+    def write(folder: Path) -> None:
+        digits = load_mnist_m(seed)
+        for part in PARTS:
+            images, labels = getattr(digits, part)
+            for label, name in enumerate(digits.class_names):
+                (folder / part / name).mkdir(parents=True)
+                for i in np.flatnonzero(labels == label)[: per_class if part == "train" else per_class // 2]:
+                    Image.fromarray(images[i]).save(folder / part / name / f"{i:04d}.png")
+
+    return keep_folder(f"mnist-m-{per_class}-{seed}", f"{find_asset('mnist').sha256} {per_class} {seed}", write)
 
 
 def carried_photos() -> Iterator[np.ndarray]:

@@ -1,5 +1,7 @@
 """Drawn pictograms of eight classes: unlike any photo of ImageNet, and quick to have offline."""
 
+from numbers import Integral
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -52,13 +54,35 @@ def load_openmoji(size: int = 128, seed: int = 0) -> DataSplit:
     ----------
     OpenMoji, https://openmoji.org, CC BY-SA 4.0: name it wherever the images are shown.
     """
-    if size < 16:
-        raise CourseError(f"size must be at least 16 pixels; got {size}.")
-    font = ImageFont.truetype(fetch("openmoji"), round(EM_OF_DRAWING * size), layout_engine=ImageFont.Layout.BASIC)
     points = [expand_ranges(ranges) for ranges in CODE_POINTS.values()]
-    images = np.stack([_draw(chr(point), font, size) for group in points for point in group])
+    images = draw_pictograms([point for group in points for point in group], size)
     labels = np.repeat(np.arange(len(points)), [len(group) for group in points])
     return make_split(images, labels, tuple(CODE_POINTS), Card.of_asset("openmoji"), seed=seed)
+
+
+def draw_pictograms(points: list[int], size: int) -> np.ndarray:
+    """Draw the pictograms of some code points in colour on white, centred.
+
+    Parameters
+    ----------
+    points : list of int
+        Unicode code points that the font has.
+    size : int
+        Side of the images in pixels, at least 16.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, size, size, 3)
+
+    Raises
+    ------
+    CourseError
+        If the size is no whole number of at least 16.
+    """
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 16:
+        raise CourseError(f"size must be a whole number, at least 16 pixels; got {size!r}.")
+    font = ImageFont.truetype(fetch("openmoji"), round(EM_OF_DRAWING * size), layout_engine=ImageFont.Layout.BASIC)
+    return np.stack([_draw(chr(point), font, size) for point in points])
 
 
 def expand_ranges(ranges: str) -> list[int]:

@@ -41,8 +41,6 @@ def load_imagenet_photos(size: int = 224) -> Samples:
 def middle_square(file: Path, size: int) -> np.ndarray:
     """Read an image file, resize its shorter side to ``size`` and cut out the middle square.
 
-    The orientation noted by a camera is applied; transparent parts become white.
-
     Returns
     -------
     ndarray of uint8, shape (size, size, 3)
@@ -51,15 +49,27 @@ def middle_square(file: Path, size: int) -> np.ndarray:
     Raises
     ------
     CourseError
-        If the file cannot be read as an image of 8 bits a channel.
+        If :func:`read_upright` refuses the file.
+    """
+    return np.asarray(ImageOps.fit(read_upright(file), (size, size), Image.Resampling.BICUBIC))
+
+
+def read_upright(file: Path) -> Image.Image:
+    """Read an image file as RGB; the orientation that a camera noted is applied, transparent parts become white.
+
+    Raises
+    ------
+    CourseError
+        If the file cannot be read as an image, or has more than 16 bits a channel.
     """
     try:
         with Image.open(file) as image:
             image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.mode.startswith(("I", "F")):
-                raise CourseError(f"The image {file} has more than 8 bits a channel; convert it.")
-            rgba = ImageOps.fit(image.convert("RGBA"), (size, size), Image.Resampling.BICUBIC)
+                raise CourseError(f"The image {file} has more than 16 bits a channel; convert it.")
+            rgba = image.convert("RGBA")
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise CourseError(f"The image {file} cannot be read ({error}); replace or remove it.") from error
-    white = Image.new("RGBA", rgba.size, "white")
-    return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

@@ -71,6 +71,8 @@ _ROWS = [
     ("DenseNet201", "densenet", "torch", 224, 20_242_984, 18_321_984, 1920, 0.773, "BSD-3"),
     ("NASNetMobile", "nasnet", "tf", 224, 5_326_716, 4_269_716, 1056, 0.744, "Apache-2.0"),
     ("NASNetLarge", "nasnet", "tf", 331, 88_949_818, 84_916_818, 4032, 0.825, "Apache-2.0"),
+    ("ConvNeXtTiny", "convnext", "own", 224, 28_589_128, 27_820_128, 768, 0.813, "MIT"),
+    ("EfficientNetV2B0", "efficientnet_v2", "own", 224, 7_200_312, 5_919_312, 1280, 0.787, "Apache-2.0"),
     ("EfficientNetB0", "efficientnet", "own", 224, 5_330_571, 4_049_571, 1280, 0.771, "Apache-2.0"),
     ("EfficientNetB1", "efficientnet", "own", 240, 7_856_239, 6_575_239, 1280, 0.791, "Apache-2.0"),
     ("EfficientNetB3", "efficientnet", "own", 300, 12_320_535, 10_783_535, 1536, 0.816, "Apache-2.0"),

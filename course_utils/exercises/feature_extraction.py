@@ -1,0 +1,152 @@
+"""Checks of the exercises of lesson 02: each tests the reader's answer and says in one sentence what is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import balanced_accuracy_score
+
+from course_utils.data.image_folders import class_folders, visible_files
+from course_utils.exercises.answers import require
+
+
+def check_extract(extract: Callable) -> None:
+    """Check ``extract(backbone, dataset)``: features and labels of the same images, each computed once.
+
+    Parameters
+    ----------
+    extract : callable
+        Takes a frozen model and a batched dataset of (images, labels) that is shuffled anew at every pass;
+        returns two arrays of shape (n, d) and (n,).
+
+    Raises
+    ------
+    ExerciseError
+        With what is wrong.
+    """
+    backbone, dataset, passes = _small_backbone(), *_counted_dataset(n=10)
+    answer = extract(backbone, dataset)
+    require(isinstance(answer, tuple) and len(answer) == 2, "extract must return two things: features and labels.")
+    features, labels = (np.asarray(part) for part in answer)
+    require(
+        features.shape == (10, 2),
+        f"The features of 10 images have the shape {features.shape} instead of (10, 2): "
+        "are all batches there, the smaller last one too, joined along the first axis?",
+    )
+    require(labels.shape == (10,), f"The labels of 10 images have the shape {labels.shape} instead of (10,).")
+    require(
+        np.allclose(features[:, 0], labels),
+        "Features and labels are of different images: the dataset is shuffled at every pass; take both from one.",
+    )
+    require(
+        np.allclose(features[:, 1], labels),
+        "The backbone ran as if it were in training (its Dropout was at work): call it with training=False.",
+    )
+    require(passes() == 1, f"The dataset was read {passes()} times; once is enough.")
+    print("extract is right: every image once, features and labels in the same order.")
+
+
+def _small_backbone() -> keras.Model:
+    """Return a model from an image of one grey value to twice that value, the second time behind Dropout."""
+    inputs = keras.Input((4, 4, 3))
+    value = keras.layers.GlobalAveragePooling2D()(inputs)[:, :1]
+    return keras.Model(inputs, keras.layers.Concatenate()([value, keras.layers.Dropout(0.5)(value)]))
+
+
+def _counted_dataset(n: int) -> tuple[tf.data.Dataset, Callable[[], int]]:
+    """Return a shuffled dataset of grey images labelled by their grey value, and how often it was read."""
+    started = []
+
+    def images():
+        started.append(1)
+        for label in np.random.default_rng(len(started)).permutation(np.arange(1, n + 1)):
+            yield np.full((4, 4, 3), label, np.float32), label
+
+    signature = (tf.TensorSpec((4, 4, 3), tf.float32), tf.TensorSpec((), tf.int64))
+    dataset = tf.data.Dataset.from_generator(images, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(n)).batch(4), lambda: len(started)
+
+
+def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -> None:
+    """Check ``build(folder, backbone)``, a pipeline without the four planted faults.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a batched dataset of augmented (images, labels), a compiled model and the class names.
+    folder : str or pathlib.Path
+        The folder that `build` gets, with a subfolder for each class.
+    backbone : keras.Model
+        The pretrained network that `build` gets; it takes raw pixels 0-255.
+
+    Raises
+    ------
+    ExerciseError
+        With the first fault that is still there.
+    """
+    backbone.trainable = True  # so that a backbone frozen by an earlier cell does not hide the fault
+    dataset, model, names = build(folder, backbone)
+    epochs = [np.concatenate([images for images, _ in dataset]) for _ in range(2)]
+    require(
+        epochs[0].max() > 2,
+        f"The largest pixel is {epochs[0].max():.3g}: the backbone has its own preprocessing and wants raw pixels.",
+    )
+    means = [np.sort(images.mean(axis=(1, 2, 3))) for images in epochs]
+    require(
+        not np.allclose(*means),
+        "Two epochs bring exactly the same images: is the augmentation there, and behind the cache?",
+    )
+    expected = list(class_folders(folder))
+    require(
+        list(names) == expected,
+        f"Class 0 is called {names[0]!r}, but its images lie in {expected[0]!r}: take the names from the dataset.",
+    )
+    frozen = not backbone.trainable_weights
+    backbone.trainable = False
+    require(frozen, "The backbone is not frozen: fit would change its weights and its BatchNorm statistics.")
+    require(
+        len(model.trainable_weights) == 2 and model.output_shape[-1] == len(expected),
+        f"The model should train one Dense layer of {len(expected)} classes and nothing else.",
+    )
+    print("The pipeline is mended: raw pixels, fresh augmentation, right names, frozen backbone.")
+
+
+def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | Path) -> None:
+    """Check predictions for all images of a folder, and compare them with guessing.
+
+    Parameters
+    ----------
+    labels, predicted : array of int, shape (n,)
+        True and predicted class numbers; classes are numbered in alphabetical order.
+    folder : str or pathlib.Path
+        With a subfolder for each class; n images in all.
+
+    Raises
+    ------
+    ExerciseError
+        When the arrays cannot belong to the folder, or the predictions are no better than guessing.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    counts = [len(visible_files(path)) for path in class_folders(folder).values()]
+    chance = 1 / len(counts)
+    require(
+        labels.shape == predicted.shape == (sum(counts),),
+        f"labels has the shape {labels.shape} and predicted {predicted.shape}; the folder has {sum(counts)} images.",
+    )
+    require(
+        np.bincount(labels, minlength=len(counts)).tolist() == counts,
+        "The labels do not count as many images of each class as the folder holds: are they those of this folder?",
+    )
+    require(
+        np.isin(predicted, np.arange(len(counts))).all(),
+        f"Predictions must be class numbers from 0 to {len(counts) - 1}.",
+    )
+    accuracy = balanced_accuracy_score(labels, predicted)
+    require(
+        accuracy > chance,
+        f"The balanced accuracy is {accuracy:.2f}, no better than guessing ({chance:.2f}): "
+        "do features and labels belong to the same images?",
+    )
+    print(f"Balanced accuracy {accuracy:.2f}; guessing gives {chance:.2f}.")

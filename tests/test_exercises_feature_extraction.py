@@ -1,0 +1,112 @@
+"""The checks of lesson 02 accept right answers and name each planted fault."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils.exercises import feature_extraction as check
+from course_utils.exercises.answers import ExerciseError
+
+
+def extract(backbone, dataset):
+    pairs = [(backbone(x, training=False), y) for x, y in dataset]
+    return tuple(np.concatenate(part) for part in zip(*pairs, strict=True))
+
+
+def test_a_right_extract_is_accepted(capsys):
+    check.check_extract(extract)
+    assert "extract is right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("faulty", "sentence"),
+    [
+        (lambda b, d: extract(b, d)[0], "must return two things"),
+        (lambda b, d: extract(b, d.take(2)), r"shape \(8, 2\)"),
+        (lambda b, d: (extract(b, d)[0], extract(b, d)[1][:4]), r"labels of 10 images have the shape \(4,\)"),
+        (lambda b, d: (b.predict(d, verbose=0), extract(b, d)[1]), "different images"),
+        (lambda b, d: extract(lambda x, training: b(x, training=True), d), "Dropout"),
+        (lambda b, d: [extract(b, d), extract(b, d)][1], "read 2 times"),
+        (lambda b, d: None, "must return two things"),
+    ],
+)
+def test_each_fault_of_extract_is_named(faulty, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_extract(faulty)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("ant", "bee", "cow"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            pixels[:, :16] //= 4  # mirrored and moved images differ in their mean at the border
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def backbone():
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.GlobalAveragePooling2D()]
+    return keras.Sequential([keras.Input((32, 32, 3)), *layers])
+
+
+def build_with(scaled=False, cached_late=False, augmented=True, renamed=False, frozen=True, wide=False):
+    """Return a `build` that has the faults asked for."""
+
+    def build(folder, backbone):
+        dataset = keras.utils.image_dataset_from_directory(folder, image_size=(32, 32), batch_size=5, verbose=0)
+        names = dataset.class_names[::-1] if renamed else dataset.class_names
+        augment = keras.layers.RandomTranslation(0.2, 0.2, fill_mode="constant", fill_value=255.0)
+        if scaled:
+            dataset = dataset.map(lambda x, y: (x / 255, y))
+        if augmented:
+            dataset = dataset.map(lambda x, y: (augment(x, training=True) / (255 if scaled else 1), y))
+        if cached_late:
+            dataset = dataset.cache()
+        backbone.trainable = not frozen
+        head = [keras.layers.Dense(7)] if wide else []
+        model = keras.Sequential([backbone, *head, keras.layers.Dense(3, activation="softmax")])
+        return dataset, model, names
+
+    return build
+
+
+def test_a_mended_pipeline_is_accepted(folder, backbone, capsys):
+    check.check_pipeline(build_with(), folder, backbone)
+    assert "mended" in capsys.readouterr().out and not backbone.trainable
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ({"scaled": True}, "wants raw pixels"),
+        ({"cached_late": True}, "exactly the same images"),
+        ({"augmented": False}, "exactly the same images"),
+        ({"renamed": True}, "called 'cow', but its images lie in 'ant'"),
+        ({"frozen": False}, "not frozen"),
+        ({"wide": True}, "one Dense layer of 3 classes"),
+    ],
+)
+def test_each_fault_of_a_pipeline_is_named(folder, backbone, fault, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_pipeline(build_with(**fault), folder, backbone)
+
+
+def test_predictions(folder, capsys):
+    labels = np.repeat([0, 1, 2], 4)
+    predicted = labels.copy()
+    predicted[:2] = 1
+    check.check_predictions(labels, predicted, folder)
+    assert "Balanced accuracy 0.83; guessing gives 0.33" in capsys.readouterr().out
+    for wrong, sentence in [
+        ((labels[:5], predicted[:5]), "the folder has 12 images"),
+        ((np.zeros(12, int), predicted), "as many images of each class"),
+        ((labels, predicted + 5), "from 0 to 2"),
+        ((labels, np.roll(labels, 4)), "no better than guessing"),
+    ]:
+        with pytest.raises(ExerciseError, match=sentence):
+            check.check_predictions(*wrong, folder)

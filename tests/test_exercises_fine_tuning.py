@@ -1,0 +1,143 @@
+"""The checks of lesson 03 accept right answers and name each planted fault."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils.exercises import fine_tuning as check
+from course_utils.exercises.answers import ExerciseError
+
+
+def let_train_with(base=True, norm=False, below=False, off_by_one=False, only_on=False, nothing=False):
+    """Return a `let_train` that has the faults asked for."""
+
+    def let_train(backbone, lowest):
+        if nothing:
+            return
+        names = [layer.name for layer in backbone.layers]
+        first = names.index(lowest) + off_by_one
+        for position, layer in enumerate(backbone.layers):
+            still = isinstance(layer, keras.layers.BatchNormalization) and not norm
+            on = (position >= first or below) and not still
+            if on or not only_on:
+                layer.trainable = on
+        if base:
+            flags = [layer.trainable for layer in backbone.layers]
+            backbone.trainable = True
+            for layer, flag in zip(backbone.layers, flags, strict=True):
+                layer.trainable = flag
+
+    return let_train
+
+
+def test_a_right_let_train_is_accepted(capsys):
+    check.check_let_train(let_train_with())
+    assert "let_train is right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ({"nothing": True}, "backbone.trainable is still False"),
+        ({"base": False}, "backbone.trainable is still False"),
+        ({"norm": True}, "BatchNormalization layer trains"),
+        ({"below": True}, "lets conv1 train"),
+        ({"off_by_one": True}, "leaves conv2 itself frozen"),
+        ({"only_on": True}, "Called again for conv3"),
+    ],
+)
+def test_each_fault_of_let_train_is_named(faults, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_let_train(let_train_with(**faults))
+
+
+def stage_two_with(base=True, still=True, new_head=False, rate=1e-4, compiled=True):
+    """Return a `stage_two` that has the faults asked for."""
+
+    def stage_two(model):
+        backbone = model.layers[0]
+        backbone.trainable = True
+        if still:
+            for layer in backbone.layers:
+                layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+        if not base:
+            backbone.trainable = False
+            for layer in backbone.layers[-4:]:
+                layer.trainable = True
+        if new_head:
+            model = keras.Sequential([backbone, keras.layers.Dense(3, activation="softmax")])
+        if compiled or new_head:
+            model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+        return model
+
+    return stage_two
+
+
+def test_a_mended_stage_two_is_accepted(capsys):
+    check.check_stage_two(stage_two_with())
+    assert "mended" in capsys.readouterr().out
+
+
+def test_a_rate_that_warms_up_is_accepted():
+    check.check_stage_two(stage_two_with(rate=keras.optimizers.schedules.CosineDecay(0.0, 50, warmup_target=1e-3, warmup_steps=10)))
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ({"base": False}, "backbone.trainable is still False"),
+        ({"still": False}, "statistics of BatchNormalization moved"),
+        ({"new_head": True}, "fitted head was thrown away"),
+        ({"rate": 0.1}, "such a rate destroys"),
+        ({"compiled": False}, "compile again"),
+    ],
+)
+def test_each_fault_of_stage_two_is_named(faults, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_stage_two(stage_two_with(**faults))
+
+
+def test_a_stage_two_that_returns_nothing_is_named():
+    with pytest.raises(ExerciseError, match="must return the model"):
+        check.check_stage_two(lambda model: None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, colour in (("blue", (0, 0, 250)), ("red", (250, 0, 0))):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.new("RGB", (9 + i, 12), colour).save(tmp_path / name / f"{i}.png")
+    return tmp_path
+
+
+def red_or_blue(*, outputs=2, right=True, trained=True):
+    """Return a model that tells red from blue by the mean of the channels."""
+    pooled = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
+    model = keras.Sequential([pooled, keras.layers.Dense(outputs, activation="softmax")])
+    sign = 1.0 if right else -1.0
+    pooled.layers[-1].set_weights([np.eye(3), np.zeros(3)])
+    kernel = np.zeros((3, outputs))
+    kernel[2, 0] = kernel[0, 1] = sign
+    model.layers[-1].set_weights([kernel, np.zeros(outputs)])
+    pooled.trainable = trained
+    return model
+
+
+def test_a_model_of_the_readers_own_data_is_evaluated(folder, capsys):
+    assert check.check_own_data(red_or_blue(), folder, frozen=0.5) == 1.0
+    assert "6 test images: fine-tuned 1.00, frozen 0.50" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ({"outputs": 5}, "has 5 outputs, but the folder has 2 classes"),
+        ({"trained": False}, "Only the head trains"),
+        ({"right": False}, "was the rate too large"),
+    ],
+)
+def test_each_fault_of_the_readers_own_model_is_named(faults, sentence, folder):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_own_data(red_or_blue(**faults), folder, frozen=0.5)

@@ -1,0 +1,36 @@
+"""The figure of measured means takes them from the bands, and refuses what was not measured."""
+
+import pytest
+
+from course_utils.errors import CourseError
+from course_utils.evaluation import measured, plot_measured
+from course_utils.evaluation.expectations import Band
+
+
+@pytest.fixture(autouse=True)
+def bands(monkeypatch):
+    figures = {
+        name: Band(low=0, high=1, mean=mean, std=0.1, seeds=(0, 1, 2, 3, 4))
+        for name, mean in [("a_1", 0.2), ("a_2", 0.4), ("b_1", 0.1), ("b_2", 0.3)]
+    }
+    monkeypatch.setattr(measured, "read_bands", lambda: {"experiments/x": {"default": {"bands": figures}}})
+
+
+def test_means_and_intervals_are_those_of_the_bands():
+    ax = plot_measured("experiments/x", {"A": ["a_1", "a_2"], "B": ["b_1", "b_2"]}, ["1", "2"])
+    first, second = (container.lines[0] for container in ax.containers)
+    assert first.get_ydata().tolist() == [0.2, 0.4] and second.get_ydata().tolist() == [0.1, 0.3]
+    assert (first.get_xdata() < second.get_xdata()).all()  # intervals stand beside each other
+    low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]
+    assert (high - low) / 2 == pytest.approx(2.776 * 0.1 / 5**0.5, rel=1e-3)  # t with 4 degrees of freedom
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A", "B"]
+    assert ax.get_title(loc="left") + ax.get_title() == "Mean of 5 runs and its 95% interval"
+
+
+def test_refusals():
+    with pytest.raises(CourseError, match="no measured figure 'c_1'"):
+        plot_measured("experiments/x", {"C": ["c_1"]}, ["1"])
+    with pytest.raises(CourseError, match="no measured figure 'a_1'"):
+        plot_measured("experiments/y", {"A": ["a_1"]}, ["1"])
+    with pytest.raises(CourseError, match="'A' has 2 figures; 1 ticks"):
+        plot_measured("experiments/x", {"A": ["a_1", "a_2"]}, ["1"])
