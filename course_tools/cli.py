@@ -4,7 +4,6 @@ import errno
 import signal
 import subprocess
 import sys
-from collections import Counter
 from typing import Annotated
 
 import typer
@@ -35,12 +34,10 @@ REFUSALS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space"} | 
 )
 
 Numbers = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out."),
+    list[str] | None, typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out.")
 ]
 Workers = Annotated[
-    int,
-    typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory."),
+    int, typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory.")
 ]
 Experiments = Annotated[bool, typer.Option("--experiments", help="The experiments instead of the lessons.")]
 All = Annotated[bool, typer.Option("--all", help="The lessons and the experiments.")]
@@ -67,8 +64,7 @@ Grid = Annotated[
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS",
-        help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine.",
+        metavar="ADDRESS", help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine."
     ),
 ]
 Limit = Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="After how long a notebook is stopped.")]
@@ -109,19 +105,13 @@ def run(
     These are the lessons, and, while a number has no lesson, its experiment. What is typed with -p
     goes before the values of a profile.
     """
-    notebooks = _selected(numbers, experiments, all_)
-    from course_tools.parameters import run_parameters
+    notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    from course_tools.run.job import BUILD, job_for
 
-    given = dict(_pairs(parameter))
-    parameters = {notebook: run_parameters(notebook, profile, given) for notebook in notebooks}
+    jobs = [job_for(notebook, profile, given) for notebook in notebooks]
     from course_tools.publish.page import result_table, write_pages
-    from course_tools.run.job import BUILD, Job
     from course_tools.run.jobs import run_jobs
 
-    jobs = [
-        Job(notebook.key, notebook, notebook.path, BUILD / f"{notebook.key}.ipynb", parameters[notebook])
-        for notebook in notebooks
-    ]
     results = run_jobs(jobs, workers, scheduler, force, limit)
     failures = _tell_failures(results)
     console.print(result_table(results))
@@ -148,29 +138,24 @@ def sweep(
     course sweep 05 --experiments --profile smoke -p NAMES "['ResNet50','DenseNet121'],['ResNet50','VGG16']"
 
     The first line makes 20 runs and prints, for each headline figure and each BACKBONE, the mean over
-    the seeds ± the half-width of its 95% interval. Figures are recorded, not compared with their bands, which hold for
-    the stored parameters. All figures of all runs go to build/sweep.csv, the executed notebooks to
-    build/sweep/. The same command again runs only what has failed or changed.
+    the seeds ± the half-width of its 95% interval. Figures are recorded, not compared with their bands,
+    which hold for the stored parameters. All figures of all runs go to build/sweep.csv, the executed
+    notebooks to build/sweep/. The same command again runs only what has failed or changed.
     """
-    notebooks, pairs = _selected(numbers, experiments, all_), _pairs(parameter)
-    if not pairs:
+    notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    if not given:
         raise CourseError("A sweep needs at least one parameter with its values, such as -p SEED 0..9.")
-    if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
-        raise CourseError(f"-p {repeated[0]} is given twice; write all its values in one, such as -p SEED 0,1,5..9.")
     from course_tools.run.sweep import gather, summarise, summary_table, sweep_jobs, write_csv
 
-    jobs = sweep_jobs(notebooks, profile, dict(pairs))
+    jobs = sweep_jobs(notebooks, profile, given)
     from course_tools.run.jobs import run_jobs
 
     results = run_jobs(jobs, workers, scheduler, force, limit)
     failures = _tell_failures(results)
-    table = gather(jobs, results, [name for name, _ in pairs])
+    table = gather(jobs, results, list(given))
     console.print(summary_table(summarise(table)))
-    passed = len(results) - failures
-    console.print(
-        f"{len(table)} figures of {passed} runs{f', {failures} failed' if failures else ''}: {write_csv(table)}",
-        soft_wrap=True,
-    )
+    runs = f"{len(results) - failures} runs" + (f", {failures} failed" if failures else "")
+    console.print(f"{len(table)} figures of {runs}: {write_csv(table)}", soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
 
 
@@ -179,9 +164,14 @@ def _selected(numbers: list[str] | None, experiments: bool, all_: bool) -> list[
     return select_notebooks(numbers, "all" if all_ else "experiments" if experiments else "lessons")
 
 
-def _pairs(parameter: list[str] | None) -> list[tuple[str, str]]:
-    """Return name and value of each -p."""
-    return [tuple(pair.split("=", 1)) for pair in parameter or []]
+def _given(parameter: list[str] | None) -> dict[str, str]:
+    """Return names and values of -p; a name that is there twice is refused, for one of the values would be lost."""
+    names = [pair.split("=", 1)[0] for pair in parameter or []]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise CourseError(
+            f"-p {repeated[0]} is given twice; a sweep takes all values in one, such as -p SEED 0,1,5..9."
+        )
+    return dict(pair.split("=", 1) for pair in parameter or [])
 
 
 def _tell_failures(results: list[dict]) -> int:
@@ -204,9 +194,7 @@ def list_notebooks() -> None:
     table = Table("Notebook", *profiles)
     for notebook in all_notebooks():
         seconds = read_seconds(notebook.key)
-        table.add_row(
-            notebook.key, *(f"{seconds[profile]:.0f} s" if profile in seconds else "–" for profile in profiles)
-        )
+        table.add_row(notebook.key, *(f"{seconds[name]:.0f} s" if name in seconds else "–" for name in profiles))
     console.print(table)
 
 
@@ -246,13 +234,7 @@ def data() -> None:
     table.columns[2].justify = "right"
     for asset in load_catalog().values():
         origin = asset.handle or asset.url or f"{asset.package} {asset.version}".strip()
-        table.add_row(
-            asset.name,
-            asset.title,
-            f"{asset.size_mb:.0f}" if asset.size_mb else "",
-            origin,
-            asset.licence,
-        )
+        table.add_row(asset.name, asset.title, f"{asset.size_mb:.0f}" if asset.size_mb else "", origin, asset.licence)
     console.print(table)
 
 
@@ -298,7 +280,7 @@ def bands(
     Times are measured undisturbed with one worker, the default. A figure without contrast is
     information: its mean and spread are kept, and it has no band.
     """
-    notebooks, given = _selected(numbers, experiments, all_), dict(_pairs(parameter))
+    notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
     from course_tools.measure.bands import bands_jobs, write_bands
     from course_utils.evaluation.metrics import half_width
 
@@ -319,10 +301,10 @@ def bands(
             continue
         for name, band in measured.items():
             mean = f"{band['mean']:.3g} ± {half_width(band['std'], seeds):.2g}"
-            ends = (
-                [f"{band['low']:.3g} to {band['high']:.3g}", f"{band['contrast']:.3g}"] if "low" in band else ["–", "–"]
-            )
-            table.add_row(notebook.key, name, mean, *ends)
+            compared = ("–", "–")
+            if "contrast" in band:
+                compared = f"{band['low']:.3g} to {band['high']:.3g}", f"{band['contrast']:.3g}"
+            table.add_row(notebook.key, name, mean, *compared)
     console.print(table)
     if refused:
         raise CourseError(" ".join(refused))
@@ -337,11 +319,7 @@ def mutants(
     from course_tools.mutants import read_mutants, run_mutants, write_outcomes
 
     planned = {mutant.name: mutant for mutant in read_mutants(names)}
-    table, survivors, outcomes = (
-        Table("Mistake", "What it would teach", "Noticed by", "Seconds"),
-        [],
-        [],
-    )
+    table, survivors, outcomes = (Table("Mistake", "What it would teach", "Noticed by", "Seconds"), [], [])
     for outcome in run_mutants(list(planned.values()), workers):
         if outcome.name not in planned and not outcome.passed:
             raise CourseError(
@@ -401,10 +379,7 @@ def bench(
             whole = False
             console.print(f"[bold red]{name} failed:[/] {escape(str(error))}", soft_wrap=True)
     console.print(bench_table(rows))
-    console.print(
-        f"Goals missed: {sum(row.met is False for row in rows)}. All figures: {RESULTS}",
-        soft_wrap=True,
-    )
+    console.print(f"Goals missed: {sum(row.met is False for row in rows)}. All figures: {RESULTS}", soft_wrap=True)
     raise typer.Exit(0 if whole and all(row.met for row in rows if row.required) else 1)
 
 

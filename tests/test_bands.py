@@ -96,6 +96,8 @@ def course(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     for module in (bands, sweep):
         monkeypatch.setattr(module, "BUILD", tmp_path / "build")
+    start = "from course_utils.evaluation.expectations import Expectations\nexpect = Expectations('{key}', PROFILE)"
+    monkeypatch.setattr(frame, "START", start)  # without Keras, which takes seconds
     monkeypatch.setattr(expectations, "BANDS_PATH", tmp_path / "bands.toml")
     monkeypatch.setattr(records, "SECONDS_PATH", tmp_path / "data" / "seconds.toml")
     source = tmp_path / "notebooks" / "source" / "experiments" / "01_trial.py"

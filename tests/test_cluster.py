@@ -212,8 +212,7 @@ def test_workers_that_see_another_checkout_or_none_are_named(processes, write_no
     stranger = processes.worker(path=other)
     jobs = noted_jobs(write_notebook, tmp_path, 1)
     with pytest.raises(
-        CourseError,
-        match=f"has the course in {other}, this machine in {ROOT}; the path must be the same",
+        CourseError, match=f"has the course in {other}, this machine in {ROOT}; the path must be the same"
     ):
         run_jobs(jobs, workers=1, scheduler=address)
     stranger.kill()
@@ -222,8 +221,7 @@ def test_workers_that_see_another_checkout_or_none_are_named(processes, write_no
     with Client(address) as client:
         waited_for(lambda: list(client.run(os.getpid, on_error="ignore").values()) == [second.pid])
     with pytest.raises(
-        CourseError,
-        match="cannot import the course .*start it with the Python in which the course is installed",
+        CourseError, match="cannot import the course .*start it with the Python in which the course is installed"
     ):
         run_jobs(jobs, workers=1, scheduler=address)
     assert [path.name for path in (tmp_path / "build").iterdir()] == [".lock"]
@@ -245,15 +243,11 @@ def test_a_scheduler_without_workers_is_told(processes, write_notebook, tmp_path
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["", "nonsense://here", "http://127.0.0.1:8787", "tcp://127.0.0.1:none", "tcp://127.0.0.1:1"],
+    "address", ["", "nonsense://here", "http://127.0.0.1:8787", "tcp://127.0.0.1:none", "tcp://127.0.0.1:1"]
 )
 def test_a_bad_address_is_told_in_a_sentence(address, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
-    with pytest.raises(
-        CourseError,
-        match=f"No Dask scheduler answers at '{address}'; its address looks like tcp://",
-    ):
+    with pytest.raises(CourseError, match=f"No Dask scheduler answers at '{address}'; its address looks like tcp://"):
         with cluster.open_cluster(1, address, tmp_path):
             pass
 

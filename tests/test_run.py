@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from course_tools import cli, notebooks
-from course_tools.notebooks import Notebook, select_notebooks
+from course_tools.notebooks import Notebook
 from course_tools.parameters import run_parameters
 from course_tools.publish.page import result_table, write_pages
 from course_tools.run.execute import execute
@@ -55,10 +55,7 @@ def living(pids):
 
 
 def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook, tmp_path):
-    good, bad = (
-        write_notebook("01_good", RECORD),
-        write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')"),
-    )
+    good, bad = (write_notebook("01_good", RECORD), write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')"))
     folder = tmp_path / "build"
     jobs = [make_job(good, folder, SEED=3), make_job(bad, folder)]
 
@@ -194,11 +191,6 @@ def test_a_notebook_that_is_missing_or_none_is_named(one):
     one.path.unlink()
     with pytest.raises(CourseError, match="01_one.ipynb is not there; make it by `course build 01`"):
         run_parameters(one, "default", {})
-
-
-def test_an_unknown_notebook_is_refused():
-    with pytest.raises(CourseError, match="There is no notebook '77'; accepted are 01"):
-        select_notebooks(["77"])
 
 
 def test_the_command_line_tells_bad_input_in_one_line():

@@ -77,10 +77,7 @@ def test_values_are_split_as_typed(typed, default, values):
         ({"SEED": "1,,2"}, "SEED has an empty value in '1,,2'"),
         ({"SEED": "0..3,2"}, "SEED has the value 2 twice"),
         ({"SEED": "0..999999999999"}, "has 1,000,000,000,000 values; accepted are at most 1,000"),
-        (
-            {"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"},
-            "would take 2,200 runs; accepted are at most 1,000",
-        ),
+        ({"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"}, "would take 2,200 runs; accepted are at most 1,000"),
         ({"RATE": "0..9"}, r"RATE takes a value of type float, such as 0\.5; got '0\.\.9'"),
         ({"NAMES": "A,B"}, r"NAMES takes a value of type list, such as \['A', 'B'\]; got 'A,B'"),
         ({"PROFILE": "smoke"}, "PROFILE is not typed with -p: choose it with --profile"),

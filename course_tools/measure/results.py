@@ -57,10 +57,7 @@ def read_results() -> dict[str, dict]:
 
 def results_table() -> list[str]:
     """Return the lines of a Markdown table: the figures that each front matter names, in `full` and in `default`."""
-    rows = [
-        "| | Figure (what it is compared with) | `full` | `default`, 5 runs: mean ± 95% |",
-        "|---|---|---|---|",
-    ]
+    rows = ["| | Figure (what it is compared with) | `full` | `default`, 5 runs: mean ± 95% |", "|---|---|---|---|"]
     kept, bands = read_results(), read_bands()
     for notebook in all_notebooks():
         if notebook.key in kept:

@@ -101,22 +101,19 @@ def _watch(runner: subprocess.Popen, told: Path, limit: float, on_cell) -> tuple
 
 def _error(told: list[dict], log: Path, passed_limit: float | None) -> dict[str, str] | None:
     """Return cell and message of what went wrong, None if nothing did."""
-    end = told.pop() if told and "error" in told[-1] else None
+    end = told.pop() if told and "error" in told[-1] else {}
     begun = told[-1] if told else {"cell": "", "at": time.time()}
     last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[1 - ERROR_LINES :]
-    if end is None and passed_limit is not None:
-        here = (time.time() - begun["at"]) / 60
-        message = (
-            f"The notebook was stopped after {passed_limit:g} minutes, {here:.1f} of them in this cell: "
-            "`course run` allows more with --limit MINUTES, and asks for less with --profile smoke."
-        )
-    elif end is None:
-        message = "\n".join(["The process that runs the notebook was killed.", *last_words])
-    elif end["error"] is None:
-        return None
+    if end:
+        message = [end["error"], *(last_words if end["died"] else [])]
+    elif passed_limit is not None:
+        message = [
+            f"The notebook was stopped after {passed_limit:g} minutes, {(time.time() - begun['at']) / 60:.1f} of them "
+            "in this cell: `course run` allows more with --limit MINUTES, and asks for less with --profile smoke."
+        ]
     else:
-        message = "\n".join([end["error"], *(last_words if end["died"] else [])])
-    return _told_briefly(begun["cell"], message)
+        message = ["The process that runs the notebook was killed.", *last_words]
+    return None if message == [None] else _told_briefly(begun["cell"], "\n".join(message))
 
 
 def _lines(file: Path) -> list[dict]:

@@ -13,6 +13,7 @@ import nbformat
 
 from course_tools.build.fingerprint import fingerprint, imported_files
 from course_tools.notebooks import Notebook
+from course_tools.parameters import run_parameters
 from course_tools.run.execute import execute
 from course_utils.data.assets import cached_path
 from course_utils.data.catalog import find_asset
@@ -21,6 +22,12 @@ from course_utils.settings import ROOT
 from course_utils.whole_file import read_json
 
 BUILD = ROOT / "build"
+
+
+def job_for(notebook: Notebook, profile: str, typed: dict[str, str]) -> "Job":
+    """Return the job that executes a stored notebook into ``build/``, see `run_parameters`."""
+    output = BUILD / f"{notebook.key}.ipynb"
+    return Job(notebook.key, notebook, notebook.path, output, run_parameters(notebook, profile, typed))
 
 
 @dataclass(frozen=True)

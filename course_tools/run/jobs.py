@@ -21,11 +21,7 @@ SHOWN = 20  # of more jobs than these, only those at work have a line
 
 
 def run_jobs(
-    jobs: list[Job],
-    workers: int,
-    scheduler: str | None = None,
-    force: bool = False,
-    limit: float = LIMIT_MINUTES,
+    jobs: list[Job], workers: int, scheduler: str | None = None, force: bool = False, limit: float = LIMIT_MINUTES
 ) -> list[dict]:
     """Execute jobs in parallel and return their results in order.
 

@@ -66,7 +66,7 @@ def main(job_file: str) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     papermill_engines.register("course", CourseEngine)
-    error = None
+    error, died = None, False
     try:
         papermill.execute_notebook(
             **job,
@@ -79,13 +79,10 @@ def main(job_file: str) -> None:
     except papermill.PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
     except DeadKernelError:
-        _tell(
-            error="DeadKernelError: the kernel died in this cell; the system kills it when memory runs out.", died=True
-        )
-        return
+        error, died = "DeadKernelError: the kernel died in this cell; the system kills it when memory runs out.", True
     except Exception as failure:  # a disk that is full, a file that is no notebook: the one who started it tells it
         error = f"{type(failure).__name__}: {failure}"
-    _tell(error=error, died=False)
+    _tell(error=error, died=died)
 
 
 def _tell(**message) -> None:
