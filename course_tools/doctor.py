@@ -29,25 +29,14 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Run all checks and return what they found."""
-    checks: list[Callable[[], Finding]] = [
-        _python,
-        _versions,
-        _memory,
-        _cores,
-        _kernel,
-        _cache,
-        _assets,
-    ]
+    checks: list[Callable[[], Finding]] = [_python, _versions, _memory, _cores, _kernel, _cache, _assets]
     return [check() for check in checks]
 
 
 def _python() -> Finding:
     well = (3, 11) <= sys.version_info[:2] <= (3, 13)
     return Finding(
-        "Python",
-        sys.version.split()[0],
-        well,
-        "Install Python 3.11, 3.12 or 3.13 and set the course up with it.",
+        "Python", sys.version.split()[0], well, "Install Python 3.11, 3.12 or 3.13 and set the course up with it."
     )
 
 
@@ -74,10 +63,7 @@ def _installed(name: str) -> str | None:
 def _memory() -> Finding:
     free = psutil.virtual_memory().available
     return Finding(
-        "Free memory",
-        f"{free / GIB:.1f} GiB",
-        free >= LEAST_MEMORY,
-        "Close other programs, or use `--workers 1`.",
+        "Free memory", f"{free / GIB:.1f} GiB", free >= LEAST_MEMORY, "Close other programs, or use `--workers 1`."
     )
 
 
@@ -100,20 +86,12 @@ def _cache() -> Finding:
     free = psutil.disk_usage(str(existing)).free
     writable = os.access(existing, os.W_OK)
     found = f"{folder}, {free / GIB:.0f} GiB free" + ("" if writable else ", not writable")
-    return Finding(
-        "Cache",
-        found,
-        writable and free >= LEAST_DISK,
-        "Set COURSE_CACHE to a folder with 2 GiB free.",
-    )
+    return Finding("Cache", found, writable and free >= LEAST_DISK, "Set COURSE_CACHE to a folder with 2 GiB free.")
 
 
 def _assets() -> Finding:
     carried = [asset for asset in load_catalog().values() if asset.archive]
     here = sum(is_cached(asset) for asset in carried)
     return Finding(
-        "Models and data",
-        f"{here} of {len(carried)} in the cache",
-        here == len(carried),
-        "Run `course fetch`.",
+        "Models and data", f"{here} of {len(carried)} in the cache", here == len(carried), "Run `course fetch`."
     )

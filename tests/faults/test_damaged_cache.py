@@ -54,11 +54,7 @@ def test_no_damage_of_a_model_or_data_set_is_overlooked(real_cache, tmp_path, mo
 def test_five_hundred_damages_to_features_never_change_them(tmp_path, monkeypatch):
     """Whatever bit flips, wherever the file ends: the array comes back equal, or is computed again."""
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    draw, wanted, computed = (
-        random.Random(0),
-        np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32),
-        [],
-    )
+    draw, wanted, computed = (random.Random(0), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), [])
 
     def compute():
         computed.append(1)
