@@ -376,9 +376,13 @@ def lab(context: typer.Context) -> None:
 
 
 @app.command()
-def test() -> None:
-    """Run all tests: the package, the notebooks' outputs, notebooks against sources."""
-    raise typer.Exit(_call([sys.executable, "-m", "pytest"], cwd=ROOT))
+def test(
+    everything: Annotated[bool, typer.Option("--all", help="Also slow tests, faults, unchanged experiments.")] = False,
+) -> None:
+    """Check the style, run the unit tests, execute lessons and changed experiments and compare their outputs."""
+    from course_tools.stages import run_stages
+
+    raise typer.Exit(0 if run_stages(everything) else 1)
 
 
 @app.command()
