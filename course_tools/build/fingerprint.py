@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -13,18 +14,19 @@ from nbformat import NotebookNode
 
 from course_tools.notebooks import Notebook
 from course_utils.data.catalog import load_catalog
-from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
 
 PACKAGE = "course_utils"
 
 
-def fingerprint(notebook: Notebook, cells: list[NotebookNode], parameters: dict[str, object]) -> str:
+def fingerprint(
+    notebook: Notebook, cells: list[NotebookNode], parameters: dict[str, object], measuring: bool = False
+) -> str:
     """Return a hash of all that decides what the cells of a notebook show.
 
     That is: its code cells and their tags, its parameters, the files of `course_utils` that it really imports,
-    the bands of its number, the hashes of the assets that it or these files name, the lock, and Python's minor
+    the bands of its number, the catalog's rows of the assets that these files name, the lock, and Python's minor
     version. Prose, times and `course_tools` have no part in it.
 
     Parameters
@@ -35,28 +37,24 @@ def fingerprint(notebook: Notebook, cells: list[NotebookNode], parameters: dict[
         Its cells, as composed or as stored.
     parameters
         Values other than those of its cell tagged ``parameters``.
-
-    Raises
-    ------
-    CourseError
-        When a cell is no Python.
+    measuring
+        The figures are recorded and compared with nothing, so the bands do not count.
     """
-    code = [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in code_cells(cells)]
-    whole = "\n".join(_python(source) for source, _ in code)
-    try:
-        files = import_closure(whole)
-    except SyntaxError as error:
-        raise CourseError(f"{notebook.key} has a cell that is no Python: {error.msg}, {error.text!r}.") from None
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {json.dumps([code, parameters], sort_keys=True)}".encode())
-    for part in (*texts, _bands_of(notebook), _assets_named_in([whole, *texts]), _text_of(ROOT / "requirements.lock")):
+    code = code_of(cells)
+    texts = [file.read_text(encoding="utf-8") for file in imported_files(cells)]
+    bands = "" if measuring else _bands_of(notebook)
+    digest = hashlib.sha256(
+        f"{sys.version_info[:2]} {json.dumps(code)} {json.dumps(parameters, sort_keys=True)}".encode()
+    )
+    for part in (*texts, bands, _assets_named_in(texts), _text_of(ROOT / "requirements.lock")):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
 
 
-def code_cells(cells: list[NotebookNode]) -> list[NotebookNode]:
-    """Return the code cells, without the one that installs the course: it decides nothing."""
-    return [cell for cell in cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
+def code_of(cells: list[NotebookNode]) -> list[tuple[str, list[str]]]:
+    """Return source and tags of the code cells; the cell that installs the course decides nothing."""
+    code = [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in cells if cell.cell_type == "code"]
+    return [(source, tags) for source, tags in code if "set-up" not in tags]
 
 
 def is_stale(notebook: Notebook) -> bool:
@@ -65,6 +63,11 @@ def is_stale(notebook: Notebook) -> bool:
         return True
     stored = nbformat.read(notebook.path, as_version=4)
     return stored.metadata.get("fingerprint") != fingerprint(notebook, stored.cells, {})
+
+
+def imported_files(cells: list[NotebookNode]) -> list[Path]:
+    """Return the files of `course_utils` that the code cells import, directly or not."""
+    return import_closure("\n".join(_python(source) for source, _ in code_of(cells)))
 
 
 def import_closure(source: str) -> list[Path]:
@@ -119,8 +122,13 @@ def _tree(file: Path) -> ast.Module:
 
 
 def _python(source: str) -> str:
-    """Return a cell's code without the lines that only IPython understands."""
-    return re.sub(r"^(\s*)[!%].*", r"\1pass", source, flags=re.MULTILINE)
+    """Return a cell's code without the lines that only IPython understands; nothing of code that is none."""
+    lines = [re.sub(r"^(\s*)[!%].*", r"\1pass", line) for line in source.splitlines()]
+    try:
+        ast.parse("\n".join(lines))
+    except SyntaxError:  # which is for the notebook to tell
+        return ""
+    return "\n".join(lines)
 
 
 def _bands_of(notebook: Notebook) -> str:
@@ -135,11 +143,11 @@ def _assets_named_in(texts: list[str]) -> str:
     """Return the hashes of the assets that strings of these texts name, whole or, as f"lite{number}" does, in part."""
     words = {found for text in texts for found in re.findall(r'"(\w+)(["{])', text)}
     rows = (
-        asset
+        asdict(asset)
         for name, asset in load_catalog().items()
         if any(name == word if end == '"' else name.startswith(word) for word, end in words)
     )
-    return "\n".join(f"{row.name} {row.sha256} {row.member_sha256} {row.md5}" for row in rows)
+    return "\n".join(f"{row['name']} {row['sha256']} {row['member_sha256']} {row['md5']}" for row in rows)
 
 
 def _text_of(file: Path) -> str:
