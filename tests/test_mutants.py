@@ -41,7 +41,7 @@ def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
     file, check = "course_utils/whole_file.py", "tests/test_whole_file.py"
     planned = [
         Mutant("wrong", file, "FileNotFoundError, ValueError", "FileNotFoundError, KeyError", "", check),
-        Mutant("harmless", file, "Files that appear whole", "Files that are there whole", "", check),
+        Mutant("harmless", file, "what is read of those that did not", "what is read of the others", "", check),
         Mutant("broken", file, "import json\n", "import jason\n", "", check),
     ]
     outcomes = {outcome.name: (outcome.passed, outcome.found) for outcome in run_mutants(planned, workers=2)}

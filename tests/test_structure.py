@@ -18,7 +18,7 @@ ALLOWED = {
     "errors": set(),
     "settings": set(),
     "quiet": set(),
-    "whole_file": set(),
+    "whole_file": {"errors"},
     "cache": {"errors", "settings", "whole_file"},
     "data": {"errors", "settings", "whole_file"},
     "models": {"errors", "settings", "cache", "data", "whole_file"},

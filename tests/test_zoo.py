@@ -33,11 +33,7 @@ def build_all():
         size = model.input_shape[1]
         image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
         before, found = process.memory_info().rss, []
-
-        def run(model=model, image=image, found=found):
-            found.append(np.array(model(image, training=False)))
-
-        growth = peak_memory(run)
+        growth = peak_memory(lambda: found.append(np.array(model(image, training=False))))
         row = {
             "size": size,
             "weights": model.count_params(),
@@ -46,7 +42,7 @@ def build_all():
             "memory": before + growth * MEGABYTE,
         }
         print(json.dumps({"name": name, **row}), flush=True)
-        del model, found, run
+        del model, found
         keras.backend.clear_session()
         gc.collect()
 

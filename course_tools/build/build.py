@@ -1,7 +1,5 @@
 """The stored notebooks: executed when what decides their outputs has changed, else only filled anew."""
 
-import os
-
 import nbformat
 from nbformat import NotebookNode
 
@@ -12,6 +10,7 @@ from course_tools.measure.records import update_seconds
 from course_tools.notebooks import Notebook
 from course_tools.run.execute import execute
 from course_utils.errors import CourseError
+from course_utils.whole_file import replacing
 
 
 def build(notebook: Notebook, on_cell=None, force: bool = False) -> float | None:
@@ -58,18 +57,17 @@ def differences(notebook: Notebook) -> list[str]:
 
 def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
     """Give the code cells their outputs, and nothing of the times and paths that a run leaves in the metadata."""
-    for cell, run in zip(_executed(composed.cells), _executed(cells), strict=True):
+    outputs = [cell for cell in cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
+    targets = [
+        cell for cell in composed.cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])
+    ]
+    for cell, run in zip(targets, outputs, strict=True):
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
         shrink_figures(cell.outputs)
     return composed
 
 
-def _executed(cells: list[NotebookNode]) -> list[NotebookNode]:
-    return [cell for cell in cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
-
-
 def _store(notebook: Notebook, composed: NotebookNode, now: str) -> None:
     composed.metadata["fingerprint"] = now
-    partial = notebook.path.with_suffix(".draft.ipynb")
-    nbformat.write(composed, partial)
-    os.replace(partial, notebook.path)
+    with replacing(notebook.path) as partial:
+        nbformat.write(composed, partial)
