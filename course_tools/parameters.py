@@ -62,7 +62,9 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
         return {}
     file = notebook.parameter_file(profile)
     if not file.exists():
-        raise CourseError(f"{notebook.key} has no profile {profile!r}: there is no file profiles/{file.name} beside it.")
+        raise CourseError(
+            f"{notebook.key} has no profile {profile!r}: there is no file profiles/{file.name} beside it."
+        )
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

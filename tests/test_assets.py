@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -237,9 +236,7 @@ assets.fetch("fake")
     child.kill()
     child.communicate()
     assert leftovers(cache) and not (cache / "assets" / "fake").exists()
-    begin = time.monotonic()
     assert fetch("fake").read_bytes() == CONTENT  # the dead process holds no lock
-    assert time.monotonic() - begin < 5
     assert not leftovers(cache)
 
 

@@ -1,3 +1,4 @@
+import io
 import pickle
 import sys
 import zipfile
@@ -122,11 +123,46 @@ def test_truncated_file_is_refused(tmp_path, arrays, keep):
         read_torch_checkpoint(path)
 
 
-def test_zip_format_is_refused_by_name(tmp_path):
-    path = tmp_path / "new.pt"
+def write_zip(path, state, byteorder=b"little", compression=zipfile.ZIP_STORED):
+    pickled = io.BytesIO()
+    LegacyPickler(pickled, 2).dump(state)
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("net/data.pkl", pickled.getvalue())
+        file.writestr("net/byteorder", byteorder)
+        for tensor in state.values():
+            if isinstance(tensor, Tensor):
+                file.writestr(f"net/data/{tensor.key}", tensor.array.tobytes())
+    return path
+
+
+def test_zip_format_is_read_bit_equal(tmp_path, arrays):
+    values = np.arange(12, dtype=np.float32)
+    state = OrderedDict((name, Tensor(str(i), array)) for i, (name, array) in enumerate(arrays.items()))
+    state["transposed"] = Tensor("9", values, shape=(4, 3), strides=(1, 4))
+    read = read_torch_checkpoint(write_zip(tmp_path / "net.pt", state))
+    assert list(read) == list(state)
+    for name, array in arrays.items():
+        assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+        assert read[name].tobytes() == array.tobytes()
+    np.testing.assert_array_equal(read["transposed"], values.reshape(3, 4).T)
+
+
+def test_bad_zip_files_are_refused(tmp_path):
+    tensor, path = Tensor("0", np.arange(12, dtype=np.float32)), tmp_path / "net.pt"
+    for state, options, message in [
+        ({"x": tensor}, {"byteorder": b"big"}, "big-endian"),
+        ({"x": tensor}, {"compression": zipfile.ZIP_DEFLATED}, "is compressed"),
+        ({"x": Tensor("0", tensor.array, shape=(13,))}, {}, "larger than its storage"),
+        ({"x": tensor, "epoch": 3}, {}, "flat dictionary"),
+    ]:
+        with pytest.raises(CourseError, match=message):
+            read_torch_checkpoint(write_zip(path, OrderedDict(state), **options))
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr("archive/data.pkl", b"")
-    with pytest.raises(CourseError, match="_use_new_zipfile_serialization=False"):
+        file.writestr("net/data.pkl", b"\x80\x02cos\nsystem\n(X\x01\x00\x00\x00atR.")
+    with pytest.raises(CourseError, match="asks for os.system"):
+        read_torch_checkpoint(path)
+    path.write_bytes(write_zip(path, OrderedDict(x=tensor)).read_bytes()[:-40])
+    with pytest.raises(CourseError, match="no whole PyTorch checkpoint"):
         read_torch_checkpoint(path)
 
 

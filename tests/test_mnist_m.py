@@ -25,7 +25,10 @@ def test_a_folder_holds_the_images_of_each_part(monkeypatch, tmp_path):
     counts = {part: len(list((folder / part).rglob("*.png"))) for part in PARTS}
     assert counts == {"train": 40, "validation": 20, "test": 20}
     first = sorted((folder / "test" / "7").glob("*.png"))[0]
-    assert np.array_equal(np.asarray(Image.open(first)), split.test.x[int(first.stem)]) and split.test.y[int(first.stem)] == 7
+    assert (
+        np.array_equal(np.asarray(Image.open(first)), split.test.x[int(first.stem)])
+        and split.test.y[int(first.stem)] == 7
+    )
 
 
 @pytest.mark.parametrize("per_class", [1, 201, True, 10.0])

@@ -5,7 +5,7 @@ from nbformat import NotebookNode
 
 from course_tools.build.compose import compose
 from course_tools.build.figures import shrink_figures
-from course_tools.build.fingerprint import code_of, fingerprint
+from course_tools.build.fingerprint import fingerprint
 from course_tools.measure.records import update_seconds
 from course_tools.notebooks import Notebook
 from course_tools.run.execute import execute

@@ -140,8 +140,14 @@ def _bands_of(notebook: Notebook) -> str:
 
 
 def _assets_named_in(texts: list[str]) -> str:
-    rows = (asdict(asset) for name, asset in load_catalog().items() if any(f'"{name}"' in text for text in texts))
-    return "\n".join(f"{row['name']} {row['sha256']} {row['member_sha256']}" for row in rows)
+    """Return the hashes of the assets that strings of these texts name, whole or, as f"lite{number}" does, in part."""
+    words = {found for text in texts for found in re.findall(r'"(\w+)(["{])', text)}
+    rows = (
+        asdict(asset)
+        for name, asset in load_catalog().items()
+        if any(name == word if end == '"' else name.startswith(word) for word, end in words)
+    )
+    return "\n".join(f"{row['name']} {row['sha256']} {row['member_sha256']} {row['md5']}" for row in rows)
 
 
 def _text_of(file: Path) -> str:

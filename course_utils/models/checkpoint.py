@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -29,7 +30,7 @@ STORAGE_TYPES = {
 
 
 class TensorView(NamedTuple):
-    """A tensor as the pickle tells it: a strided view into a block of raw values, which follows the pickles."""
+    """A tensor as the pickle tells it: a strided view into a block of raw values, apart from the pickles."""
 
     key: str
     dtype: str
@@ -57,18 +58,18 @@ class WhitelistUnpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, identifier: tuple) -> tuple[str, str]:
-        kind, dtype, key, _, _, view = identifier
-        if kind != "storage" or dtype not in STORAGE_TYPES.values() or view is not None:
+        kind, dtype, key, _, _, *view = identifier  # the zip format knows no views of storages
+        if kind != "storage" or dtype not in STORAGE_TYPES.values() or view not in ([], [None]):
             raise ValueError("an unknown kind of storage")
         return str(key), dtype
 
 
 def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a PyTorch state dictionary saved in the legacy (pre-zip) format.
+    """Read a PyTorch state dictionary, saved in the zip format or in the legacy one before it.
 
-    The file is a sequence of five pickles (magic number, protocol version, system information, state
-    dictionary, list of storage keys), then for each key an 8-byte count and the raw values. Only
-    dictionaries and tensors are unpickled.
+    A zip file holds the dictionary as ``data.pkl`` and the raw values as ``data/KEY``, uncompressed. A legacy file
+    is a sequence of five pickles (magic number, protocol version, system information, state dictionary, list of
+    storage keys), then for each key an 8-byte count and the raw values. Only dictionaries and tensors are unpickled.
 
     Parameters
     ----------
@@ -92,26 +93,35 @@ def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return _read(file)
+            read = _read_zip if file.read(2) == b"PK" else _read_legacy
+            file.seek(0)
+            return read(file)
     except CourseError:
         raise
     # Damaged bytes can make the unpickler fail in any way: all of them mean the same to the caller.
     except Exception as error:
-        raise CourseError(
-            f"{path.name} is no whole PyTorch checkpoint in the legacy format, which torch.save writes with "
-            f"_use_new_zipfile_serialization=False: {error or type(error).__name__}."
-        ) from error
+        raise CourseError(f"{path.name} is no whole PyTorch checkpoint: {error or type(error).__name__}.") from error
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+            raise ValueError("it is compressed")  # else a small file might announce any size
+        if "byteorder" in entries and archive.read(entries["byteorder"]) != b"little":
+            raise ValueError("its values are big-endian")
+        views = _checked(WhitelistUnpickler(archive.open(entries["data.pkl"]), encoding="utf-8").load())
+        storages = {view.key: archive.read(entries[f"data/{view.key}"]) for view in views.values()}
+    return {name: _materialise(view, storages[view.key]) for name, view in views.items()}
+
+
+def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
     magic, protocol, system, views, keys = (WhitelistUnpickler(file, encoding="utf-8").load() for _ in range(5))
     if magic != MAGIC_NUMBER or protocol != PROTOCOL_VERSION:
         raise ValueError("the magic number or the protocol version is another one")
     if not system["little_endian"]:
         raise ValueError("its values are big-endian")
-    if not isinstance(views, dict) or not all(isinstance(view, TensorView) for view in views.values()):
-        raise ValueError("it holds something else than a flat dictionary of tensors")
-    dtypes, storages = {view.key: view.dtype for view in views.values()}, {}
+    dtypes, storages = {view.key: view.dtype for view in _checked(views).values()}, {}
     for key in map(str, keys):
         size = int.from_bytes(file.read(8), "little") * np.dtype(dtypes[key]).itemsize
         if size > os.fstat(file.fileno()).st_size - file.tell():
@@ -120,6 +130,12 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     if file.read(1):
         raise ValueError("something follows its last storage")
     return {name: _materialise(view, storages[view.key]) for name, view in views.items()}
+
+
+def _checked(state: object) -> dict[str, TensorView]:
+    if not isinstance(state, dict) or not all(isinstance(view, TensorView) for view in state.values()):
+        raise ValueError("it holds something else than a flat dictionary of tensors")
+    return state
 
 
 def _materialise(view: TensorView, values: bytes) -> np.ndarray:
