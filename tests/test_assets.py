@@ -160,8 +160,7 @@ def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):
 
     monkeypatch.setattr(assets.shutil, "copyfileobj", full_disk)
     with pytest.raises(
-        CourseError,
-        match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least 6 MB",
+        CourseError, match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least 6 MB"
     ):
         fetch("fake")
     reason = "Could not install packages due to an OSError: [Errno 28] No space left on device"

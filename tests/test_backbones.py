@@ -48,10 +48,7 @@ def test_without_head_the_output_is_pooled_and_layers_are_reachable():
     model = load_backbone(input_size=64, weights=None)
     assert model.name == "EfficientNetLite0" and model.output_shape == (None, 1280)
     names = [layer.name for layer in model.layers]
-    assert names[:3] == ["pixels", "preprocessing", "stem_conv"] and names[-2:] == [
-        "top_activation",
-        "pool",
-    ]
+    assert names[:3] == ["pixels", "preprocessing", "stem_conv"] and names[-2:] == ["top_activation", "pool"]
     assert "block1a_depthwise_conv" in names and "predictions" not in names
 
 

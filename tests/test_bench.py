@@ -101,11 +101,7 @@ def test_the_file_keeps_other_parts(tmp_path):
     parts = json.loads(path.read_text())
     assert parts["trials"]["rows"][0]["what"] == "b"
     (row,) = parts["heads"]["rows"]
-    assert parts["heads"]["profile"] == "default" and (row["what"], row["ours"], row["met"]) == (
-        "c",
-        3.0,
-        True,
-    )
+    assert parts["heads"]["profile"] == "default" and (row["what"], row["ours"], row["met"]) == ("c", 3.0, True)
 
 
 def test_a_damaged_file_does_not_lose_the_measurement(tmp_path):

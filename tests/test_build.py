@@ -118,8 +118,7 @@ def test_a_sentence_is_filled_in_without_execution(course, edit, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [("1 + 1", "1 + 2"), ("It was two", "It was three"), ('"nbval-check-output"', '"other"')],
+    ("before", "after"), [("1 + 1", "1 + 2"), ("It was two", "It was three"), ('"nbval-check-output"', '"other"')]
 )
 def test_a_change_of_code_prose_or_tags_is_noticed(course, edit, before, after):
     nbformat.write(compose.compose(LESSON), LESSON.path)

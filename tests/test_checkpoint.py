@@ -10,12 +10,7 @@ import pytest
 from course_utils.errors import CourseError
 from course_utils.models.checkpoint import MAGIC_NUMBER, PROTOCOL_VERSION, read_torch_checkpoint
 
-TORCH_TYPES = {
-    "float32": "FloatStorage",
-    "float16": "HalfStorage",
-    "int64": "LongStorage",
-    "bool": "BoolStorage",
-}
+TORCH_TYPES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage", "bool": "BoolStorage"}
 
 
 class Global:

@@ -129,10 +129,7 @@ IMAGES = np.zeros((4, 28, 28), np.uint8)
     [
         ({"val_labels": None}, "cannot be read as an npz file with .*val_labels"),
         ({"val_images": IMAGES.astype(float)}, r"val_images must be bytes .* got float64 \(4"),
-        (
-            {"val_images": IMAGES[:, :14]},
-            r"val_images must be bytes .* got uint8 \(4, 14, 28\)",
-        ),
+        ({"val_images": IMAGES[:, :14]}, r"val_images must be bytes .* got uint8 \(4, 14, 28\)"),
         ({"val_images": IMAGES[..., None]}, r"got uint8 \(4, 28, 28, 1\)"),
         ({"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)}, r"uint8 \(0, 28, 28\)"),
         ({"val_labels": np.zeros((3, 1), int)}, r"4 whole numbers, .* got int64 \(3, 1\)"),
@@ -140,10 +137,7 @@ IMAGES = np.zeros((4, 28, 28), np.uint8)
         ({"val_labels": np.array([0, 1, 2, 1])}, r"no other; got \[0, 1, 2\]"),
         ({"val_labels": np.array([-1, 1, 1, 1])}, r"no other; got \[-1, 1\]"),
         ({"val_labels": np.ones((4, 1), int)}, r"both 0 \(normal\) and 1 .* got \[1\]"),
-        (
-            {"val_images": np.array([None] * 4)},
-            "cannot be read as an npz file",
-        ),  # would need pickle
+        ({"val_images": np.array([None] * 4)}, "cannot be read as an npz file"),  # would need pickle
     ],
 )
 def test_wrong_file_is_refused_in_one_sentence(write, changes, sentence):
@@ -158,14 +152,7 @@ def test_damaged_or_foreign_file_is_refused(write, tmp_path):
     np.save(single, IMAGES)
     middle = len(content) // 2
     flipped = content[:middle] + bytes(255 - byte for byte in content[middle : middle + 20]) + content[middle + 20 :]
-    for damaged in (
-        b"",
-        content[:-100],
-        content[: len(content) // 2],
-        flipped,
-        b"text",
-        single.getvalue(),
-    ):
+    for damaged in (b"", content[:-100], content[: len(content) // 2], flipped, b"text", single.getvalue()):
         (tmp_path / "bad.npz").write_bytes(damaged)
         with pytest.raises(CourseError, match="bad.npz cannot be read as an npz file"):
             load_chest_xrays(tmp_path / "bad.npz")

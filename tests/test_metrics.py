@@ -77,8 +77,7 @@ def test_macro_averages_weigh_classes_alike():
 
 
 @pytest.mark.parametrize(
-    "scores",
-    [SIGMOID, SIGMOID[:, None], np.stack([1 - SIGMOID, SIGMOID], axis=1), SIGMOID.tolist()],
+    "scores", [SIGMOID, SIGMOID[:, None], np.stack([1 - SIGMOID, SIGMOID], axis=1), SIGMOID.tolist()]
 )
 def test_every_binary_shape_gives_the_same(scores):
     result = classification_metrics(BINARY, scores)

@@ -29,10 +29,7 @@ def test_the_file_keeps_other_mutants(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     path = write_outcomes([Outcome("a", False, "x", 1.0), Outcome("b", False, "", 1.0)])
     write_outcomes([Outcome("b", False, "y", 2.0)])
-    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [
-        ("a", "x"),
-        ("b", "y"),
-    ]
+    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [("a", "x"), ("b", "y")]
     path.write_bytes(b"\xff damaged")
     assert len(json.loads(write_outcomes([Outcome("c", False, "z", 3.0)]).read_text())) == 1
 

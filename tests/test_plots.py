@@ -24,11 +24,7 @@ def style():
 
 def runs(seeds=3):
     rows = [
-        {
-            "per_class": size,
-            "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed,
-            "method": method,
-        }
+        {"per_class": size, "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed, "method": method}
         for size in (5, 10, 20)
         for method, transfer in (("scratch", 0), ("transfer", 1))
         for seed in range(seeds)
@@ -139,11 +135,7 @@ def test_embedding_refuses():
 
 
 def test_images_of_every_kind():
-    images = [
-        np.zeros((4, 4, 3), np.uint8),
-        np.full((5, 4), 255, np.uint8),
-        np.ones((3, 3, 1), np.float32),
-    ]
+    images = [np.zeros((4, 4, 3), np.uint8), np.full((5, 4), 255, np.uint8), np.ones((3, 3, 1), np.float32)]
     axes = plot_images(images, titles=["a", "b", 3], columns=2)
     assert axes.shape == (2, 2)
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]

@@ -52,10 +52,7 @@ def test_logits_equal_those_of_pytorch(gpt):
     _, backbone = gpt
     rows = range(4)
     real = REFERENCE["pieces"][rows] >= 0
-    tokens = {
-        "token_ids": np.where(real, REFERENCE["pieces"][rows], 0),
-        "padding_mask": real.astype("int32"),
-    }
+    tokens = {"token_ids": np.where(real, REFERENCE["pieces"][rows], 0), "padding_mask": real.astype("int32")}
     logits = np.array(backbone.token_embedding(backbone(tokens), reverse=True))[..., REFERENCE["tokens"]]
     np.testing.assert_allclose(logits[real], REFERENCE["logits"][rows][real], atol=2e-4)
 

@@ -79,17 +79,11 @@ def changed(column, value, rows=slice(2, 3)):
 @pytest.mark.parametrize(
     "table, message",
     [
-        (
-            sentences().rename(columns={"label": "stars"}),
-            "no column 'label'.* columns are 'text', 'stars'",
-        ),
+        (sentences().rename(columns={"label": "stars"}), "no column 'label'.* columns are 'text', 'stars'"),
         (changed("text", ""), "'text' of mine.csv is empty in row 3 below"),
         (changed("text", "  ", slice(2, 5)), "empty in row 3 and 2 more"),
         (changed("label", ""), "'label' of mine.csv is empty in row 3"),
-        (
-            changed("label", "praise", slice(None)),
-            "Every sentence of mine.csv has the label 'praise'",
-        ),
+        (changed("label", "praise", slice(None)), "Every sentence of mine.csv has the label 'praise'"),
         (changed("label", "rare"), "Class rare has 1 samples"),
         (sentences(0), "no line below its header"),
     ],
@@ -114,10 +108,7 @@ def test_bad_files_get_one_sentence(write, tmp_path):
     with pytest.raises(CourseError, match="its columns are 'text;label'"):
         load_text_csv(write(table, sep=";"))
     path = tmp_path / "mine.csv"
-    path.write_text(
-        "text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9,
-        encoding="utf-8",
-    )
+    path.write_text("text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9, encoding="utf-8")
     with pytest.raises(CourseError, match="more columns than its header; .* put texts that hold commas"):
         load_text_csv(path)
     path.write_bytes(b"")

@@ -12,14 +12,7 @@ import pytest
 
 from course_utils import cache
 from course_utils.errors import CourseError
-from course_utils.text import (
-    load_minilm,
-    predict_sorted,
-    sentence_encoder,
-    sentence_vectors,
-    tokenize,
-    vectors,
-)
+from course_utils.text import load_minilm, predict_sorted, sentence_encoder, sentence_vectors, tokenize, vectors
 from course_utils.text.sentences import LONGEST
 
 REFERENCE = np.load(Path(__file__).parent / "reference" / "minilm.npz")
@@ -103,13 +96,7 @@ def test_long_sentences_are_cut(minilm):
     tokenizer, _ = minilm
     assert tokenize(tokenizer, ["word " * 1000])["token_ids"].shape == (1, LONGEST)
     short = tokenize(tokenizer, ["one two three four five"], longest=5)["token_ids"][0]
-    assert [tokenizer.id_to_token(int(i)) for i in short] == [
-        "[CLS]",
-        "one",
-        "two",
-        "three",
-        "[SEP]",
-    ]
+    assert [tokenizer.id_to_token(int(i)) for i in short] == ["[CLS]", "one", "two", "three", "[SEP]"]
     for longest in (2, 8.0, True):
         with pytest.raises(CourseError, match="give a whole number, at least 3"):
             tokenize(tokenizer, ["text"], longest)

@@ -105,10 +105,7 @@ def test_without_a_threshold_nothing_changes():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (
-            lambda: choose_threshold(LABELS, SCORES, "f1"),
-            "accepted are 'accuracy' and 'balanced accuracy'",
-        ),
+        (lambda: choose_threshold(LABELS, SCORES, "f1"), "accepted are 'accuracy' and 'balanced accuracy'"),
         (lambda: choose_threshold(np.ones(10, int), SCORES), "only class 1"),
         (lambda: choose_threshold(LABELS[:5], SCORES), "5 labels for 10 rows"),
         (lambda: choose_threshold(LABELS, 3 * SCORES), "apply a sigmoid"),

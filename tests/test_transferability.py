@@ -147,9 +147,4 @@ def test_measurements_of_a_real_network():
 
 
 def test_times_are_told_in_a_readable_unit():
-    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == [
-        "0.5 s",
-        "45 s",
-        "10 min",
-        "2.5 h",
-    ]
+    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == ["0.5 s", "45 s", "10 min", "2.5 h"]

@@ -57,11 +57,7 @@ def write_pages(folder: Path) -> Path:
     # Other files of JSON lie here too: what the mutants and the benchmark found.
     records = [*folder.glob("*.json"), *folder.glob("experiments/*.json")]
     for record in sorted(path for path in records if path.with_suffix(".ipynb").exists()):
-        result, executed, page = (
-            read_json(record),
-            record.with_suffix(".ipynb"),
-            record.with_suffix(".html"),
-        )
+        result, executed, page = (read_json(record), record.with_suffix(".ipynb"), record.with_suffix(".html"))
         if result is None:
             continue
         if not page.exists() or page.stat().st_mtime < executed.stat().st_mtime:

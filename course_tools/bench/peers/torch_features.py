@@ -64,16 +64,10 @@ class Block(nn.Module):
         wide = channels * expansion
         self.widens, self.adds = expansion > 1, stride == 1 and channels == filters
         if self.widens:
-            self._expand_conv, self._bn0 = (
-                Convolution(channels, wide, 1, bias=False),
-                normalization(wide),
-            )
+            self._expand_conv, self._bn0 = (Convolution(channels, wide, 1, bias=False), normalization(wide))
         self._depthwise_conv = Convolution(wide, wide, kernel, stride, groups=wide, bias=False)
         self._bn1 = normalization(wide)
-        self._project_conv, self._bn2 = (
-            Convolution(wide, filters, 1, bias=False),
-            normalization(filters),
-        )
+        self._project_conv, self._bn2 = (Convolution(wide, filters, 1, bias=False), normalization(filters))
 
     def forward(self, x):
         y = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.widens else x
@@ -115,11 +109,7 @@ def folded(network):
         pairs += [(block, "_expand_conv", "_bn0")] if block.widens else []
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
     for module, convolution, norm in pairs:
-        setattr(
-            module,
-            convolution,
-            fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)),
-        )
+        setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
         setattr(module, norm, nn.Identity())
     return network
 
