@@ -860,8 +860,8 @@ intervals.round(3)
 # near 1. The interval of the accuracy is four or five points wide. A difference of two points between two papers may
 # be chance.
 #
-# And the gap of section 2? It is a difference between two samples, so both are drawn again, with the same images for all
-# probes. (The AUC is the statistic of Mann and Whitney, as a share of all pairs.)
+# And the gap of section 2? It is a difference between two samples, so both are drawn again, with the same images for
+# all probes. (The AUC is the statistic of Mann and Whitney, as a share of all pairs.)
 
 
 # %%
@@ -1083,9 +1083,9 @@ for factor in (0.85, 1.0, 1.15):
 pd.DataFrame(rows).T[["sensitivity", "specificity", "roc_auc"]].round(3)
 
 # %% [markdown]
-# Where the specificity falls from row to row, brightness alone makes normal chests look ill to this network. On
-# average that is no bad guess, since fluid is bright. But an image is also bright because of how it was exposed, and
-# exposure is a habit of a hospital.
+# If brightness itself made normal chests look ill, the specificity would fall from row to row. In this run it does
+# not. So "the network has learnt that bright is ill", which the figure suggests, is not the reason: chests that are
+# bright differ in something else, and in what, we did not test. A subgroup tells where a model fails, not why.
 #
 # ## 11. Grad-CAM, and whether to believe it
 #
