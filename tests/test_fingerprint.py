@@ -42,7 +42,7 @@ def stale():
         ("course_utils/data/digits.py", "return 1", "return 3", [LESSON, EXPERIMENT]),
         ("course_utils/data/words.py", "return 2", "return 3", [OTHER]),
         ("course_utils/errors.py", "ValueError", "TypeError", [LESSON, EXPERIMENT]),  # imported by digits only
-        ("course_utils/notebook.py", "value)", "contrast)", NOTEBOOKS),
+        ("course_utils/notebook.py", "{value}", "{contrast}", NOTEBOOKS),
         ("data/catalog.toml", '[digits]\nkind = "data"', '[digits]\nkind = "data"\nsha256 = "2"', [LESSON, EXPERIMENT]),
         ("data/catalog.toml", 'title = "T"', 'title = "Another title"', []),
         ("requirements.lock", "2.0", "2.1", NOTEBOOKS),
