@@ -25,7 +25,10 @@ contrast_high = 0.14
 PACKAGE = {
     "__init__.py": "",
     "errors.py": "class CourseError(ValueError): pass\n",
-    "notebook.py": "def begin(notebook, profile, seed):\n    return lambda name, value, contrast: print(name, value)\n",
+    "notebook.py": """
+def begin(notebook, profile, seed):
+    return lambda name, value, contrast: print(f"{name} {value}")
+""",
     "data/__init__.py": """
 from course_utils.data.digits import load_digits
 from course_utils.data.words import load_words

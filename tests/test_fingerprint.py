@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from course_tools.build.compose import compose
-from course_tools.build.fingerprint import _assets_named_in, fingerprint, import_closure, is_stale
+from course_tools.build.fingerprint import _assets_named_in, fingerprint, imported_files, is_stale
 from course_tools.notebooks import Notebook, all_notebooks
 from course_utils.data import catalog
 from course_utils.settings import ROOT
@@ -42,7 +42,7 @@ def stale():
         ("course_utils/data/digits.py", "return 1", "return 3", [LESSON, EXPERIMENT]),
         ("course_utils/data/words.py", "return 2", "return 3", [OTHER]),
         ("course_utils/errors.py", "ValueError", "TypeError", [LESSON, EXPERIMENT]),  # imported by digits only
-        ("course_utils/notebook.py", "value)", "contrast)", NOTEBOOKS),
+        ("course_utils/notebook.py", "{value}", "{contrast}", NOTEBOOKS),
         ("data/catalog.toml", '[digits]\nkind = "data"', '[digits]\nkind = "data"\nsha256 = "2"', [LESSON, EXPERIMENT]),
         ("data/catalog.toml", 'title = "T"', 'title = "Another title"', []),
         ("requirements.lock", "2.0", "2.1", NOTEBOOKS),
@@ -105,8 +105,7 @@ def test_magics_and_mistakes_make_stale_and_nothing_else(stored, edit, code):
 
 @pytest.mark.parametrize("notebook", all_notebooks(), ids=lambda notebook: notebook.key)
 def test_no_real_notebook_hangs_on_the_tools(notebook):
-    code = "\n".join(cell.source for cell in compose(notebook, measured=False).cells if cell.cell_type == "code")
-    files = [file.relative_to(ROOT) for file in import_closure(code)]
+    files = [file.relative_to(ROOT) for file in imported_files(compose(notebook, measured=False).cells)]
     assert {file.parts[0] for file in files} == {"course_utils"}
     assert {"notebook.py", "errors.py"} <= {file.name for file in files}
     everything = sum(1 for _ in (ROOT / "course_utils").rglob("*.py"))
