@@ -51,9 +51,9 @@ class Processes:
         self.address = json.loads(waited_for(lambda: self.file.exists() and self.file.read_text()))["address"]
         return self.address
 
-    def worker(self, path=ROOT, threads=1):
-        """Start a worker without a nanny, so that a killed one stays dead."""
-        options = "--no-nanny", "--no-dashboard", "--nthreads", str(threads), "--host", "127.0.0.1"
+    def worker(self, path=ROOT):
+        """Start a worker without a nanny, so that a killed one stays dead, and with more threads than one."""
+        options = "--no-nanny", "--no-dashboard", "--nthreads", "3", "--host", "127.0.0.1"
         return self._start("distributed.cli.dask_worker", *options, path=path)
 
     def stop(self):
@@ -89,7 +89,7 @@ def pair(tmp_path_factory):
     started.stop()
 
 
-def waited_for(condition, seconds=60):
+def waited_for(condition, seconds=300):
     """Return what the condition returns once that is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -116,13 +116,13 @@ def notes(folder, event):
     return [tuple(rest) for kind, *rest in lines if kind == event]
 
 
-def test_a_worker_runs_one_notebook_at_a_time(pair, write_notebook, tmp_path):
+def test_a_worker_runs_one_notebook_at_a_time_whatever_its_threads(pair, write_notebook, tmp_path):
     jobs = noted_jobs(write_notebook, tmp_path, 3)
     results = run_jobs(jobs, workers=1, scheduler=pair)
 
     assert [result["records"][0]["value"] for result in results] == [0, 1, 2]  # none got another's records
     begun, ended = notes(tmp_path, "begin"), {seed: end for seed, _, end in notes(tmp_path, "end")}
-    assert len({worker for _, worker, _ in begun}) == 2 and begun[-1][0] == 2  # in the order of the jobs
+    assert len({worker for _, worker, _ in begun}) == 2
     for seed, worker, start in begun:
         assert not any(w == worker and s != seed and b < start < ended[s] for s, w, b in begun)
 
@@ -147,13 +147,6 @@ def test_as_many_notebooks_at_a_time_as_workers_on_this_machine(write_notebook, 
         run_jobs(noted_jobs(write_notebook, tmp_path, 3), workers=2)
     assert opened.exception() is None and seen == [2]
     assert {worker for _, worker, _ in notes(tmp_path, "end")} == {os.getpid()}
-
-
-def test_a_worker_of_several_threads_is_refused(processes, write_notebook, tmp_path):
-    address = processes.scheduler()
-    processes.worker(threads=3)
-    with pytest.raises(CourseError, match=f"takes 3 notebooks at a time.*`dask worker {address} --nthreads 1`"):
-        run_jobs(noted_jobs(write_notebook, tmp_path, 1), workers=1, scheduler=address)
 
 
 def test_the_work_of_a_killed_worker_is_done_by_another(processes, write_notebook, tmp_path):
@@ -236,9 +229,7 @@ def test_workers_that_do_not_see_the_folder_are_named(pair, tmp_path, monkeypatc
 
 def test_a_scheduler_without_workers_is_told(processes, write_notebook, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
-    with pytest.raises(
-        CourseError, match="has no worker after 0.5 s; start one with `dask worker tcp://127.* --nthreads 1`"
-    ):
+    with pytest.raises(CourseError, match="has no worker after 0.5 s; start one with `dask worker tcp://127"):
         run_jobs(noted_jobs(write_notebook, tmp_path, 1), workers=1, scheduler=processes.scheduler())
 
 

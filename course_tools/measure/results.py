@@ -1,6 +1,5 @@
 """The figures of the last `full` runs, kept in a tracked file for the README's table of results."""
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def _is_full(notebook: Notebook, run: dict) -> bool:
     """Tell whether a run passed with the values of the profile `full`, and no others."""
     if run["status"] != "passed" or run["parameters"].get("PROFILE") != "full":
         return False
-    return run["parameters"] == json.loads(json.dumps(run_parameters(notebook, "full", {})))
+    return run["parameters"] == run_parameters(notebook, "full", {})
 
 
 def read_results() -> dict[str, dict]:

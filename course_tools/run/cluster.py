@@ -36,8 +36,7 @@ def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[
     Raises
     ------
     CourseError
-        When no scheduler answers, it has no workers, or a worker takes several notebooks at a time
-        or does not see this checkout and ``folder``.
+        When no scheduler answers, it has no workers, or a worker does not see this checkout and ``folder``.
     """
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is told in a sentence instead
     connect = _connection(scheduler) if scheduler is not None else _local_client(workers)
@@ -89,15 +88,9 @@ def _check_workers(client: Client, scheduler: str, folder: Path) -> None:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
         raise CourseError(
-            f"The Dask scheduler at {scheduler} has no worker after {WORKER_SECONDS} s; start one with "
-            f"`dask worker {scheduler} --nthreads 1`."
+            f"The Dask scheduler at {scheduler} has no worker after {WORKER_SECONDS} s; "
+            f"start one with `dask worker {scheduler}`."
         ) from None
-    for worker, threads in client.nthreads().items():
-        if threads > 1:
-            raise CourseError(
-                f"The worker {worker} takes {threads} notebooks at a time, each of up to 6 GB of memory; start it with "
-                f"`dask worker {scheduler} --nthreads 1`, and with --nworkers N for several."
-            )
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as token:
         answers = client.run(_what_it_sees, token, on_error="return")
     for worker, answer in answers.items():

@@ -1,6 +1,7 @@
 """Many notebooks at once on a Dask cluster, resumable and with a live progress display."""
 
 import shutil
+import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from course_tools.settings import LIMIT_MINUTES
 from course_utils.errors import CourseError
 
 TOPIC = "course-progress"
+ROOM = threading.Lock()  # for one notebook on a worker of a cluster: each takes up to 6 GB of memory
 SHOWN = 20  # of more jobs than these, only those at work have a line
 
 
@@ -54,11 +56,11 @@ def run_jobs(
             for folder in folders:
                 stack.enter_context(_alone_in(folder))
             client = stack.enter_context(open_cluster(min(workers, len(waiting)), scheduler, folders[0]))
-            results |= _run_on(client, waiting, limit)
+            results |= _run_on(client, waiting, limit, alone=scheduler is not None)
     return [results[job.output] for job in jobs]
 
 
-def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[Path, dict]:
+def _run_on(client: Client, jobs: list[Job], limit: float, alone: bool) -> dict[Path, dict]:
     columns = (
         TextColumn("{task.description:<32}"),
         BarColumn(),
@@ -83,7 +85,7 @@ def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[Path, dict]:
         client.subscribe_topic(TOPIC, tell)
         # Dask does a task again when its worker dies; `pure=False` gives each a key that no other client has.
         futures = {
-            client.submit(_run_job, job, limit, pure=False, priority=-position): job
+            client.submit(_run_job, job, limit, alone, pure=False, priority=-position): job
             for position, job in enumerate(jobs)
         }
         results = {}
@@ -99,8 +101,11 @@ def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[Path, dict]:
     return results
 
 
-def _run_job(job: Job, limit: float) -> dict:
-    """Run a job on a worker, telling how many of its cells are done; give it up when the worker closes."""
+def _run_job(job: Job, limit: float, alone: bool) -> dict:
+    """Run a job on a worker, telling how many of its cells are done; give it up when the worker closes.
+
+    ``alone`` gives it back to the scheduler while this worker, whatever its threads, runs another.
+    """
     worker, told = get_worker(), None
 
     def tell(done: int, total: int) -> None:
@@ -111,8 +116,14 @@ def _run_job(job: Job, limit: float) -> dict:
             worker.log_event(TOPIC, {"name": job.name, "done": done, "total": total})
             told = done
 
-    tell(0, 1)
-    return job.run(limit, tell)
+    if alone and not ROOM.acquire(timeout=1):
+        raise Reschedule
+    try:
+        tell(0, 1)
+        return job.run(limit, tell)
+    finally:
+        if alone:
+            ROOM.release()
 
 
 def _result_of(future: Future, job: Job) -> dict:
