@@ -101,8 +101,9 @@ figure, ax = plt.subplots(figsize=(12, 1.8))
 figure.set_label("Image x, frozen backbone M, features h, trained head L, output y.")
 boxes = ["image x\n0–255", "backbone M\nfrozen", "h = M(x)\n1,280 features"]
 boxes += ["head L\ntrained", "y = L(h)\n8 probabilities"]
-for x, text in enumerate(boxes):
-    box = {"boxstyle": "round,pad=0.7", "facecolor": "#cfe3f2" if x % 2 else "0.95"}
+colours = ["0.95", "#cfe3f2", "0.95", "#fbdcb8", "0.95"]
+for x, (text, colour) in enumerate(zip(boxes, colours)):
+    box = {"boxstyle": "round,pad=0.7", "facecolor": colour}
     ax.text(x, 0, text, ha="center", va="center", bbox=box)
     ax.text(x + 0.5, 0, "→" if x < 4 else "", fontsize=24, ha="center", va="center")
 ax.set(xlim=(-0.5, 4.5), ylim=(-1, 1))
@@ -110,7 +111,7 @@ ax.axis("off");
 
 # %% [markdown]
 # The large part is the **backbone**, here EfficientNet-Lite0 (Tan & Le 2019). It maps an image $x$ to a vector of 1,280 numbers,
-# the **features** $h = M(x)$. It was trained to tell 1,000 kinds of things apart on the 1.3 million photographs of ImageNet. The small part is
+# the **features** $h = M(x)$. It was trained to tell the 1,000 classes of ImageNet apart, on 1.3 million photographs. The small part is
 # the **head** $y = L(h)$, a softmax regression on these numbers. Using a frozen network in this way is called *feature
 # extraction*. Donahue et al. (2014) and Razavian et al. (2014) showed how far it carries.
 
@@ -145,8 +146,7 @@ top1 = {way: np.mean(guess == answers) for way, guess in guesses.items()}
 # %%
 figure, ax = plt.subplots(figsize=(8, 3.4))
 figure.set_label("Of 20 photographs, few are named rightly from raw pixels.")
-bars = ax.barh(list(top1), list(top1.values()), color=["C0"] + ["0.6"] * 6)
-ax.bar_label(bars, fmt="%.2f", padding=4)
+ax.bar_label(ax.barh(list(top1), list(top1.values())), fmt="%.2f", padding=4)
 ax.invert_yaxis()
 ax.set(xlim=(0, 1), xlabel="top-1 accuracy on 20 photographs");
 
@@ -189,7 +189,7 @@ head.fit(train_features, epochs=EPOCHS, verbose=0)
 print("loss and accuracy:", head.evaluate(validation_features, verbose=0))
 
 # %% [markdown]
-# Compare the two `Wall time`s, here and in the second cell of the lesson. In the experiment, with 20 epochs on all training images, the cached way was
+# Compare the two `Wall time`s, here and in the second cell of the lesson. In the experiment, with 10 epochs on 320 images, the cached way was
 # {{experiment.cached_speedup.mean:.0f}} ± {{experiment.cached_speedup.half_width:.0f}} times faster. A second head, another learning
 # rate, a search over both: each costs nothing but the head.
 #
@@ -228,8 +228,8 @@ for name, epochs in copies.items():
     print(f"{name}: {len(np.unique(epochs, axis=0))} different images in 5 epochs")
 
 # %% [markdown]
-# The wrong way augments each image once, and then repeats that copy for ever. Nothing warns you. **The symptoms:** all epochs but the first take
-# no time, two passes over the dataset give equal images, and the training accuracy climbs to 1 as fast as without augmentation.
+# The wrong way augments each image once, and then repeats that copy for ever. Nothing warns you. **The symptoms:** two passes over the dataset give equal images, and
+# all epochs but the first take suspiciously little time.
 #
 # So frozen features and augmentation pull in two directions. Either the backbone runs in every epoch, or you cache a few augmented
 # copies of each image on purpose. Does augmentation help at all here? With ten images a class the experiment found, for a head on frozen
@@ -280,7 +280,7 @@ for column, (space, x) in zip([1, 4], by.items()):
 
 # %% [markdown]
 # Pixels find the same colour at the same place. Features find similar shapes and parts, wherever they are. In the experiment the
-# nearest neighbour is of the same class for {{experiment.neighbour_features.mean:.2f}} ± {{experiment.neighbour_features.half_width:.2f}} of the images by features and for
+# nearest training image is of the same class for {{experiment.neighbour_features.mean:.2f}} ± {{experiment.neighbour_features.half_width:.2f}} of the images by features and for
 # {{experiment.neighbour_pixels.mean:.2f}} ± {{experiment.neighbour_pixels.half_width:.2f}} by pixels. With *random* weights in the same network it is
 # {{experiment.neighbour_random.mean:.2f}} ± {{experiment.neighbour_random.half_width:.2f}}: what helps is what the weights learned, not the architecture.
 
