@@ -35,6 +35,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from keras import layers
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
@@ -43,6 +44,8 @@ from sklearn.preprocessing import Normalizer
 from course_utils.data import Samples, few_shot, load_openmoji
 from course_utils.models import extract_features, fold_batch_norm
 from course_utils.zoo import load_backbone
+
+tf.get_logger().setLevel("ERROR")  # it takes many small models for a mistake
 
 # %% [markdown]
 # ## 1. The data: three parts, stratified
@@ -375,7 +378,7 @@ naive.compile(
 )
 naive.fit(x[:32], y[:32], verbose=0)
 head.fit(vectors[:32], y[:32], verbose=0)
-backbone.predict(x[:32], verbose=0)
+backbone.predict(x[:32], verbose=0);
 
 # %%
 in_every_epoch = EPOCHS * seconds(lambda: naive.fit(x, y, verbose=0))
@@ -486,9 +489,6 @@ pd.DataFrame({"balanced accuracy, validation": augmented}).round(3)
 # choose $C$ for the probes and the best of eight moments for the network from scratch.
 
 # %%
-import tensorflow as tf
-
-
 def small_cnn():
     x = inputs = keras.Input((SIZE, SIZE, 3))
     for move in (layers.RandomFlip("horizontal"), *moves):
