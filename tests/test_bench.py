@@ -101,11 +101,7 @@ def test_the_file_keeps_other_parts(tmp_path):
     parts = json.loads(path.read_text())
     assert parts["trials"]["rows"][0]["what"] == "b"
     (row,) = parts["heads"]["rows"]
-    assert parts["heads"]["profile"] == "default" and (row["what"], row["ours"], row["met"]) == (
-        "c",
-        3.0,
-        True,
-    )
+    assert parts["heads"]["profile"] == "default" and (row["what"], row["ours"], row["met"]) == ("c", 3.0, True)
 
 
 def test_a_damaged_file_does_not_lose_the_measurement(tmp_path):
@@ -123,7 +119,10 @@ def test_a_notebook_without_the_measuring_cell_is_told():
 def test_no_peer_imports_the_course_and_only_peers_import_torch():
     call = "import sys, course_tools.bench.peer, course_tools.bench.run; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", call], check=True, capture_output=True, text=True).stdout == "False\n"
-    texts = {path: path.read_text(encoding="utf-8") for path in (run.ROOT / "course_utils").rglob("*.py")}
+    texts = {path: path.read_text(encoding="utf-8") for path in (run.ROOT / "course_tools").rglob("*.py")}
     peers = {path for path in texts if path.parent == peer.SCRIPTS}
     assert peers and not any("course_utils" in texts[path] for path in peers)
     assert not any("import torch" in text for path, text in texts.items() if path not in peers)
+    assert not any(
+        "import torch" in path.read_text(encoding="utf-8") for path in (run.ROOT / "course_utils").rglob("*.py")
+    )

@@ -9,140 +9,122 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from course_tools import notebooks
-from course_tools.build import build, compose, frame
+from course_tools.build import build, compose
 from course_tools.build.figures import shrink_figures
 from course_tools.notebooks import Notebook
 from course_utils.errors import CourseError
-from course_utils.evaluation import expectations
 
-SOURCE = """\
-# ---
-# jupyter:
-#   course:
-#     title: A title
-#     question: Does it work?
-#     goals: [see it]
-#     prerequisites: [none]
-#     recap: ["It reached {{accuracy.mean:.2f}}."]
-#     references: [someone2020]
-# ---
-
-# %% tags=["parameters"]
-PROFILE = "default"
-SEED = 0
-
-# %% [markdown]
-# The right way gives {{accuracy.mean:.2f}} ± {{accuracy.std:.2f}}, the wrong one {{ accuracy.contrast }}.
-
-# %% tags=["nbval-check-output"]
-expect("accuracy", 0.9, contrast=0.1)
-
-# %% tags=["solution"]
-1 + 1
-
-# %% [markdown] tags=["solution"]
-# It was two.
-"""
-
-BANDS = """
-[01_trial.default]
-seconds = 65.2
-seeds = [0, 1, 2, 3, 4]
-[01_trial.default.bands.accuracy]
-low = 0.8
-high = 1.0
-mean = 0.9
-std = 0.01
-contrast = 0.123
-contrast_low = 0.1
-contrast_high = 0.14
-"""
-
-
-@pytest.fixture
-def notebook(tmp_path, monkeypatch):
-    """A course of one notebook, in a folder of its own."""
-    for module in (notebooks, frame):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(expectations, "BANDS_PATH", tmp_path / "bands.toml")
-    (tmp_path / "notebooks" / "source").mkdir(parents=True)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "bands.toml").write_text(BANDS)
-    (tmp_path / "data" / "references.toml").write_text(
-        '[someone2020]\ntext = "Someone (2020). A paper."\nurl = "https://www.example.org/a"\n'
-    )
-    (tmp_path / "notebooks" / "source" / "01_trial.py").write_text(SOURCE, encoding="utf-8")
-    return Notebook("01_trial")
+LESSON, EXPERIMENT, SOURCE = Notebook("01_trial"), Notebook("01_trial", True), "notebooks/source/01_trial.py"
 
 
 def text_of(composed):
     return "\n".join(cell.source for cell in composed.cells)
 
 
-def test_the_frame_surrounds_the_source(notebook):
-    composed = compose.compose(notebook)
-    text = text_of(composed)
-    assert composed.cells[0].source.startswith("# 01 · A title") and "`default` 65 s" in composed.cells[0].source
-    assert 'expect = Expectations("01_trial", PROFILE)' in composed.cells[3].source
-    assert "Someone (2020). A paper. [example.org](https://www.example.org/a)" in composed.cells[-1].source
-    assert "The right way gives 0.90 ± 0.01, the wrong one 0.123." in text and "It reached 0.90." in text
+def cells_tagged(notebook, tag):
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
 
-def test_without_an_address_badge_and_clone_are_left_out(notebook):
-    text = text_of(compose.compose(notebook, address=""))
+def outputs_of(notebook):
+    return [cell.get("outputs") for cell in nbformat.read(notebook.path, as_version=4).cells]
+
+
+def test_the_frame_surrounds_the_source(course):
+    composed = compose.compose(LESSON)
+    title, parameters, start = composed.cells[:3]
+    assert title.source.startswith("# 01 · A title") and "*machine* 70 s on two cores" in title.source
+    assert parameters.source.startswith("# @title Parameters\nPROFILE")
+    assert 'expect = begin("01_trial", PROFILE, SEED)' in start.source and start.metadata.jupyter.source_hidden
+    assert "Someone (2020). A paper. [example.org](https://www.example.org/a)" in composed.cells[-2].source
+    assert composed.cells[-1].source.startswith("# @title This run beside five runs\nexpect(")
+    assert "The right way gives 0.90 ± 0.012, the wrong one 0.123." in text_of(composed)
+    assert "It reached 0.90." in composed.cells[-3].source
+
+
+def test_each_storey_links_the_other(course):
+    lesson, experiment = (compose.compose(notebook).cells[0].source for notebook in (LESSON, EXPERIMENT))
+    assert "[experiment](experiments/01_trial.ipynb) of this lesson" in lesson and "**Figures.**" not in lesson
+    assert "lesson above it: [01_trial](../01_trial.ipynb)" in experiment and "**Figures.**" in experiment
+    assert "lesson above" not in compose.compose(Notebook("02_other", True)).cells[0].source
+
+
+def test_without_an_address_badge_and_clone_are_left_out(course):
+    text = text_of(compose.compose(LESSON, address=""))
     assert "colab" not in text.lower() and "git clone" not in text
 
 
-def test_with_an_address_badge_and_clone_are_there(notebook):
-    text = text_of(compose.compose(notebook, address="https://github.com/someone/course"))
-    assert "https://colab.research.google.com/github/someone/course/blob/main/notebooks/01_trial.ipynb" in text
+def test_with_an_address_badge_and_clone_are_there(course):
+    text = text_of(compose.compose(EXPERIMENT, address="https://github.com/someone/course"))
+    place = "github/someone/course/blob/main/notebooks/experiments/01_trial.ipynb"
+    assert f"https://colab.research.google.com/{place}" in text
     assert "git clone --quiet --depth 1 https://github.com/someone/course course" in text
 
 
-def test_solutions_are_folded(notebook):
-    code, prose = compose.compose(notebook).cells[-4:-2]
-    assert code.metadata["jupyter"]["source_hidden"] and code.metadata["cellView"] == "form"
+def test_solutions_and_machinery_are_folded(course):
+    code, prose = cells_tagged(composed := compose.compose(LESSON), "solution")
+    assert code.metadata.jupyter.source_hidden and code.metadata.cellView == "form"
     assert code.source == "# @title Solution\n1 + 1"
     assert prose.source.startswith("<details>")
+    (machinery,) = cells_tagged(composed, "fold")
+    assert machinery.source == "# @title The machinery\nseveral = 1" and machinery.metadata.jupyter.source_hidden
 
 
-def test_a_figure_that_was_not_measured_is_refused(notebook):
-    notebook.source.write_text(SOURCE.replace("accuracy.std", "recall.std"), encoding="utf-8")
-    with pytest.raises(CourseError, match="quotes recall.std, which has not been measured"):
-        compose.compose(notebook)
-    assert "gives … ± …" in text_of(compose.compose(notebook, measured=False))
+def test_a_figure_that_was_not_measured_is_refused(course, edit):
+    edit(SOURCE, "accuracy.half_width", "recall.half_width")
+    with pytest.raises(CourseError, match=r"quotes \{\{recall.half_width:.3f\}\}, which has not been measured"):
+        compose.compose(LESSON)
+    assert "gives … ± …" in text_of(compose.compose(LESSON, measured=False))
 
 
-def test_an_unknown_reference_is_refused(notebook):
-    notebook.source.write_text(SOURCE.replace("[someone2020]", "[nobody1999]"), encoding="utf-8")
+def test_a_lesson_quotes_its_experiment(course, edit):
+    edit(SOURCE, "{{ accuracy.contrast }}", "{{experiment.accuracy.mean:.1f}}")
+    text = (course / "bands.toml").read_text()
+    own, other = text.split('["experiments/01_trial".default]')
+    (course / "bands.toml").write_text(
+        own + '["experiments/01_trial".default]' + other.replace("mean = 0.9", "mean = 0.85")
+    )
+    assert "the wrong one 0.8" in text_of(compose.compose(LESSON)) and "gives 0.90" in text_of(compose.compose(LESSON))
+
+
+def test_an_unknown_reference_is_refused(course, edit):
+    edit(SOURCE, "[someone2020]", "[nobody1999]")
     with pytest.raises(CourseError, match="nobody1999 are not in data/references.toml"):
-        compose.compose(notebook)
+        compose.compose(LESSON)
 
 
-def test_a_source_without_front_matter_is_refused(notebook):
-    notebook.source.write_text("# %%\n1 + 1\n")
+def test_a_source_without_front_matter_is_refused(course):
+    LESSON.source.write_text("# %%\n1 + 1\n")
     with pytest.raises(CourseError, match="01_trial.py has no `course:` front matter"):
-        compose.compose(notebook)
+        compose.compose(LESSON)
 
 
-def test_build_stores_outputs_and_agrees_with_the_source(notebook):
-    build.build(notebook)
-    stored = nbformat.read(notebook.path, as_version=4)
-    assert "accuracy: no band for profile default" in str([cell.get("outputs") for cell in stored.cells])
-    assert build.differences(notebook) == []
-    assert "papermill" not in str(stored.metadata)
+def test_build_stores_outputs_and_agrees_with_the_source(course):
+    assert build.build(LESSON) > 0
+    stored = nbformat.read(LESSON.path, as_version=4)
+    assert "accuracy 0.9" in str(outputs_of(LESSON)[-1]) and build.differences(LESSON) == []
+    assert "papermill" not in str(stored.metadata) and len(stored.metadata.fingerprint) == 64
+
+
+def test_a_sentence_is_filled_in_without_execution(course, edit, monkeypatch):
+    build.build(LESSON)
+    before = outputs_of(LESSON)
+    monkeypatch.setattr(build, "execute", None)
+    edit(SOURCE, "The right way gives", "Done well, it gives")
+    assert len(build.differences(LESSON)) == 1
+    assert build.build(LESSON) is None
+    assert build.differences(LESSON) == [] and outputs_of(LESSON) == before
+    with pytest.raises(TypeError):  # it would execute
+        build.build(LESSON, force=True)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [("1 + 1", "1 + 2"), ("It was two", "It was three"), ('"nbval-check-output"', '"other"')],
+    ("before", "after"), [("1 + 1", "1 + 2"), ("It was two", "It was three"), ('"nbval-check-output"', '"other"')]
 )
-def test_a_change_of_code_prose_or_tags_is_noticed(notebook, before, after):
-    nbformat.write(compose.compose(notebook), notebook.path)
-    assert build.differences(notebook) == []
-    notebook.source.write_text(SOURCE.replace(before, after), encoding="utf-8")
-    assert len(build.differences(notebook)) == 1
+def test_a_change_of_code_prose_or_tags_is_noticed(course, edit, before, after):
+    nbformat.write(compose.compose(LESSON), LESSON.path)
+    assert build.differences(LESSON) == []
+    edit(SOURCE, before, after)
+    assert len(build.differences(LESSON)) == 1
 
 
 def test_figures_are_stored_small_and_look_the_same():
@@ -157,11 +139,11 @@ def test_figures_are_stored_small_and_look_the_same():
     assert np.abs(difference).mean() < 4  # of 255
 
 
-def test_a_failing_source_leaves_the_stored_notebook_alone(notebook):
-    nbformat.write(compose.compose(notebook), notebook.path)
-    before = notebook.path.read_bytes()
-    notebook.source.write_text(SOURCE.replace("1 + 1", "1 / 0"), encoding="utf-8")
+def test_a_failing_source_leaves_the_stored_notebook_alone(course, edit):
+    nbformat.write(compose.compose(LESSON), LESSON.path)
+    before = LESSON.path.read_bytes()
+    edit(SOURCE, "1 + 1", "1 / 0")
     with pytest.raises(CourseError, match="ZeroDivisionError"):
-        build.build(notebook)
-    assert notebook.path.read_bytes() == before
-    assert [path.name for path in notebook.path.parent.glob("*.ipynb")] == ["01_trial.ipynb"]
+        build.build(LESSON)
+    assert LESSON.path.read_bytes() == before
+    assert [path.name for path in LESSON.path.parent.glob("*.ipynb")] == ["01_trial.ipynb"]

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from course_tools import cli
-from course_utils.data import assets, chest_xrays, download, load_chest_xrays
+from course_utils.data import assets, chest_xrays, load_chest_xrays
 from course_utils.data.assets import fetch
 from course_utils.data.catalog import find_asset
 from course_utils.errors import CourseError
@@ -57,12 +57,13 @@ def write(tmp_path):
 @pytest.fixture
 def serve(monkeypatch):
     """Return a function that serves bytes as the official file, at the stated length and with a status."""
-    servers = []
+    servers, ended = [], threading.Event()
 
-    def serve(content, md5=None, length=None, status=200):
+    def serve(content, md5=None, length=None, status=200, silence=0):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 server.asked += 1
+                ended.wait(silence)
                 self.send_response(status)
                 self.send_header("Content-Length", str(length or len(content)))
                 self.end_headers()
@@ -81,6 +82,7 @@ def serve(monkeypatch):
         return server
 
     yield serve
+    ended.set()
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -125,23 +127,17 @@ IMAGES = np.zeros((4, 28, 28), np.uint8)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"val_labels": None}, "has no array 'val_labels'"),
-        ({"val_images": IMAGES.astype(float)}, "val_images must be bytes .* got float64 of shape"),
-        (
-            {"val_images": IMAGES[:, :14]},
-            r"val_images must be bytes .* got uint8 of shape \(4, 14, 28\)",
-        ),
-        ({"val_images": IMAGES[..., None]}, r"got uint8 of shape \(4, 28, 28, 1\)"),
-        ({"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)}, r"shape \(0, 28, 28\)"),
-        ({"val_labels": np.zeros((3, 1), int)}, r"4 whole numbers, .* got int64 of shape \(3, 1\)"),
+        ({"val_labels": None}, "cannot be read as an npz file with .*val_labels"),
+        ({"val_images": IMAGES.astype(float)}, r"val_images must be bytes .* got float64 \(4"),
+        ({"val_images": IMAGES[:, :14]}, r"val_images must be bytes .* got uint8 \(4, 14, 28\)"),
+        ({"val_images": IMAGES[..., None]}, r"got uint8 \(4, 28, 28, 1\)"),
+        ({"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)}, r"uint8 \(0, 28, 28\)"),
+        ({"val_labels": np.zeros((3, 1), int)}, r"4 whole numbers, .* got int64 \(3, 1\)"),
         ({"val_labels": np.array([0, 1, 0.5, 1])}, "whole numbers, .* got float64"),
         ({"val_labels": np.array([0, 1, 2, 1])}, r"no other; got \[0, 1, 2\]"),
         ({"val_labels": np.array([-1, 1, 1, 1])}, r"no other; got \[-1, 1\]"),
         ({"val_labels": np.ones((4, 1), int)}, r"both 0 \(normal\) and 1 .* got \[1\]"),
-        (
-            {"val_images": np.array([None] * 4)},
-            "cannot be read as an npz file",
-        ),  # would need pickle
+        ({"val_images": np.array([None] * 4)}, "cannot be read as an npz file"),  # would need pickle
     ],
 )
 def test_wrong_file_is_refused_in_one_sentence(write, changes, sentence):
@@ -156,14 +152,7 @@ def test_damaged_or_foreign_file_is_refused(write, tmp_path):
     np.save(single, IMAGES)
     middle = len(content) // 2
     flipped = content[:middle] + bytes(255 - byte for byte in content[middle : middle + 20]) + content[middle + 20 :]
-    for damaged in (
-        b"",
-        content[:-100],
-        content[: len(content) // 2],
-        flipped,
-        b"text",
-        single.getvalue(),
-    ):
+    for damaged in (b"", content[:-100], content[: len(content) // 2], flipped, b"text", single.getvalue()):
         (tmp_path / "bad.npz").write_bytes(damaged)
         with pytest.raises(CourseError, match="bad.npz cannot be read as an npz file"):
             load_chest_xrays(tmp_path / "bad.npz")
@@ -179,8 +168,10 @@ def test_official_file_is_downloaded_once(serve, empty_cache):
 
 
 def test_other_content_is_refused(serve, empty_cache):
-    server = serve(to_bytes(make_arrays()), md5="0" * 32)
-    with pytest.raises(CourseError, match=f"The file http://.*:{server.server_port}.* has the MD5 .* needs the"):
+    serve(to_bytes(make_arrays()), md5="0" * 32)
+    with pytest.raises(
+        CourseError, match=f"Cannot download pneumoniamnist.npz .MD5 hash .* does not match .* expected md5:{'0' * 32}"
+    ):
         load_chest_xrays()
     assert files_in(empty_cache) == []
 
@@ -188,29 +179,19 @@ def test_other_content_is_refused(serve, empty_cache):
 def test_interrupted_download_leaves_nothing(serve, empty_cache):
     content = to_bytes(make_arrays())
     serve(content, length=len(content) + 1000)
-    with pytest.raises(CourseError, match=rf"ended after {len(content)} of {len(content) + 1000} bytes") as error:
+    with pytest.raises(CourseError, match=rf"{len(content)} bytes read, 1000 more expected") as error:
         load_chest_xrays()
     sentence = str(error.value)
-    assert str(empty_cache / "archives") in sentence and chest_xrays.VARIABLE in sentence and "MD5" in sentence
+    assert str(empty_cache / "archives") in sentence and chest_xrays.VARIABLE in sentence and "md5:" in sentence
     assert files_in(empty_cache) == [] and "\n" not in sentence
     serve(content)
     check(load_chest_xrays())  # the next attempt succeeds
 
 
-def test_download_is_whole_or_absent(serve, tmp_path):
-    target = tmp_path / "here" / "file.npz"
-    target.parent.mkdir()
-    with pytest.raises(OSError, match="ended after 7 of 8 bytes"):
-        download.download(f"http://127.0.0.1:{serve(b'content', length=8).server_port}/", target)
-    assert files_in(target.parent) == []
-    download.download(f"http://127.0.0.1:{serve(b'content').server_port}/", target)
-    assert target.read_bytes() == b"content" and files_in(target.parent) == ["file.npz"]
-
-
 @pytest.mark.parametrize("status", [403, 500])
 def test_refusal_is_told(serve, status):
     serve(b"", status=status)
-    with pytest.raises(CourseError, match=f"HTTP Error {status}"):
+    with pytest.raises(CourseError, match=f"{status} .*Error"):
         load_chest_xrays()
 
 
@@ -220,7 +201,7 @@ def test_file_of_the_users_own_is_verified(serve, empty_cache):
     own = empty_cache / "archives" / "pneumoniamnist.npz"
     own.parent.mkdir(parents=True)
     own.write_bytes(content[:-1])
-    with pytest.raises(CourseError, match=f"The file {own} has the MD5"):
+    with pytest.raises(CourseError, match=f"The file {own} is not the one"):
         load_chest_xrays()
     own.write_bytes(content)
     check(load_chest_xrays())
@@ -228,11 +209,10 @@ def test_file_of_the_users_own_is_verified(serve, empty_cache):
 
 
 def test_silent_network_is_given_up_soon(serve, monkeypatch):
-    serve(b"")
-    monkeypatch.setattr(download, "CONNECT_TIMEOUT", 0.2)
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
+    serve(b"", silence=30)
+    monkeypatch.setattr(assets, "TIMEOUTS", (8, 0.2))
     begin = time.monotonic()
-    with pytest.raises(CourseError, match="no answer within 0.2 seconds"):
+    with pytest.raises(CourseError, match="Read timed out"):
         load_chest_xrays()
     assert time.monotonic() - begin < 5
 

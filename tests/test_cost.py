@@ -68,12 +68,12 @@ def test_operations_grow_with_the_pixels():
 def test_measured_cost_of_a_small_network():
     cost = measure_cost(small_network(), batch_size=2, repeats=4)
     assert cost.parameters == small_network().count_params() and cost.flops == count_flops(small_network())
-    assert 0 < cost.latency < 5 and 0 < cost.batch_latency < 5
+    assert cost.latency > 0 and cost.batch_latency > 0
 
 
 def test_median_ignores_the_warm_up():
-    waits = iter([0.2, 0.0, 0.0, 0.0])
-    assert median_seconds(lambda: time.sleep(next(waits)), 3) < 0.1
+    waits = iter([1.0, 0.0, 0.0, 0.0])
+    assert median_seconds(lambda: time.sleep(next(waits)), 3) < 0.5
 
 
 def test_what_cannot_be_counted_is_refused():

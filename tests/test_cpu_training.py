@@ -5,11 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from course_utils.errors import CourseError
-from course_utils.models.cpu_training import (
-    PointwiseConv2D,
-    ShiftedDepthwiseConv2D,
-    for_cpu_training,
-)
+from course_utils.models.cpu_training import PointwiseConv2D, ShiftedDepthwiseConv2D, for_cpu_training
 
 
 @pytest.fixture
@@ -35,24 +31,8 @@ def test_same_function_and_weights(model, images):
     copy = for_cpu_training(model)
     np.testing.assert_allclose(copy(images), model(images), atol=1e-5)
     kinds = [type(layer) for layer in copy.layers[1:]]
-    assert [kind is PointwiseConv2D for kind in kinds] == [
-        True,
-        False,
-        False,
-        False,
-        True,
-        False,
-        False,
-    ]
-    assert [kind is ShiftedDepthwiseConv2D for kind in kinds] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
+    assert [kind is PointwiseConv2D for kind in kinds] == [True, False, False, False, True, False, False]
+    assert [kind is ShiftedDepthwiseConv2D for kind in kinds] == [False, True, True, False, False, False, False]
     for old, new in zip(model.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 

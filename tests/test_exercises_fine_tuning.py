@@ -80,7 +80,9 @@ def test_a_mended_stage_two_is_accepted(capsys):
 
 
 def test_a_rate_that_warms_up_is_accepted():
-    check.check_stage_two(stage_two_with(rate=keras.optimizers.schedules.CosineDecay(0.0, 50, warmup_target=1e-3, warmup_steps=10)))
+    check.check_stage_two(
+        stage_two_with(rate=keras.optimizers.schedules.CosineDecay(0.0, 50, warmup_target=1e-3, warmup_steps=10))
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
+"""Headline figures: what stops a notebook, what is recorded, what its table shows."""
+
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from course_utils.errors import CourseError
 from course_utils.evaluation import expectations
@@ -11,7 +14,6 @@ from course_utils.evaluation.expectations import Band, BandError, Expectations, 
 
 BANDS = """
 [02_example.default]
-seconds = 71.2
 seeds = [0, 1, 2]
 versions = { keras = "3.15.1" }
 
@@ -29,8 +31,13 @@ low = 12.04
 high = inf
 mean = 15.0
 std = 1.0
+contrast = 1.0
 timing = true
-seeds = [7]
+seeds = [7, 8]
+
+[02_example.default.bands.size]
+mean = 3.0
+std = 0.5
 """
 
 
@@ -49,134 +56,116 @@ def expect(bands):
     return Expectations("02_example", "default")
 
 
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """Return a function that reads what was recorded."""
+    file = tmp_path / "records.jsonl"
+    monkeypatch.setenv("COURSE_RECORDS", str(file))
+    return lambda: [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def test_bands_are_read(bands):
-    lesson = read_bands()["02_example"]["default"]
-    assert lesson["seconds"] == 71.2
-    assert lesson["versions"] == {"keras": "3.15.1"}
-    assert lesson["bands"]["frozen_10"] == Band(0.58, 0.66, 0.62, 0.0123, 0.41, 0.38, 0.44, seeds=(0, 1, 2))
-    assert lesson["bands"]["speedup"] == Band(12.04, math.inf, 15.0, 1.0, seeds=(7,), timing=True)
+    record = read_bands()["02_example"]["default"]
+    assert record["versions"] == {"keras": "3.15.1"}
+    frozen = Band(0.62, 0.0123, 0.58, 0.66, contrast=0.41, contrast_low=0.38, contrast_high=0.44, seeds=(0, 1, 2))
+    assert record["bands"]["frozen_10"] == frozen
+    assert record["bands"]["speedup"].high == math.inf and record["bands"]["speedup"].seeds == (7, 8)
+    assert record["bands"]["size"] == Band(3.0, 0.5, seeds=(0, 1, 2))
     assert read_bands(bands.with_name("missing.toml")) == {}
 
 
-def test_printed_line_does_not_depend_on_the_value(expect, capsys):
-    for value in (0.59, 0.651):
+def test_half_width_is_that_of_the_t_interval(bands):
+    runs = [0.6, 0.62, 0.65]
+    band = Band(np.mean(runs), np.std(runs, ddof=1), seeds=(0, 1, 2))
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(runs), scale=stats.sem(runs))
+    assert band.half_width == pytest.approx((high - low) / 2)
+
+
+def test_nothing_is_printed(expect, capsys):
+    for value in (0.58, 0.66, np.float32(0.6)):  # the edges belong to the band
         expect("frozen_10", value, contrast=0.4)
-    expect("frozen_10", np.float32(0.6))
     expect("speedup", 14, contrast=1.0, timing=True)
-    assert capsys.readouterr().out.splitlines() == [
-        "frozen_10: inside its band 0.58 to 0.66; contrast outside",
-        "frozen_10: inside its band 0.58 to 0.66; contrast outside",
-        "frozen_10: inside its band 0.58 to 0.66",
-        "speedup: at least 12; contrast outside",
-    ]
-
-
-@pytest.mark.parametrize("edge", [0.58, 0.66])
-def test_edges_belong_to_the_band(expect, edge):
-    expect("frozen_10", edge)
+    expect("size", 100)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
     ("value", "sentence"),
-    [(0.57, "measured 0.57, below its band \\(0.58 to 0.66\\)"), (0.67, "above its band")],
+    [(0.57, "measured 0.57, below its band \\(0.58 to 0.66\\)"), (0.67, "above its band.* gave 0.62 \\(SD 0.0123\\)")],
 )
-def test_value_outside_stops_the_notebook(expect, value, sentence, capsys):
+def test_a_value_outside_stops_the_notebook(expect, value, sentence):
     with pytest.raises(BandError, match=sentence):
-        expect("frozen_10", value)
-    assert capsys.readouterr().out == ""
+        expect("frozen_10", value, contrast=0.4)
 
 
-def test_value_a_hair_outside_shows_enough_digits(expect):
+def test_a_value_a_hair_outside_shows_enough_digits(expect):
     with pytest.raises(BandError, match="measured 12.03, below its band \\(at least 12.04\\)"):
-        expect("speedup", 12.03, timing=True)
+        expect("speedup", 12.03, contrast=1.0, timing=True)
 
 
-def test_contrast_inside_stops_the_notebook(expect):
+def test_a_contrast_inside_stops_the_notebook(expect):
     with pytest.raises(BandError, match="contrast measured 0.6, inside the band \\(0.58 to 0.66\\)"):
         expect("frozen_10", 0.62, contrast=0.6)
     with pytest.raises(BandError, match="contrast"):
         expect("speedup", 20, contrast=13, timing=True)
 
 
-def test_band_error_is_an_assertion():
+def test_a_figure_without_contrast_is_information(expect, records):
+    expect("frozen_10", 0.1)
+    expect("size", 100)
+    assert [record["name"] for record in records()] == ["frozen_10", "size"]
+
+
+def test_a_band_error_is_an_assertion():
     assert issubclass(BandError, AssertionError)
 
 
-def test_profile_without_bands(capsys):
-    Expectations("02_example", "smoke")("frozen_10", 0.1)
-    Expectations("09_unknown", "default")("frozen_10", 0.1)
-    assert capsys.readouterr().out.splitlines() == [
-        "frozen_10: no band for profile smoke",
-        "frozen_10: no band for profile default",
-    ]
+def test_without_bands_nothing_is_compared():
+    Expectations("02_example", "smoke")("frozen_10", 0.1, contrast=0.1)
+    Expectations("09_unknown", "default")("frozen_10", 0.1, contrast=0.1)
 
 
-def test_measuring_compares_nothing(expect, monkeypatch, capsys):
+def test_measuring_compares_nothing(expect, monkeypatch):
     monkeypatch.setenv("COURSE_MEASURE", "1")
     expect("frozen_10", 0.1, contrast=0.6)
-    expect("speedup", 1.0)
-    assert capsys.readouterr().out.splitlines() == ["frozen_10: measuring", "speedup: measuring"]
+    expect("speedup", 1.0, contrast=2.0)
 
 
-def test_records(expect, monkeypatch, tmp_path):
-    file = tmp_path / "records.jsonl"
-    monkeypatch.setenv("COURSE_RECORDS", str(file))
-    expect("frozen_10", np.float32(0.625), contrast=0.4)
-    expect("speedup", 20, timing=True)
+def test_the_table_shows_this_run_beside_the_others(expect):
+    expect("frozen_10", 0.6251, contrast=0.4)
+    expect("size", 3)
+    expect("new_one", 7)
+    table = expect.table()
+    assert table.index.tolist() == ["frozen_10", "size", "new_one"]
+    assert table.columns.tolist() == ["this run", "compared with", "3 runs: mean ± 95%"]
+    assert table.loc["frozen_10"].tolist() == ["0.625", "0.4", "0.62 ± 0.031"]
+    assert table["compared with"].tolist() == ["0.4", "", ""]
+    assert table.iloc[2, 2] == "not measured"
+
+
+def test_records(expect, records):
+    expect("frozen_10", np.float32(0.625), contrast=0.4, limits=(0, 1))
+    expect("speedup", 20, contrast=1, timing=True)
+    expect("size", 1)
     expect("new_one", 1)
     with pytest.raises(BandError):
-        expect("frozen_10", 0.1)
+        expect("frozen_10", 0.1, contrast=0.4)
     common = {"notebook": "02_example", "profile": "default"}
-    assert [json.loads(line) for line in file.read_text().splitlines()] == [
-        common
-        | {
-            "name": "frozen_10",
-            "value": 0.625,
-            "contrast": 0.4,
-            "timing": False,
-            "low": 0.58,
-            "high": 0.66,
-            "inside": True,
-        },
-        common
-        | {
-            "name": "speedup",
-            "value": 20,
-            "contrast": None,
-            "timing": True,
-            "low": 12.04,
-            "high": None,
-            "inside": True,
-        },
-        common
-        | {
-            "name": "new_one",
-            "value": 1,
-            "contrast": None,
-            "timing": False,
-            "low": None,
-            "high": None,
-            "inside": None,
-        },
-        common
-        | {
-            "name": "frozen_10",
-            "value": 0.1,
-            "contrast": None,
-            "timing": False,
-            "low": 0.58,
-            "high": 0.66,
-            "inside": False,
-        },
-    ]
+    found = [{key: value for key, value in record.items() if key not in common} for record in records()]
+    frozen = {"name": "frozen_10", "value": 0.625, "contrast": 0.4, "timing": False, "limits": [0.0, 1.0]}
+    frozen |= {"low": 0.58, "high": 0.66, "inside": True}
+    free = {"timing": False, "limits": [None, None], "contrast": None, "low": None, "high": None, "inside": None}
+    speedup = free | {"name": "speedup", "value": 20.0, "contrast": 1.0, "timing": True, "low": 12.04, "inside": True}
+    assert found[:3] == [frozen, speedup, free | {"name": "size", "value": 1.0}]
+    assert found[3] == free | {"name": "new_one", "value": 1.0}
+    assert found[4] == frozen | {"value": 0.1, "limits": [None, None], "inside": False}
+    assert all(record.items() >= common.items() for record in records())
 
 
-def test_records_of_many_writers_stay_whole(expect, monkeypatch, tmp_path):
-    file = tmp_path / "records.jsonl"
-    monkeypatch.setenv("COURSE_RECORDS", str(file))
+def test_records_of_many_writers_stay_whole(expect, records):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: expect("frozen_10", 0.6), range(200)))
-    assert len([json.loads(line) for line in file.read_text().splitlines()]) == 200
+        list(pool.map(lambda _: expect("size", 0.6), range(200)))
+    assert len(records()) == 200
 
 
 @pytest.mark.parametrize("name", ["frozen 10", "10_frozen", "", 7, None])
@@ -191,30 +180,32 @@ def test_value_refused(expect, value):
         expect("frozen_10", value)
 
 
-def test_contrast_refused(expect):
+def test_what_is_impossible_is_refused(expect):
     with pytest.raises(CourseError, match="The contrast of frozen_10 is nan"):
         expect("frozen_10", 0.6, contrast=math.nan)
+    with pytest.raises(CourseError, match="The value of frozen_10 is 1.2, outside its limits 0 to 1"):
+        expect("frozen_10", 1.2, contrast=0.4, limits=(0, 1))
+    with pytest.raises(CourseError, match="The contrast of frozen_10 is -1, outside its limits"):
+        expect("frozen_10", 0.6, contrast=-1, limits=(0, 1))
 
 
-def test_timing_must_agree_with_the_band(expect):
-    with pytest.raises(CourseError, match="timing=False but its band was measured with timing=True"):
-        expect("speedup", 20)
+def test_a_figure_of_another_kind_than_measured_is_refused(expect):
+    with pytest.raises(CourseError, match="measured as another kind of figure: run `course bands` again"):
+        expect("speedup", 20, contrast=1)
+    with pytest.raises(CourseError, match="measured as another kind of figure"):
+        expect("size", 3, contrast=1)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("low = 0.58", "", "missing 1 required .*'low'"),
+        ("mean = 0.62", "", "missing 1 required .*'mean'"),
         ("low = 0.58", "low = 0.7", "not an interval: low 0.7"),
         ("low = 0.58", "low = nan", "not an interval"),
         ("low = 0.58", "low = '0.58'", "cannot be read"),
         ("std = 0.0123", "std = 0.0123\nspread = 1", "unknown field 'spread'"),
         ("[02_example.default]", "[02_example.default", "not a TOML file"),
-        (
-            "[02_example.default]",
-            "stray = 1\n[02_example.default]",
-            "stray in bands.toml is 1; accepted is a table",
-        ),
+        ("[02_example.default]", "stray = 1\n[02_example.default]", "stray in bands.toml is 1; accepted is a table"),
     ],
 )
 def test_broken_file_is_refused(bands, old, new, sentence):
@@ -236,5 +227,5 @@ def test_broken_file_is_refused(bands, old, new, sentence):
         (99.96, "100"),
     ],
 )
-def test_numbers_are_printed_with_three_digits(number, text):
-    assert Band(number, math.inf, 0, 0).interval() == f"at least {text}"
+def test_numbers_are_told_with_three_digits(number, text):
+    assert Band(0, 0, number, math.inf).interval() == f"at least {text}"

@@ -37,8 +37,12 @@ def weights_that_move(backbone):
 
 @pytest.mark.parametrize(
     "depth, trains",
-    [(0, []), (0.0, []), (1, [10]), (0.34, [10]), (2, [2, 10]), (3, [1, 2, 10]), (1.0, [1, 2, 10]), ("block2", [2, 10]), ("block1", [1, 2, 10]), ("block10_conv", [10])],
-)  # fmt: skip
+    [
+        *[(0, []), (1, [10]), (2, [2, 10]), (3, [1, 2, 10])],
+        *[(0.0, []), (0.34, [10]), (1.0, [1, 2, 10])],
+        *[("block10_conv", [10]), ("block2", [2, 10]), ("block1", [1, 2, 10])],
+    ],
+)
 def test_depths_by_number_share_and_name(small, depth, trains):
     result = unfreeze(small, depth)
     assert result.layers == tuple(f"block{block}_conv" for block in trains)

@@ -38,11 +38,7 @@ class TextEncoder(tf.train.Checkpoint):
         if training:
             sequence = tf.nn.dropout(sequence, 0.5)
         mean = tf.reduce_mean(sequence, axis=1)
-        return {
-            "default": mean,
-            "pooled_output": tf.tanh(mean @ self.kernel),
-            "sequence_output": sequence,
-        }
+        return {"default": mean, "pooled_output": tf.tanh(mean @ self.kernel), "sequence_output": sequence}
 
 
 class ImageEncoder(tf.train.Checkpoint):
@@ -228,10 +224,7 @@ def test_keras_layer_of_tensorflow_hub_fails_in_keras_3(text_hub):
 
 def test_unknown_outputs_are_refused(text_hub, image_hub):
     known = "'default', 'pooled_output', 'sequence_output', None"
-    with pytest.raises(
-        CourseError,
-        match=f"^{text_hub} has no output 'pooled': accepted for output_key are {known}.$",
-    ):
+    with pytest.raises(CourseError, match=f"^{text_hub} has no output 'pooled': accepted for output_key are {known}.$"):
         HubLayer(text_hub, "pooled")
     with pytest.raises(CourseError, match="no output 'default': accepted for output_key are None"):
         HubLayer(image_hub, "default")

@@ -171,7 +171,7 @@ def test_image_folder_refusals(images, tmp_path):
     with pytest.raises(CourseError, match="no directory .*nowhere"):
         load_image_folder(tmp_path / "nowhere")
     for size in (0, 64.5, "64", None):
-        with pytest.raises(CourseError, match="a whole number of pixels, at least 1"):
+        with pytest.raises(CourseError, match="give a whole number, at least 1"):
             load_image_folder(images, size=size)
     with pytest.raises(CourseError, match="has 0 subfolders"):
         load_image_folder(images / "red")

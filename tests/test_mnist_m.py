@@ -25,7 +25,10 @@ def test_a_folder_holds_the_images_of_each_part(monkeypatch, tmp_path):
     counts = {part: len(list((folder / part).rglob("*.png"))) for part in PARTS}
     assert counts == {"train": 40, "validation": 20, "test": 20}
     first = sorted((folder / "test" / "7").glob("*.png"))[0]
-    assert np.array_equal(np.asarray(Image.open(first)), split.test.x[int(first.stem)]) and split.test.y[int(first.stem)] == 7
+    assert (
+        np.array_equal(np.asarray(Image.open(first)), split.test.x[int(first.stem)])
+        and split.test.y[int(first.stem)] == 7
+    )
 
 
 @pytest.mark.parametrize("per_class", [1, 201, True, 10.0])
@@ -35,14 +38,13 @@ def test_a_folder_of_an_impossible_size_is_refused(per_class):
 
 
 def test_each_part_holds_the_digits_of_that_part(monkeypatch):
-    monkeypatch.setattr(
-        mnist_m, "carried_photos", lambda: [np.zeros((150, 40, 3), np.uint8)]
-    )  # |0 - digit| is the digit
+    black = np.zeros((150, 40, 3), np.uint8)  # |0 - digit| is the digit
+    monkeypatch.setattr(mnist_m, "carried_photos", lambda: [black])
     split, mnist = load_mnist_m(seed=0), load_mnist(seed=0)
     for part in PARTS:
-        found, wanted = (sorted(zip(map(bytes, x), y, strict=False)) for x, y in (
-            (getattr(split, part).x[..., 0], getattr(split, part).y), (getattr(mnist, part).x[..., 0], getattr(mnist, part).y)
-        ))  # fmt: skip
+        blended, digits = getattr(split, part), getattr(mnist, part)
+        found = sorted(zip(map(bytes, blended.x[..., 0]), blended.y, strict=True))
+        wanted = sorted(zip(map(bytes, digits.x[..., 0]), digits.y, strict=True))
         assert found == wanted
     assert not np.array_equal(split.train.y, mnist.train.y)  # another order
 

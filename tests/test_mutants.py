@@ -29,35 +29,19 @@ def test_the_file_keeps_other_mutants(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     path = write_outcomes([Outcome("a", False, "x", 1.0), Outcome("b", False, "", 1.0)])
     write_outcomes([Outcome("b", False, "y", 2.0)])
-    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [
-        ("a", "x"),
-        ("b", "y"),
-    ]
+    assert [(row["name"], row["found"]) for row in json.loads(path.read_text())] == [("a", "x"), ("b", "y")]
     path.write_bytes(b"\xff damaged")
     assert len(json.loads(write_outcomes([Outcome("c", False, "z", 3.0)]).read_text())) == 1
 
 
 def test_a_mistake_is_noticed_and_a_harmless_change_is_not():
-    file, check = "course_tools/measure/bands.py", "tests/test_bands.py"
+    file, check = "course_utils/whole_file.py", "tests/test_whole_file.py"
     planned = [
-        Mutant("wrong", file, "TIMING_SHARE = 0.6", "TIMING_SHARE = 0.9", "", check),
-        Mutant(
-            "harmless",
-            file,
-            "# other processors round differently",
-            "# processors differ",
-            "",
-            check,
-        ),
-        Mutant("broken", file, "import math\n", "import moth\n", "", check),
+        Mutant("wrong", file, "FileNotFoundError, ValueError", "FileNotFoundError, KeyError", "", check),
+        Mutant("harmless", file, "what is read of those that did not", "what is read of the others", "", check),
+        Mutant("broken", file, "import json\n", "import jason\n", "", check),
     ]
     outcomes = {outcome.name: (outcome.passed, outcome.found) for outcome in run_mutants(planned, workers=2)}
-    assert outcomes == {
-        check: (True, ""),
-        "wrong": (False, "tests/test_bands.py::test_a_ratio_of_times_has_a_lower_bound_only"),
-        "harmless": (True, ""),
-        "broken": (
-            False,
-            "",
-        ),  # no check has spoken: a mutant that cannot be imported proves nothing
-    }
+    assert outcomes.pop("wrong") == (False, f"{check}::test_what_is_damaged_or_missing_reads_as_nothing[{{]")
+    # Of the broken one no check has spoken: a mutant that cannot be imported proves nothing.
+    assert outcomes == {check: (True, ""), "harmless": (True, ""), "broken": (False, "")}

@@ -26,12 +26,7 @@ def test_formulas_are_mathml(page):
 
 def test_styled_letters_differ_from_plain_ones():
     letters = re.findall("<mi>(.)</mi>", to_mathml(r"\mathcal X, \mathbb E, \mathbb R, X", display="inline"))
-    assert letters == [
-        "\N{MATHEMATICAL SCRIPT CAPITAL X}",
-        "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}",
-        "ℝ",
-        "X",
-    ]
+    assert letters == ["\N{MATHEMATICAL SCRIPT CAPITAL X}", "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}", "ℝ", "X"]
 
 
 def test_names_of_functions_stand_apart_from_letters_but_not_from_brackets():

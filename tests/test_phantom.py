@@ -93,10 +93,7 @@ def draw_chests(n=400):
 def test_anatomy_lies_as_it_should():
     chest = draw_chests()
     lungs = chest.lungs.mean(axis=0)
-    right, left = (
-        lungs[:, :14].sum(),
-        lungs[:, 14:].sum(),
-    )  # the patient's right is on the image's left
+    right, left = (lungs[:, :14].sum(), lungs[:, 14:].sum())  # the patient's right is on the image's left
     assert left < 0.95 * right  # the heart takes room in the left lung
     upper, lower = (lungs[rows].sum() for rows in (slice(2, 8), slice(11, 17)))
     assert upper < 0.65 * lower  # the apex is narrower than the base

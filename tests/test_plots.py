@@ -10,11 +10,9 @@ from course_utils.errors import CourseError
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.images import plot_embedding, plot_images
 from course_utils.evaluation.metrics import mean_and_interval
-from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 from course_utils.evaluation.style import MARKERS, PALETTE, ROLE_COLOURS, use_course_style
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
-SCORES = np.array([0.1, 0.4, 0.6, 0.55, 0.8, 0.9])
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +24,7 @@ def style():
 
 def runs(seeds=3):
     rows = [
-        {
-            "per_class": size,
-            "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed,
-            "method": method,
-        }
+        {"per_class": size, "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed, "method": method}
         for size in (5, 10, 20)
         for method, transfer in (("scratch", 0), ("transfer", 1))
         for seed in range(seeds)
@@ -40,47 +34,10 @@ def runs(seeds=3):
 
 def test_style_is_legible_at_lecture_width():
     assert plt.rcParams["figure.figsize"][0] <= 8
-    for key in (
-        "font.size",
-        "axes.labelsize",
-        "xtick.labelsize",
-        "ytick.labelsize",
-        "legend.fontsize",
-    ):
+    for key in ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"):
         assert plt.rcParams[key] >= 12
     assert plt.rcParams["figure.constrained_layout.use"]
     assert len(set(PALETTE)) == len(MARKERS) == 10
-
-
-def test_confusion_matrix_counts_rows_are_true_classes():
-    ax = plot_confusion_matrix(LABELS, SCORES[:, None], ["no", "yes"])
-    assert [text.get_text() for text in ax.texts] == ["2", "1", "0", "3"]
-    shares = ax.collections[0].get_array()
-    assert np.ravel(shares).tolist() == pytest.approx([2 / 3, 1 / 3, 0, 1])
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["no", "yes"]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-
-
-def test_roc_and_precision_recall_name_their_areas_and_share_axes():
-    ax = plot_roc(LABELS, SCORES, "frozen")
-    assert plot_roc(LABELS, 1 - SCORES, "reversed", ax=ax) is ax
-    assert [text.get_text() for text in ax.get_legend().texts] == [
-        "chance (AUC 0.5)",
-        "frozen (AUC 0.889)",
-        "reversed (AUC 0.111)",
-    ]
-    assert len({line.get_color() for line in ax.lines}) == 3
-    ax = plot_precision_recall(LABELS, np.stack([1 - SCORES, SCORES], axis=1))
-    assert ax.get_legend().texts[1].get_text() == "model (AP 0.917)"
-    assert ax.get_title("left") == "Precision-recall curve"
-
-
-@pytest.mark.parametrize("plot", [plot_roc, plot_precision_recall])
-def test_curves_refuse(plot):
-    with pytest.raises(CourseError, match="hold 3 classes"):
-        plot([0, 1], [[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]])
-    with pytest.raises(CourseError, match="only class 0"):
-        plot([0, 0], [0.2, 0.3])
 
 
 def test_learning_curves_draw_mean_interval_and_measured_sizes():
@@ -178,11 +135,7 @@ def test_embedding_refuses():
 
 
 def test_images_of_every_kind():
-    images = [
-        np.zeros((4, 4, 3), np.uint8),
-        np.full((5, 4), 255, np.uint8),
-        np.ones((3, 3, 1), np.float32),
-    ]
+    images = [np.zeros((4, 4, 3), np.uint8), np.full((5, 4), 255, np.uint8), np.ones((3, 3, 1), np.float32)]
     axes = plot_images(images, titles=["a", "b", 3], columns=2)
     assert axes.shape == (2, 2)
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]

@@ -20,9 +20,14 @@ def test_binary_report():
     evaluation = evaluate(LABELS, SIGMOID, ["healthy", "ill"])
     assert evaluation.metrics == classification_metrics(LABELS, SIGMOID)
     assert list(evaluation.figures) == ["confusion_matrix", "curves"]
+    matrix, (roc, precision_recall) = (evaluation.figures[name].axes for name in evaluation.figures)
+    assert [text.get_text() for text in matrix[0].texts] == ["2", "1", "0", "2"]
+    assert [tick.get_text() for tick in matrix[0].get_yticklabels()] == ["healthy", "ill"]
+    assert "AUC = 1.00" in roc.get_legend().texts[0].get_text()
+    assert "AP = 1.00" in precision_recall.get_legend().texts[0].get_text()
     table = evaluation.table
     assert list(table.index) == ["healthy", "ill"]
-    assert list(table.columns) == ["precision", "recall", "F1", "support"]
+    assert list(table.columns) == ["precision", "recall", "f1-score", "support"]
     assert table.loc["ill"].tolist() == pytest.approx([2 / 3, 1, 0.8, 2])
 
 
@@ -37,7 +42,7 @@ def test_multi_class_report_marks_the_class_without_samples(recwarn):
 
 def test_table_agrees_with_the_macro_metrics():
     evaluation = evaluate(LABELS, SIGMOID)
-    assert evaluation.table["F1"].mean() == pytest.approx(evaluation.metrics["macro_f1"])
+    assert evaluation.table["f1-score"].mean() == pytest.approx(evaluation.metrics["macro_f1"])
     assert evaluation.table["recall"].tolist() == pytest.approx(
         [evaluation.metrics["specificity"], evaluation.metrics["sensitivity"]]
     )

@@ -13,32 +13,49 @@ import nbformat
 import psutil
 import pytest
 
-from course_tools import cli
-from course_tools.notebooks import select_notebooks
-from course_tools.parameters import check_parameters
+from course_tools import cli, notebooks
+from course_tools.notebooks import Notebook
+from course_tools.parameters import run_parameters
 from course_tools.publish.page import result_table, write_pages
-from course_tools.run import bounds
 from course_tools.run.execute import execute
-from course_tools.run.jobs import Job, _alone_in, _failure, run_jobs
+from course_tools.run.job import Job
+from course_tools.run.jobs import _alone_in, run_jobs
 from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
 
 RECORD = """
 import json, os
+record = {"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}
 with open(os.environ["COURSE_RECORDS"], "a") as file:
-    file.write(json.dumps({"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}) + "\\n")
+    file.write(json.dumps(record) + "\\n")
 """
 
 
 def make_job(path, folder, **parameters):
-    return Job(path.stem, path, folder / path.name, parameters)
+    return Job(path.stem, Notebook(path.stem), path, folder / path.name, parameters)
+
+
+def waited_for(condition, seconds=300):
+    """Return what the condition returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def living(pids):
+    """Return those that are at work; who was killed may wait for its parent to notice."""
+    return [
+        process
+        for process in psutil.process_iter(["status"])
+        if str(process.pid) in pids.split() and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
 
 
 def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook, tmp_path):
-    good, bad = (
-        write_notebook("01_good", RECORD),
-        write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')"),
-    )
+    good, bad = (write_notebook("01_good", RECORD), write_notebook("02_bad", "wrong = 1\nwrong / 0", "print('never')"))
     folder = tmp_path / "build"
     jobs = [make_job(good, folder, SEED=3), make_job(bad, folder)]
 
@@ -66,26 +83,32 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     assert result_table(again).row_count == 2
 
 
-def test_changed_code_parameters_or_data_are_run_again(write_notebook, tmp_path, monkeypatch):
-    monkeypatch.delenv("COURSE_PNEUMONIA_MNIST", raising=False)
+def test_changed_code_and_parameters_are_run_again(write_notebook, tmp_path):
     job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
     before = job.fingerprint()
     assert dataclasses.replace(job, parameters={"SEED": 1}).fingerprint() != before
     write_notebook("01_one", "1 + 2")
     changed = job.fingerprint()
     assert changed != before
-    own = tmp_path / "mine.npz"
-    own.write_text("a child's chest")
+    write_notebook("01_one", "1 +")  # no Python: which is for the run to tell
+    assert job.fingerprint() not in (before, changed)
+
+
+def test_chest_xrays_of_the_reader_count_only_where_they_are_shown(write_notebook, tmp_path, monkeypatch):
+    shows = write_notebook("07_shows", "from course_utils.data import load_chest_xrays", "!ls", "if True:\n    %pwd")
+    jobs = [make_job(path, tmp_path / "build") for path in (shows, write_notebook("01_one", "1 + 1"))]
+    own, seen = tmp_path / "mine.npz", []
     monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(own))
-    with_own = job.fingerprint()
-    own.write_text("another chest")
-    assert len({job.fingerprint(), with_own, changed}) == 3
+    for content in ("a child's chest", "another chest"):
+        own.write_text(content)
+        seen.append([job.fingerprint() for job in jobs])
+    assert [before != after for before, after in zip(*seen, strict=True)] == [True, False]
 
 
 def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):
     job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
     assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
-    assert _failure(job, OSError("no space"))["status"] == "failed" and not job.record.exists()
+    assert job.failure(OSError("no space"))["status"] == "failed" and not job.record.exists()
     assert "01_one" not in write_pages(job.output.parent).read_text()
 
 
@@ -95,20 +118,23 @@ def test_a_program_called_may_end_by_itself_after_ctrl_c():
 
 
 def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
-    path, folder = write_notebook("01_slow", "import time; time.sleep(60)"), tmp_path / "build"
-    script = (
-        "from pathlib import Path; from course_tools.run.jobs import Job, run_jobs\n"
-        f"if __name__ == '__main__': run_jobs([Job('slow', Path({str(path)!r}), Path({str(folder / path.name)!r}))], 1)"
-    )
+    pid = tmp_path / "pid"
+    path = write_notebook("01_slow", BUSY.format(pid=str(pid)))
+    folder = tmp_path / "build"
     main = tmp_path / "main.py"
-    main.write_text(script)
+    main.write_text(
+        "from pathlib import Path\nfrom course_tools.notebooks import Notebook\n"
+        "from course_tools.run.job import Job\nfrom course_tools.run.jobs import run_jobs\n"
+        f"path, output = Path({str(path)!r}), Path({str(folder / path.name)!r})\n"
+        "run_jobs([Job('slow', Notebook('01_slow'), path, output)], 1)"
+    )
     process = subprocess.Popen([sys.executable, main], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(folder.glob(".partial-*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    family = waited_for(lambda: pid.exists() and pid.read_text())
+    assert len(living(family)) == 3
     process.send_signal(signal.SIGKILL)
     process.wait()
 
+    assert waited_for(lambda: not living(family), seconds=30)
     assert not (folder / path.name).exists() and not (folder / "01_slow.json").exists()
     with _alone_in(folder):  # the lock of the killed run is free, and its rest is swept away
         assert list(folder.glob(".partial-*")) == []
@@ -120,38 +146,58 @@ def test_two_runs_into_one_folder_are_refused(tmp_path):
             pass
 
 
+@pytest.fixture
+def one(write_notebook, tmp_path, monkeypatch):
+    """A notebook with three parameters and a file for the profile `smoke`."""
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+    (tmp_path / "notebooks" / "profiles" / "01.smoke.yaml").write_text("PROFILE: smoke\nRATE: 1\n")
+    path = write_notebook("01_one", parameters='PROFILE = "default"\nSEED = 0\nRATE = 0.5')
+    return Notebook(path.rename(tmp_path / "notebooks" / path.name).stem)
+
+
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("profile", "given", "sentence"),
     [
-        ({"SEDE": "3"}, "has no parameter 'SEDE'; it takes PROFILE, RATE, SEED"),
-        ({"SEED": "three"}, "SEED takes a value of type int, such as 0; got 'three'"),
-        ({"PROFILE": "quick"}, "PROFILE 'quick' is unknown; choose one of smoke, default, full"),
+        ("default", {"SEDE": "3"}, "has no parameter 'SEDE'; it takes PROFILE, RATE, SEED"),
+        ("default", {"SEED": "three"}, "SEED takes a value of type int, such as 0; got 'three'"),
+        ("default", {"PROFILE": "full"}, "choose it with --profile"),
+        ("quick", {}, "The profile 'quick' is unknown; choose one of smoke, default, full"),
+        ("full", {}, "01_one has no profile 'full': there is no file profiles/01.full.yaml beside it"),
     ],
 )
-def test_bad_parameters_are_refused_by_name(write_notebook, given, sentence):
-    path = write_notebook("01_one", parameters='PROFILE = "default"\nSEED = 0\nRATE = 0.5')
+def test_bad_parameters_are_refused_by_name(one, profile, given, sentence):
     with pytest.raises(CourseError, match=sentence):
-        check_parameters(path, given)
+        run_parameters(one, profile, given)
 
 
-def test_parameters_take_the_types_of_their_defaults(write_notebook):
-    path = write_notebook("01_one", parameters='PROFILE = "default"\nSEED = 0\nRATE = 0.5')
-    assert check_parameters(path, {"SEED": "7", "RATE": "1", "PROFILE": "full"}) == {
-        "SEED": 7,
-        "RATE": 1.0,
-        "PROFILE": "full",
-    }
+@pytest.mark.parametrize("text", ["not: [closed", "just a word", "PROFILE: smoke\nRATTE: 3"])
+def test_a_bad_file_of_a_profile_is_named(one, text):
+    one.parameter_file("smoke").write_text(text)
+    with pytest.raises(CourseError, match="01.smoke.yaml|has no parameter 'RATTE'"):
+        run_parameters(one, "smoke", {})
 
 
-def test_an_unknown_notebook_is_refused():
-    with pytest.raises(CourseError, match="There is no notebook '77'; the course has 01"):
-        select_notebooks(["77"])
+def test_what_is_typed_goes_before_the_profile_and_takes_the_type_of_the_default(one):
+    assert run_parameters(one, "default", {"SEED": "7", "RATE": "1"}) == {"SEED": 7, "RATE": 1.0}
+    assert run_parameters(one, "smoke", {}) == {"PROFILE": "smoke", "RATE": 1.0}
+    assert run_parameters(one, "smoke", {"RATE": "0.5"}) == {"PROFILE": "smoke"}  # the stored value, typed
+
+
+def test_a_notebook_that_is_missing_or_none_is_named(one):
+    one.path.write_text("no notebook")
+    with pytest.raises(CourseError, match="01_one.ipynb is no notebook that can be read"):
+        run_parameters(one, "default", {})
+    one.path.unlink()
+    with pytest.raises(CourseError, match="01_one.ipynb is not there; make it by `course build 01`"):
+        run_parameters(one, "default", {})
 
 
 def test_the_command_line_tells_bad_input_in_one_line():
-    command = [sys.executable, "-c", "from course_tools.cli import main; main()", "run", "77"]
+    tell = "import atexit, sys; atexit.register(lambda: print({'papermill', 'distributed', 'keras'} & {*sys.modules}))"
+    command = [sys.executable, "-c", f"{tell}; from course_tools.cli import main; main()", "run", "77"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
-    assert done.returncode == 2
+    assert done.returncode == 2 and done.stdout == "set()\n"  # nothing was imported for it
     assert done.stderr.strip().count("\n") == 0 and "There is no notebook '77'" in done.stderr
 
 
@@ -162,31 +208,67 @@ def test_a_notebook_that_kills_its_kernel_fails_alone(write_notebook, tmp_path):
     assert "os._exit(3)" in result["error"]["cell"]
 
 
-def test_a_notebook_that_never_ends_is_stopped_with_its_kernel(write_notebook, tmp_path):
+# Starts a process, and one that lives on in a session of its own without a parent; notes them; never ends.
+BUSY = """
+import os, pathlib, subprocess, time
+child = subprocess.Popen(["sleep", "600"])
+orphan = subprocess.run("setsid sleep 601 >/dev/null 2>&1 & echo $!", shell=True, capture_output=True, text=True).stdout
+pathlib.Path({pid!r}).write_text(f"{{os.getpid()}} {{child.pid}} {{orphan}}")
+print("before")
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_a_notebook_that_never_ends_is_stopped_with_all_that_it_started(write_notebook, tmp_path):
     pid = tmp_path / "pid"
-    endless = f"import os, pathlib\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\nprint('before')\nwhile True: pass"
-    result = execute(write_notebook("01_endless", endless), tmp_path / "output.ipynb", {}, limit=0.03)
-    assert result["status"] == "failed" and "while True: pass" in result["error"]["cell"]
+    result = execute(write_notebook("01_endless", BUSY.format(pid=str(pid))), tmp_path / "output.ipynb", {}, limit=0.05)
+    assert result["status"] == "failed" and "setsid sleep" in result["error"]["cell"]
     assert result["error"]["message"].startswith(
-        "The notebook was stopped after 0.03 minutes, 0.0 of them in this cell: `course run` allows more"
+        "The notebook was stopped after 0.05 minutes, 0.1 of them in this cell: `course run` allows more"
     )
-    assert not psutil.pid_exists(int(pid.read_text()))
-    assert "before" in (tmp_path / "output.ipynb").read_text()
+    assert len(pid.read_text().split()) == 3 and living(pid.read_text()) == []
 
 
-def test_the_output_of_a_cell_is_cut(write_notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr(bounds, "LIMIT_CHARACTERS", 1000)
-    prints, shows = "for _ in range(20): print('x' * 99, flush=True)", "print('begin')\n'y' * 2000"
-    execute(
-        write_notebook("01_prints", prints, shows, "print('z' * 900)"),
-        tmp_path / "output.ipynb",
-        {},
+def test_what_a_notebook_leaves_running_ends_with_it(write_notebook, tmp_path):
+    pid = tmp_path / "pid"
+    leaves = BUSY.format(pid=str(pid)).partition("while")[0]
+    assert execute(write_notebook("01_leaves", leaves), tmp_path / "output.ipynb", {})["status"] == "passed"
+    assert len(pid.read_text().split()) == 3 and living(pid.read_text()) == []
+
+
+def test_a_killed_runner_is_told(write_notebook, tmp_path):
+    kills = write_notebook("01_kills", "import os\nos.kill(os.getppid(), 9)\nimport time; time.sleep(60)")
+    result = execute(kills, tmp_path / "output.ipynb", {})
+    assert result["error"]["message"].startswith("The process that runs the notebook was killed.")
+    assert "os.getppid()" in result["error"]["cell"]
+
+
+def test_what_is_no_notebook_fails_in_one_sentence(write_notebook, tmp_path):
+    path = write_notebook("01_none")
+    path.write_text("no notebook")
+    (result,) = run_jobs([make_job(path, tmp_path / "build")], workers=1)
+    assert result["status"] == "failed" and result["error"]["message"].startswith(
+        "NotJSONError: Notebook does not appear"
     )
+
+
+def test_the_kernel_is_the_present_python_whatever_the_notebook_names(write_notebook, tmp_path):
+    path = write_notebook("01_named", "import sys\nprint(sys.executable)")
+    path.write_text(path.read_text().replace('"name": "python3"', '"name": "of_another_machine"'))
+    assert execute(path, tmp_path / "output.ipynb", {"SEED": 3})["status"] == "passed"
+    assert sys.executable in (tmp_path / "output.ipynb").read_text()
+
+
+def test_the_output_of_a_cell_is_cut(write_notebook, tmp_path):
+    prints, shows = "for _ in range(50): print('x' * 99_999, flush=True)", "print('begin')\n'y' * 5_000_000"
+    execute(write_notebook("01_prints", prints, shows, "print('z' * 900)"), tmp_path / "output.ipynb", {})
     cells = nbformat.read(tmp_path / "output.ipynb", as_version=4).cells
     texts = ["".join(output.get("text", "data") for output in cell.outputs) for cell in cells]
-    told = "The output of this cell was cut after 1,000 characters."
+    told = "The output of this cell was cut after 4,000,000 characters."
     assert [text.count(told) for text in texts] == [0, 1, 1, 0]
-    assert 900 < texts[1].count("x") <= 1000 and texts[2].startswith("begin") and texts[3] == "z" * 900 + "\n"
+    assert 3_900_000 < texts[1].count("x") <= 4_000_000
+    assert texts[2].startswith("begin") and texts[3] == "z" * 900 + "\n"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):

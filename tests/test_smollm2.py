@@ -1,16 +1,15 @@
-"""The carried GPT against PyTorch, and its conversion.
+"""The carried GPT against PyTorch.
 
 The references were recorded with transformers 5.23 on PyTorch 2.13 (CPU): ``AutoTokenizer`` and
 ``AutoModelForCausalLM`` on the carried file, in float32; the logits of 48 of the pieces at every place.
 """
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from course_utils.errors import CourseError
+from course_utils.data import fetch
 from course_utils.text import load_smollm2, smollm2
 
 REFERENCE = np.load(Path(__file__).parent / "reference" / "smollm2.npz")
@@ -18,8 +17,16 @@ SENTENCES = [str(sentence) for sentence in REFERENCE["sentences"]]
 
 
 @pytest.fixture(scope="module")
-def gpt():
-    return load_smollm2()
+def gpt(tmp_path_factory):
+    """Load from a cache that holds the file alone: nothing is written to it, so a full disk does not matter."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "assets").mkdir()
+    (cache / "assets" / "smollm2").symlink_to(fetch("smollm2").absolute().parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_CACHE", str(cache))
+        loaded = load_smollm2()
+    assert [path.name for path in cache.rglob("*")] == ["assets", "smollm2"]
+    return loaded
 
 
 def expected_pieces(row):
@@ -45,10 +52,7 @@ def test_logits_equal_those_of_pytorch(gpt):
     _, backbone = gpt
     rows = range(4)
     real = REFERENCE["pieces"][rows] >= 0
-    tokens = {
-        "token_ids": np.where(real, REFERENCE["pieces"][rows], 0),
-        "padding_mask": real.astype("int32"),
-    }
+    tokens = {"token_ids": np.where(real, REFERENCE["pieces"][rows], 0), "padding_mask": real.astype("int32")}
     logits = np.array(backbone.token_embedding(backbone(tokens), reverse=True))[..., REFERENCE["tokens"]]
     np.testing.assert_allclose(logits[real], REFERENCE["logits"][rows][real], atol=2e-4)
 
@@ -68,57 +72,3 @@ def test_order_of_the_file_is_undone():
     np.testing.assert_array_equal(rows[:, :32], pairs[:, ::2])
     np.testing.assert_array_equal(rows[:, 32:], pairs[:, 1::2])
     assert smollm2.in_keras_order("blk.0.ffn_up.weight", np.zeros((1536, 576))).shape == (576, 1536)
-
-
-@pytest.fixture
-def small_cache(tmp_path, monkeypatch):
-    """Convert nothing: count the conversions, and let them write a file."""
-    calls = []
-
-    def convert(path, folder):
-        calls.append(path)
-        (folder / "file").write_text("whole")
-
-    monkeypatch.setattr(smollm2, "cache_dir", lambda: tmp_path)
-    monkeypatch.setattr(smollm2, "convert", convert)
-    monkeypatch.setattr(smollm2, "fetch", lambda name: name)
-    return tmp_path / "converted", calls
-
-
-def test_converted_once(small_cache):
-    folder, calls = small_cache
-    assert smollm2.converted_folder() == smollm2.converted_folder()
-    assert calls == ["smollm2"]
-    assert [path.name for path in folder.iterdir() if path.is_dir()] == [smollm2.converted_folder().name]
-
-
-def test_damaged_conversion_is_done_again(small_cache):
-    _, calls = small_cache
-    damaged = smollm2.converted_folder() / "file"
-    damaged.write_text("wh0le")
-    assert (smollm2.converted_folder() / "file").read_text() == "whole"
-    (damaged.parent / smollm2.HASH_FILE).write_bytes(b"\xff")
-    smollm2.converted_folder()
-    assert len(calls) == 3
-
-
-def test_conversion_that_fails_leaves_nothing(small_cache, monkeypatch):
-    folder, _ = small_cache
-
-    def fail(path, folder):
-        (folder / "file").write_text("half")
-        raise CourseError("the disk is full")
-
-    monkeypatch.setattr(smollm2, "convert", fail)
-    with pytest.raises(CourseError, match="disk"):
-        smollm2.converted_folder()
-    assert not [path for path in folder.iterdir() if path.is_dir()]
-
-
-def test_remains_of_a_killed_conversion_are_removed(small_cache):
-    folder, _ = small_cache
-    name = smollm2.converted_folder().name
-    (folder / f".{name}.partial-x" / "content").mkdir(parents=True)
-    shutil.rmtree(folder / name)
-    smollm2.converted_folder()
-    assert not (folder / f".{name}.partial-x").exists()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from course_tools import cli, notebooks
-from course_tools.run import jobs as run
+from course_tools.run import job as run
 from course_tools.run import sweep
 from course_tools.run.sweep import gather, parse_values, summarise, summary_table, sweep_jobs
 from course_utils.errors import CourseError
@@ -77,22 +77,19 @@ def test_values_are_split_as_typed(typed, default, values):
         ({"SEED": "1,,2"}, "SEED has an empty value in '1,,2'"),
         ({"SEED": "0..3,2"}, "SEED has the value 2 twice"),
         ({"SEED": "0..999999999999"}, "has 1,000,000,000,000 values; accepted are at most 1,000"),
-        (
-            {"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"},
-            "would take 2,200 runs; accepted are at most 1,000",
-        ),
+        ({"SEED": "0..99", "RATE": "1,2,3,4,5,6,7,8,9,10,11"}, "would take 2,200 runs; accepted are at most 1,000"),
         ({"RATE": "0..9"}, r"RATE takes a value of type float, such as 0\.5; got '0\.\.9'"),
         ({"NAMES": "A,B"}, r"NAMES takes a value of type list, such as \['A', 'B'\]; got 'A,B'"),
-        ({"PROFILE": "smoke,quick"}, "PROFILE 'quick' is unknown"),
+        ({"PROFILE": "smoke"}, "PROFILE is not typed with -p: choose it with --profile"),
     ],
 )
 def test_bad_values_are_told_in_a_sentence(course, given, sentence):
     with pytest.raises(CourseError, match=sentence):
-        sweep_jobs(course, given)
+        sweep_jobs(course, "default", given)
 
 
 def test_every_combination_is_one_job_with_files_of_its_own(course):
-    jobs = sweep_jobs(course[:1], {"SEED": "0..2", "BACKBONE": "a/b,A/B", "NAMES": "['A'],['A','C']"})
+    jobs = sweep_jobs(course[:1], "default", {"SEED": "0..2", "BACKBONE": "a/b,A/B", "NAMES": "['A'],['A','C']"})
     assert len({json.dumps(job.parameters) for job in jobs}) == 12
     assert len({str(job.output).lower() for job in jobs}) == len({job.name for job in jobs}) == 12
     assert {job.output.parent for job in jobs} == {run.BUILD / "sweep" / "08_swept"}
@@ -104,66 +101,56 @@ def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, ca
 
     code, told = call(monkeypatch, capsys, *words)
 
-    assert code == 1 and "08 PROFILE=default,SEED=2,BACKBONE=BB failed" in told and "this one fails" in told
+    assert code == 1 and "08 BACKBONE=BB,SEED=2 failed" in told and "this one fails" in told
     table = pd.read_csv(run.BUILD / "sweep.csv")
-    assert list(table) == [
-        "notebook",
-        "PROFILE",
-        "SEED",
-        "BACKBONE",
-        "figure",
-        "value",
-        "contrast",
-        "timing",
-        "seconds",
-    ]
+    names = ["SEED", "BACKBONE"]
+    assert list(table) == ["notebook", *names, "figure", "value", "contrast", "timing", "seconds"]
     rows = list(zip(table["notebook"], table["SEED"], table["BACKBONE"], table["value"], strict=False))
     assert rows == [("08_swept", 1, "BB", 21), ("09_swept", 1, "BB", 21), ("09_swept", 2, "BB", 22)]
     mean, half = mean_and_interval([21, 22])
-    assert f"{mean:.3g}" in told and f"{mean - half:.3g} to {mean + half:.3g}" in told
+    assert f"{mean:.3g} ± {half:.2g}" in told
     assert "3 figures of 3 runs, 1 failed" in told
 
     # Resumed: only the failed run is executed again, and the table is as whole as before.
     code, told = call(monkeypatch, capsys, *words)
-    assert code == 1 and "SEED=2,BACKBONE=BB: failed" in told and ": passed" not in told
+    assert code == 1 and "08 BACKBONE=BB,SEED=2: failed" in told and ": passed" not in told
     assert pd.read_csv(run.BUILD / "sweep.csv").equals(table)
 
 
 def test_the_table_takes_means_over_the_seeds_alone(course):
-    jobs = sweep_jobs(course[:1], {"SEED": "0..2", "BACKBONE": "A,B"})
+    jobs = sweep_jobs(course[:1], "default", {"SEED": "0..2", "BACKBONE": "A,B"})
     values = [1, 5, 2, 6, 3, 10]  # A and B of the first seed, of the second, of the third
     record = {"name": "score", "contrast": None, "timing": False}
     results = [{"status": "passed", "seconds": 1.0, "records": [record | {"value": value}]} for value in values]
-    summary = summarise(gather(jobs, results)).set_index("BACKBONE")
+    summary = summarise(gather(jobs, results, ["SEED", "BACKBONE"])).set_index("BACKBONE")
     mean, half = mean_and_interval([1, 2, 3])
-    assert summary.loc["A", ["mean", "low", "high", "n"]].tolist() == pytest.approx([mean, mean - half, mean + half, 3])
+    assert summary.loc["A", ["mean", "half_width", "n"]].tolist() == pytest.approx([mean, half, 3])
     assert summary.loc["B", ["mean", "n"]].tolist() == [7, 3]
 
 
 def test_one_seed_has_no_interval_and_single_values_stand_in_the_title(course):
-    jobs = sweep_jobs(course[:1], {"PROFILE": "smoke", "SEED": "4", "NAMES": "['A'],['B','C']"})
+    jobs = sweep_jobs(course[:1], "default", {"RATE": "0.5", "SEED": "4", "NAMES": "['A'],['B','C']"})
     record = {"name": "score", "value": 0.25, "contrast": None, "timing": False}
     results = [{"status": "passed", "seconds": 1.0, "records": [record]} for _ in jobs]
-    summary = summarise(gather(jobs, results))
-    table = summary_table(summary)
-    assert table.title == "PROFILE=smoke"
-    assert [column.header for column in table.columns] == [
-        "Notebook",
-        "NAMES",
-        "Figure",
-        "Mean",
-        "95% interval",
-        "n",
-    ]
-    assert list(table.columns[1].cells) == ["A", "B+C"] and list(table.columns[4].cells) == [
-        "–",
-        "–",
-    ]
+    table = summary_table(summarise(gather(jobs, results, ["RATE", "SEED", "NAMES"])))
+    assert table.title == "RATE=0.5"
+    assert [column.header for column in table.columns] == ["Notebook", "NAMES", "Figure", "Mean ± 95%", "n"]
+    assert list(table.columns[1].cells) == ["A", "B+C"] and list(table.columns[3].cells) == ["0.25", "0.25"]
+
+
+def test_a_profile_sets_what_its_file_names_and_what_is_given_goes_first(course):
+    folder = course[0].path.parent / "profiles"
+    folder.mkdir()
+    (folder / "08.smoke.yaml").write_text("PROFILE: smoke\nRATE: 0.1\nSEED: 7\n")
+    first, _ = sweep_jobs(course[:1], "smoke", {"SEED": "0,1"})
+    assert first.parameters == {"PROFILE": "smoke", "RATE": 0.1, "SEED": 0} and first.name == "08 PROFILE=smoke,SEED=0"
+    with pytest.raises(CourseError, match="09_swept has no profile 'smoke'"):
+        sweep_jobs(course, "smoke", {"SEED": "0,1"})
 
 
 def test_nothing_passed_leaves_an_empty_table(course):
-    jobs = sweep_jobs(course, {"SEED": "0..1"})
-    table = gather(jobs, [{"status": "failed", "seconds": 0.0, "records": []} for _ in jobs])
+    jobs = sweep_jobs(course, "default", {"SEED": "0..1"})
+    table = gather(jobs, [{"status": "failed", "seconds": 0.0, "records": []} for _ in jobs], ["SEED"])
     assert len(table) == 0 and summary_table(summarise(table)).row_count == 0
 
 

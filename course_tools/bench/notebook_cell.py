@@ -9,6 +9,8 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
+from course_tools.notebooks import Notebook
+from course_tools.parameters import profile_parameters
 from course_utils.errors import CourseError
 from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT
@@ -17,20 +19,20 @@ TIMEOUT = 900  # seconds for one cell
 
 
 def repeat_cell(
-    notebook: str, marker: str, figures: dict[str, str], profile: str, rounds: int
+    experiment: str, marker: str, figures: dict[str, str], profile: str, rounds: int
 ) -> dict[str, list[float]]:
-    """Execute a notebook up to a cell, then that cell again and again.
+    """Execute an experiment up to a cell, then that cell again and again.
 
     Parameters
     ----------
-    notebook : str
+    experiment : str
         Name, such as ``"02_feature_extraction"``.
     marker : str
         A text that only this cell contains. Its first execution warms up.
     figures : dict of str to str
         Python expressions, evaluated after each execution of the cell.
     profile : str
-        The notebook's ``PROFILE``.
+        One of `course_tools.parameters.PROFILES`.
     rounds : int
         Executions of the cell that count.
 
@@ -44,11 +46,14 @@ def repeat_cell(
     CourseError
         If the notebook does not have the cell exactly once, or a cell fails.
     """
-    stored = load_notebook_node(str(ROOT / "notebooks" / f"{notebook}.ipynb"))
-    book = parameterize_notebook(stored, {"PROFILE": profile})
+    notebook = Notebook(experiment, is_experiment=True)
+    stored = load_notebook_node(str(notebook.path))
+    book = parameterize_notebook(stored, {"PROFILE": profile} | profile_parameters(notebook, profile))
     places = [i for i, cell in enumerate(book.cells) if cell.cell_type == "code" and marker in cell.source]
     if len(places) != 1:
-        raise CourseError(f"{notebook} has {len(places)} cells with {marker!r}; one is needed, the one that measures.")
+        raise CourseError(
+            f"{experiment} has {len(places)} cells with {marker!r}; one is needed, the one that measures."
+        )
     book.cells = book.cells[: places[0] + 1]
     book.cells.append(nbformat.v4.new_code_cell(f"import json\nprint(json.dumps([{', '.join(figures.values())}]))"))
     measuring, telling = len(book.cells) - 2, len(book.cells) - 1
@@ -65,5 +70,5 @@ def repeat_cell(
                 client.execute_cell(book.cells[telling], telling)
                 values.append(json.loads(book.cells[telling].outputs[0].text))
     except (CellExecutionError, DeadKernelError, TimeoutError) as error:
-        raise CourseError(f"{notebook} failed before its times were measured: {str(error).strip()[-500:]}") from None
+        raise CourseError(f"{experiment} failed before its times were measured: {str(error).strip()[-500:]}") from None
     return dict(zip(figures, map(list, zip(*values, strict=False)), strict=True))

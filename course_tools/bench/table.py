@@ -59,12 +59,7 @@ class Row:
 
 
 def versus(
-    what: str,
-    unit: str,
-    ours: list[float],
-    peer: str,
-    theirs: list[float],
-    at_least: float | None = None,
+    what: str, unit: str, ours: list[float], peer: str, theirs: list[float], at_least: float | None = None
 ) -> Row:
     """Compare two rates, each measured once in every round.
 
@@ -120,15 +115,7 @@ def bench_table(rows: list[Row]) -> Table:
         mark = {None: "", True: "[green]met[/]", False: "[bold red]missed[/]"}[row.met]
         theirs = "" if row.theirs is None else f"{_number(row.theirs)} {row.unit}"
         ratio = "" if row.ratio is None else str(row.ratio)
-        table.add_row(
-            row.what,
-            f"{_number(row.ours)} {row.unit}".strip(),
-            row.peer,
-            theirs,
-            ratio,
-            row.goal,
-            mark,
-        )
+        table.add_row(row.what, f"{_number(row.ours)} {row.unit}".strip(), row.peer, theirs, ratio, row.goal, mark)
     return table
 
 

@@ -1,17 +1,16 @@
 """The stored notebooks: executed when what decides their outputs has changed, else only filled anew."""
 
-import os
-
 import nbformat
 from nbformat import NotebookNode
 
 from course_tools.build.compose import compose
 from course_tools.build.figures import shrink_figures
-from course_tools.build.fingerprint import code_of, fingerprint
+from course_tools.build.fingerprint import fingerprint
 from course_tools.measure.records import update_seconds
 from course_tools.notebooks import Notebook
 from course_tools.run.execute import execute
 from course_utils.errors import CourseError
+from course_utils.whole_file import replacing
 
 
 def build(notebook: Notebook, on_cell=None, force: bool = False) -> float | None:
@@ -59,7 +58,9 @@ def differences(notebook: Notebook) -> list[str]:
 def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
     """Give the code cells their outputs, and nothing of the times and paths that a run leaves in the metadata."""
     outputs = [cell for cell in cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
-    targets = [cell for cell in composed.cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
+    targets = [
+        cell for cell in composed.cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])
+    ]
     for cell, run in zip(targets, outputs, strict=True):
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
         shrink_figures(cell.outputs)
@@ -68,6 +69,5 @@ def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> Notebook
 
 def _store(notebook: Notebook, composed: NotebookNode, now: str) -> None:
     composed.metadata["fingerprint"] = now
-    partial = notebook.path.with_suffix(".draft.ipynb")
-    nbformat.write(composed, partial)
-    os.replace(partial, notebook.path)
+    with replacing(notebook.path) as partial:
+        nbformat.write(composed, partial)

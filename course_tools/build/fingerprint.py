@@ -4,6 +4,7 @@ import ast
 import functools
 import hashlib
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,9 @@ from course_utils.settings import ROOT
 PACKAGE = "course_utils"
 
 
-def fingerprint(notebook: Notebook, cells: list[NotebookNode], parameters: dict[str, object]) -> str:
+def fingerprint(
+    notebook: Notebook, cells: list[NotebookNode], parameters: dict[str, object], measuring: bool = False
+) -> str:
     """Return a hash of all that decides what the cells of a notebook show.
 
     That is: its code cells and their tags, its parameters, the files of `course_utils` that it really imports,
@@ -34,12 +37,16 @@ def fingerprint(notebook: Notebook, cells: list[NotebookNode], parameters: dict[
         Its cells, as composed or as stored.
     parameters
         Values other than those of its cell tagged ``parameters``.
+    measuring
+        The figures are recorded and compared with nothing, so the bands do not count.
     """
     code = code_of(cells)
-    files = import_closure("\n".join(_python(source) for source, _ in code))
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {json.dumps(code)} {json.dumps(parameters, sort_keys=True)}".encode())
-    for part in (*texts, _bands_of(notebook), _assets_named_in(texts), _text_of(ROOT / "requirements.lock")):
+    texts = [file.read_text(encoding="utf-8") for file in imported_files(cells)]
+    bands = "" if measuring else _bands_of(notebook)
+    digest = hashlib.sha256(
+        f"{sys.version_info[:2]} {json.dumps(code)} {json.dumps(parameters, sort_keys=True)}".encode()
+    )
+    for part in (*texts, bands, _assets_named_in(texts), _text_of(ROOT / "requirements.lock")):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
 
@@ -56,6 +63,11 @@ def is_stale(notebook: Notebook) -> bool:
         return True
     stored = nbformat.read(notebook.path, as_version=4)
     return stored.metadata.get("fingerprint") != fingerprint(notebook, stored.cells, {})
+
+
+def imported_files(cells: list[NotebookNode]) -> list[Path]:
+    """Return the files of `course_utils` that the code cells import, directly or not."""
+    return import_closure("\n".join(_python(source) for source, _ in code_of(cells)))
 
 
 def import_closure(source: str) -> list[Path]:
@@ -110,8 +122,13 @@ def _tree(file: Path) -> ast.Module:
 
 
 def _python(source: str) -> str:
-    """Return a cell's code without the lines that only IPython understands."""
-    return "\n".join("pass" if line.lstrip()[:1] in ("!", "%") else line for line in source.splitlines())
+    """Return a cell's code without the lines that only IPython understands; nothing of code that is none."""
+    lines = [re.sub(r"^(\s*)[!%].*", r"\1pass", line) for line in source.splitlines()]
+    try:
+        ast.parse("\n".join(lines))
+    except SyntaxError:  # which is for the notebook to tell
+        return ""
+    return "\n".join(lines)
 
 
 def _bands_of(notebook: Notebook) -> str:
@@ -123,8 +140,14 @@ def _bands_of(notebook: Notebook) -> str:
 
 
 def _assets_named_in(texts: list[str]) -> str:
-    rows = (asdict(asset) for name, asset in load_catalog().items() if any(f'"{name}"' in text for text in texts))
-    return "\n".join(f"{row['name']} {row['sha256']} {row['member_sha256']}" for row in rows)
+    """Return the hashes of the assets that strings of these texts name, whole or, as f"lite{number}" does, in part."""
+    words = {found for text in texts for found in re.findall(r'"(\w+)(["{])', text)}
+    rows = (
+        asdict(asset)
+        for name, asset in load_catalog().items()
+        if any(name == word if end == '"' else name.startswith(word) for word, end in words)
+    )
+    return "\n".join(f"{row['name']} {row['sha256']} {row['member_sha256']} {row['md5']}" for row in rows)
 
 
 def _text_of(file: Path) -> str:

@@ -11,9 +11,7 @@ from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
 COLAB = "https://colab.research.google.com"
-BADGE = (
-    f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{{repository}}/blob/main/notebooks/{{key}}.ipynb)"
-)
+BADGE = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{{repository}}/blob/main/{{path}})"
 
 SET_UP = """\
 import importlib.util
@@ -50,7 +48,7 @@ def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float], addr
     parts = [f"# {notebook.number} · {course['title']}"]
     if address:
         repository = address.removeprefix("https://github.com/").removesuffix(".git")
-        parts.append(BADGE.format(repository=repository, key=notebook.key))
+        parts.append(BADGE.format(repository=repository, path=f"notebooks/{notebook.key}.ipynb"))
     storey = "experiment" if notebook.is_experiment else "lesson"
     parts += [
         f"*{course['question']}*",
@@ -80,7 +78,8 @@ def closing_cells(course: dict) -> list[NotebookNode]:
     missing = [key for key in course["references"] if key not in known]
     if missing:
         raise CourseError(f"References {', '.join(missing)} are not in data/references.toml.")
-    references = [f"{known[key]['text']} [{_host(known[key]['url'])}]({known[key]['url']})" for key in course["references"]]
+    named = [known[key] for key in course["references"]]
+    references = [f"{work['text']} [{_host(work['url'])}]({work['url']})" for work in named]
     recap = [new_markdown_cell("## Recap\n\n" + _bullets(course["recap"]))] if "recap" in course else []
     return [*recap, new_markdown_cell("## References\n\n" + _bullets(references))]
 
@@ -88,11 +87,12 @@ def closing_cells(course: dict) -> list[NotebookNode]:
 def _other_storey(notebook: Notebook) -> str:
     """Return the link from a lesson to its experiment or back, and what figures mean."""
     other = Notebook(notebook.name, not notebook.is_experiment)
-    exists = other in all_notebooks()
-    if notebook.is_experiment:
-        link = f"The lesson above it: [{other.name}](../{other.name}.ipynb)." if exists else ""
-        return "\n\n".join(part for part in (link, FIGURES) if part)
-    return f"Every figure is backed by the [experiment](experiments/{other.name}.ipynb) of this lesson." if exists else ""
+    link = ""
+    if other in all_notebooks() and notebook.is_experiment:
+        link = f"The lesson above it: [{other.name}](../{other.name}.ipynb)."
+    elif other in all_notebooks():
+        link = f"Every figure is backed by the [experiment](experiments/{other.name}.ipynb) of this lesson."
+    return "\n\n".join(part for part in (link, FIGURES if notebook.is_experiment else "") if part)
 
 
 def _bullets(lines: list[str]) -> str:
@@ -104,7 +104,7 @@ def _host(url: str) -> str:
 
 
 def _time_line(course: dict, seconds: dict[str, float]) -> str:
-    """Return the minutes of the reader and of the machine, rounded: a measurement must not change the text each time."""
+    """Return the minutes of reader and machine, rounded: a measurement must not change the text each time."""
     times = [f"*{what}* {minutes} minutes" for what, minutes in course.get("minutes", {}).items()]
     if "default" in seconds:
         times.append(f"*machine* {max(10, round(seconds['default'], -1)):.0f} s on two cores")

@@ -7,7 +7,8 @@ import jupytext
 import tomli_w
 
 from course_tools.notebooks import Notebook, all_notebooks
-from course_tools.run.jobs import BUILD
+from course_tools.parameters import run_parameters
+from course_tools.run.job import BUILD
 from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
@@ -17,7 +18,7 @@ RESULTS_PATH = ROOT / "data" / "results.toml"
 
 
 def keep_full_runs(folder: Path = BUILD) -> list[str]:
-    """Put the figures of the finished `full` runs in ``folder`` into ``data/results.toml``; return the notebooks' names.
+    """Put the figures of the finished `full` runs in ``folder`` into ``data/results.toml``; return the notebooks' keys.
 
     Notebooks without such a run keep the figures of their last one. The file is written whole or not at all.
 
@@ -27,9 +28,9 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
         When no notebook has a finished `full` run.
     """
     runs = {
-        run["name"]: _figures(run)
-        for run in map(read_json, sorted(folder.glob("*.json")))
-        if isinstance(run, dict) and run.get("status") == "passed" and run["parameters"] == {"PROFILE": "full"}
+        notebook.key: _figures(run)
+        for notebook in all_notebooks()
+        if isinstance(run := read_json(folder / f"{notebook.key}.json"), dict) and _is_full(notebook, run)
     }
     if not runs:
         raise CourseError(
@@ -41,26 +42,30 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
     return list(runs)
 
 
+def _is_full(notebook: Notebook, run: dict) -> bool:
+    """Tell whether a run passed with the values of the profile `full`, and no others."""
+    if run["status"] != "passed" or run["parameters"].get("PROFILE") != "full":
+        return False
+    return run["parameters"] == run_parameters(notebook, "full", {})
+
+
 def read_results() -> dict[str, dict]:
     """Return the figures (name to ``value`` and perhaps ``contrast``) by notebook; empty before the first."""
     return tomllib.loads(RESULTS_PATH.read_text(encoding="utf-8")) if RESULTS_PATH.exists() else {}
 
 
 def results_table() -> list[str]:
-    """Return the lines of a Markdown table: what each notebook names in its front matter, in `full` and in `default`."""
-    rows = [
-        "| | Figure (what it is compared with) | `full` | `default`, 5 runs |",
-        "|---|---|---|---|",
-    ]
+    """Return the lines of a Markdown table: the figures that each front matter names, in `full` and in `default`."""
+    rows = ["| | Figure (what it is compared with) | `full` | `default`, 5 runs: mean ± 95% |", "|---|---|---|---|"]
     kept, bands = read_results(), read_bands()
     for notebook in all_notebooks():
-        if notebook.name in kept:
-            rows += _rows(notebook, kept[notebook.name], bands[notebook.name]["default"]["bands"])
+        if notebook.key in kept:
+            rows += _rows(notebook, kept[notebook.key], bands[notebook.key]["default"]["bands"])
     return rows
 
 
 def _rows(notebook: Notebook, figures: dict, bands: dict) -> list[str]:
-    named, rows = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]["results"], []
+    named, rows = jupytext.read(notebook.source, fmt="py:percent").metadata["course"].get("results", {}), []
     for name, title in named.items():
         if name not in figures:
             raise CourseError(
@@ -69,8 +74,8 @@ def _rows(notebook: Notebook, figures: dict, bands: dict) -> list[str]:
         figure, band = figures[name], bands.get(name)
         compared = f" ({_number(figure['contrast'])})" if "contrast" in figure else ""
         number = "" if rows else notebook.number
-        lesson = f"{_number(band.mean)} ± {band.std:.2g}" if band else "–"  # some figures only `full` has
-        rows.append(f"| {number} | {title} | **{_number(figure['value'])}**{compared} | {lesson} |")
+        stored = f"{_number(band.mean)} ± {band.half_width:.2g}" if band else "–"  # some figures only `full` has
+        rows.append(f"| {number} | {title} | **{_number(figure['value'])}**{compared} | {stored} |")
     return rows
 
 

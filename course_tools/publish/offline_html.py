@@ -15,7 +15,7 @@ FUNCTION_NAME = re.compile(r"<m[io]>([a-z]{2,})</m[io]>((?:<mrow>)?<mo[^>]*>&#x0
 
 
 def to_mathml(formula: str, display: str) -> str:
-    """Return a formula as MathML that browsers show as TeX sets it: a script X is no plain X, and "log p" has a space."""
+    """Return a formula as MathML that browsers show as TeX sets it: a script X stays one, "log p" has a space."""
     markup = STYLED_LETTER.sub(_plain_letter, convert(formula, display=display))
     return FUNCTION_NAME.sub(_spaced_name, markup).replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # ~, as in w ~ N
 

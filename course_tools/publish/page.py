@@ -55,12 +55,9 @@ def write_pages(folder: Path) -> Path:
     """
     exporter, rows = OfflineExporter(), []
     # Other files of JSON lie here too: what the mutants and the benchmark found.
-    for record in sorted(path for path in folder.glob("*.json") if path.with_suffix(".ipynb").exists()):
-        result, executed, page = (
-            read_json(record),
-            record.with_suffix(".ipynb"),
-            record.with_suffix(".html"),
-        )
+    records = [*folder.glob("*.json"), *folder.glob("experiments/*.json")]
+    for record in sorted(path for path in records if path.with_suffix(".ipynb").exists()):
+        result, executed, page = (read_json(record), record.with_suffix(".ipynb"), record.with_suffix(".html"))
         if result is None:
             continue
         if not page.exists() or page.stat().st_mtime < executed.stat().st_mtime:
@@ -70,7 +67,8 @@ def write_pages(folder: Path) -> Path:
             with replacing(page) as partial:
                 partial.write_text(body, encoding="utf-8")
         rows.append(
-            f'<tr><td><a href="{page.name}">{html.escape(result["name"])}</a></td><td class="number">{_minutes(result)}</td>'
+            f'<tr><td><a href="{page.relative_to(folder).as_posix()}">{html.escape(result["name"])}</a></td>'
+            f'<td class="number">{_minutes(result)}</td>'
             f'<td>{_folded(result)}</td><td class="{result["status"]}">{_status(result)}</td></tr>'
         )
     index = folder / "index.html"

@@ -7,10 +7,10 @@ import jupytext
 import nbformat
 
 from course_tools.build.compose import with_figures
+from course_tools.measure.records import read_seconds
 from course_tools.measure.results import results_table
 from course_tools.notebooks import Notebook, all_notebooks
 from course_utils.errors import CourseError
-from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
 from course_utils.whole_file import replacing
 
@@ -22,17 +22,12 @@ TABLE = r"(<!-- {}: `course readme` writes this table -->\n).*?(<!-- end -->)"
 
 def readme_text() -> str:
     """Return the README with its tables as the stored notebooks, the bands and the last `full` runs make them."""
-    notebooks = [
-        "| Notebook | What it shows, in numbers | `default` |",
-        "|---|---|---|",
-        *map(_row, all_notebooks()),
-    ]
     text = README.read_text(encoding="utf-8")
-    for name, rows in {"notebooks": notebooks, "results": results_table()}.items():
+    for name, rows in {"notebooks": notebooks_table(), "results": results_table()}.items():
         place = re.compile(TABLE.format(name), re.DOTALL)
         if not place.search(text):
             raise CourseError(f"README.md lacks the two comments between which the table of {name} stands.")
-        text = place.sub(lambda match: match[1] + "\n".join(rows) + "\n" + match[2], text)
+        text = place.sub(lambda match, rows=rows: match[1] + "\n".join(rows) + "\n" + match[2], text)
     return text
 
 
@@ -44,11 +39,28 @@ def write_readme() -> None:
     IMAGE.write_bytes(_image())
 
 
-def _row(notebook: Notebook) -> str:
-    course = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]
-    record = read_bands()[notebook.name]["default"]
-    shows = with_figures(course["shows"], record["bands"], notebook.source.name)
-    return f"| [{notebook.number} {course['title']}](notebooks/{notebook.path.name}) | {shows} | {record['seconds']:.0f} s |"
+def notebooks_table() -> list[str]:
+    """Return the lines of a Markdown table: a row for each number, with its lesson and its experiment."""
+    by_number: dict[str, list[Notebook]] = {}
+    for notebook in all_notebooks():
+        by_number.setdefault(notebook.number, []).append(notebook)  # a lesson stands before its experiment
+    heads = ["| | What it shows, in numbers | Experiment | On two cores |", "|---|---|---|---|"]
+    return heads + [_row(notebooks) for notebooks in by_number.values()]
+
+
+def _row(notebooks: list[Notebook]) -> str:
+    first = notebooks[0]
+    course = jupytext.read(first.source, fmt="py:percent").metadata["course"]
+    title = f"{first.number} {course['title']}"
+    title = title if first.is_experiment else f"[{title}]({_address(first)})"
+    experiments = [f"[measured]({_address(notebook)})" for notebook in notebooks if notebook.is_experiment]
+    seconds = [read_seconds(notebook.key).get("default") for notebook in notebooks]
+    times = " + ".join("–" if time is None else f"{max(10, round(time, -1)):.0f} s" for time in seconds)
+    return f"| {title} | {with_figures(course['shows'], first)} | {''.join(experiments) or '–'} | {times} |"
+
+
+def _address(notebook: Notebook) -> str:
+    return notebook.path.relative_to(ROOT).as_posix()
 
 
 def _image() -> bytes:

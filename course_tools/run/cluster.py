@@ -1,48 +1,33 @@
-"""The Dask cluster that notebooks run on: processes of this machine, or a cluster that is already there."""
+"""The Dask cluster that hands out notebooks: threads of this process, or a cluster that is already there.
+
+What they hand out are processes, see `course_tools.run.execute`, so a thread a notebook is enough.
+"""
 
 import asyncio
 import logging
 import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
-from distributed.core import Status, rpc
+from distributed import Client, LocalCluster, Security
+from distributed.core import rpc
 
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
 ANSWER_SECONDS = 10  # for a scheduler to answer
 WORKER_SECONDS = 30  # for its first worker to be there
-ROOM = {"notebook": 1}  # what a task that runs a notebook asks of its worker
-
-
-class RoomForOneNotebook(WorkerPlugin):
-    """Gives each worker, also one that joins later, room for one notebook, however many threads it has.
-
-    A notebook takes gigabytes of memory, and to run one changes the environment of the worker's process.
-    """
-
-    def __init__(self):
-        self.name = f"course-{uuid.uuid4()}"  # a run takes back only its own plugin
-
-    async def setup(self, worker: Worker) -> None:
-        # Waiting notebooks are looked at again when a worker goes from paused to running, not when it gains room.
-        worker.status = Status.paused
-        await worker.set_resources(**ROOM)
-        worker.status = Status.running
 
 
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[Client]:
-    """Yield a client of a cluster whose workers take one notebook each at a time and write to ``folder``.
+    """Yield a client of a cluster whose workers write to ``folder``.
 
     Parameters
     ----------
     workers
-        Processes of the local cluster; without effect on one that is already there.
+        Notebooks at a time on the local cluster; without effect on one that is already there.
     scheduler
         Address of a Dask scheduler, such as ``tcp://10.0.0.5:8786``; ``None`` starts a local cluster.
     folder
@@ -58,25 +43,20 @@ def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[
     with connect as client:
         if scheduler is not None:
             _check_workers(client, scheduler, folder)
-        room = RoomForOneNotebook()
-        client.register_plugin(room)
-        try:
-            yield client
-        finally:
-            with suppress(Exception):  # a scheduler that is gone has nothing to take back
-                client.unregister_worker_plugin(room.name)
+        yield client
 
 
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
     with (
         LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
+            n_workers=1,
+            threads_per_worker=workers,
+            processes=False,
+            memory_limit=0,  # the notebooks' processes are none of its own
             dashboard_address="127.0.0.1:0",  # any free port; by default it is 8787, with a warning where that is taken
             scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.ERROR,  # a slow machine's workers are late to close, which is no one's concern
+            silence_logs=logging.CRITICAL,  # what goes wrong is told in a sentence
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -108,7 +88,8 @@ def _check_workers(client: Client, scheduler: str, folder: Path) -> None:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError:
         raise CourseError(
-            f"The Dask scheduler at {scheduler} has no worker after {WORKER_SECONDS} s; start one with `dask worker {scheduler}`."
+            f"The Dask scheduler at {scheduler} has no worker after {WORKER_SECONDS} s; "
+            f"start one with `dask worker {scheduler}`."
         ) from None
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as token:
         answers = client.run(_what_it_sees, token, on_error="return")

@@ -1,47 +1,25 @@
-"""One notebook, executed headlessly by papermill in a kernel of its own."""
+"""One notebook, executed headlessly in processes of its own, which end with it."""
 
 import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
-import papermill
-from papermill.engines import NBClientEngine, papermill_engines
+import psutil
 
-from course_tools.run.bounds import BoundedClient, StoppedError
-from course_tools.run.memory import memory_of_new_children
+from course_tools.run.family import MARK, end_family, resident_gigabytes
 from course_tools.settings import LIMIT_MINUTES
-from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT
 
+SAMPLING_SECONDS = 0.5
+STARTING_SECONDS = 120  # for a kernel to be there, before the limit begins to count
 ERROR_LINES, ERROR_CHARACTERS = 12, 1_000  # lines told, and characters of each
-
-
-class ProgressEngine(NBClientEngine):
-    """papermill's own engine, which keeps within bounds and tells how many cells are done."""
-
-    @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, limit, on_cell, start_timeout, **unused):
-        complete, total = nb_man.cell_complete, len(nb_man.nb.cells)
-
-        def complete_and_tell(cell, cell_index=None, **more):
-            complete(cell, cell_index=cell_index, **more)
-            on_cell(cell_index + 1, total)
-
-        if on_cell is not None:
-            nb_man.cell_complete = complete_and_tell
-        nb_man.save = lambda: None  # the output is kept whole or not at all, so writing it once, at the end, will do
-        try:
-            BoundedClient(nb_man, limit, kernel_name=kernel_name, startup_timeout=start_timeout).execute()
-        finally:
-            del nb_man.save
-
-
-papermill_engines.register("course", ProgressEngine)
 
 
 def execute(
@@ -61,11 +39,11 @@ def execute(
     parameters
         Checked values for the cell tagged ``parameters``.
     on_cell
-        Called with (cells done, cells in all) after each cell.
+        Called twice a second with (cells done, cells in all); when it raises, the run is given up.
     environment
         Variables for the kernel, beside those of this process.
     limit
-        Minutes after which the kernel is ended, whatever it does.
+        Minutes after which all processes of the run are killed.
 
     Returns
     -------
@@ -73,49 +51,77 @@ def execute(
         ``status`` ("passed" or "failed"), ``seconds``, ``gigabytes`` (largest resident memory of the kernel and
         what it starts), ``records`` (one per ``expect``) and ``error`` (``cell``, ``message``) when it failed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        records = Path(folder) / "records.jsonl"
-        variables = {**(environment or {}), "COURSE_RECORDS": str(records)}
-        log = Path(folder) / "kernel.log"
-        started, error = time.perf_counter(), None
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        records, told, log = folder / "records.jsonl", folder / "told.jsonl", folder / "log"
+        job = {"input_path": str(notebook), "output_path": str(output), "parameters": parameters}
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        with told.open("wb") as stdout, log.open("wb") as stderr:
+            runner = subprocess.Popen(
+                [sys.executable, "-m", "course_tools.run.one", str(folder / "job.json")],
+                cwd=ROOT,
+                env=os.environ | (environment or {}) | {MARK: str(records)},
+                stdin=subprocess.PIPE,  # never written to; it is closed when this process ends, however it ends
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
         try:
-            with memory_of_new_children() as memory, _inherited_by_the_kernel(variables, log):
-                papermill.execute_notebook(
-                    str(notebook),
-                    str(output),
-                    parameters=parameters,
-                    engine_name="course",
-                    on_cell=on_cell,
-                    limit=limit,
-                    progress_bar=False,
-                    cwd=str(ROOT / "notebooks"),
-                )
-        except papermill.PapermillExecutionError as failure:
-            error = _told_briefly(failure.source, f"{failure.ename}: {failure.evalue}")
-        except StoppedError as failure:
-            last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[1 - ERROR_LINES :]
-            error = _told_briefly(failure.cell, "\n".join([failure.message, *(last_words if failure.died else [])]))
-        lines = records.read_text(encoding="utf-8").splitlines() if records.exists() else []
-    return {
-        "status": "failed" if error else "passed",
-        "seconds": round(time.perf_counter() - started, 1),
-        "gigabytes": round(memory.gigabytes, 2),
-        "records": [json.loads(line) for line in lines],
-        "error": error,
-    }
+            gigabytes, in_time = _watch(runner, told, limit, on_cell)
+        finally:
+            end_family(str(records))
+            runner.stdin.close()
+            runner.wait()
+        error = _error(_lines(told), log, limit if not in_time else None)
+        return {
+            "status": "failed" if error else "passed",
+            "seconds": round(time.perf_counter() - started, 1),
+            "gigabytes": round(gigabytes, 2),
+            "records": _lines(records),
+            "error": error,
+        }
 
 
-@contextmanager
-def _inherited_by_the_kernel(variables: dict[str, str], log: Path):
-    """Set environment variables, and send what libraries log to the terminal to a file instead."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        with stderr_to(log):
-            yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+def _watch(runner: subprocess.Popen, told: Path, limit: float, on_cell) -> tuple[float, bool]:
+    """Wait for the runner or the limit; return the largest memory in gigabytes, and whether it ended in time."""
+    process, peak, begun = psutil.Process(runner.pid), 0.0, time.time() + STARTING_SECONDS
+    while time.time() < begun + 60 * limit:
+        with suppress(subprocess.TimeoutExpired):
+            runner.wait(SAMPLING_SECONDS)
+            return peak, True
+        peak = max(peak, resident_gigabytes(process))
+        cells = [line for line in _lines(told) if "done" in line]
+        if cells:
+            begun = cells[0]["at"]
+        if on_cell is not None:
+            on_cell(*((cells[-1]["done"], cells[-1]["total"]) if cells else (0, 1)))
+    return peak, False
+
+
+def _error(told: list[dict], log: Path, passed_limit: float | None) -> dict[str, str] | None:
+    """Return cell and message of what went wrong, None if nothing did."""
+    end = told.pop() if told and "error" in told[-1] else {}
+    begun = told[-1] if told else {"cell": "", "at": time.time()}
+    last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[1 - ERROR_LINES :]
+    if end:
+        message = [end["error"], *(last_words if end["died"] else [])]
+    elif passed_limit is not None:
+        message = [
+            f"The notebook was stopped after {passed_limit:g} minutes, {(time.time() - begun['at']) / 60:.1f} of them "
+            "in this cell: `course run` allows more with --limit MINUTES, and asks for less with --profile smoke."
+        ]
+    else:
+        message = ["The process that runs the notebook was killed.", *last_words]
+    return None if message == [None] else _told_briefly(begun["cell"], "\n".join(message))
+
+
+def _lines(file: Path) -> list[dict]:
+    """Return what the finished lines of a file of JSON say."""
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def _told_briefly(source: str, message: str) -> dict[str, str]:

@@ -1,81 +1,29 @@
 """Many notebooks at once on a Dask cluster, resumable and with a live progress display."""
 
-import hashlib
-import json
-import os
-import platform
 import shutil
-import tempfile
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import nbformat
-from distributed import Client, Future, as_completed, get_worker
+from distributed import Client, Future, Reschedule, as_completed, get_worker
+from distributed.core import Status
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from course_tools.notebooks import Notebook
-from course_tools.run.cluster import ROOM, open_cluster
-from course_tools.run.execute import execute
+from course_tools.run.cluster import open_cluster
+from course_tools.run.job import Job
 from course_tools.settings import LIMIT_MINUTES
-from course_utils.data.assets import cached_path
-from course_utils.data.catalog import find_asset
-from course_utils.data.chest_xrays import own_file
 from course_utils.errors import CourseError
-from course_utils.evaluation.expectations import BANDS_PATH
-from course_utils.settings import ROOT
-from course_utils.whole_file import read_json
 
-BUILD = ROOT / "build"
 TOPIC = "course-progress"
+ROOM = threading.Lock()  # for one notebook on a worker of a cluster: each takes up to 6 GB of memory
 SHOWN = 20  # of more jobs than these, only those at work have a line
 
 
-@dataclass(frozen=True)
-class Job:
-    """One execution of one notebook: what runs, with which parameters, and where its output goes."""
-
-    name: str
-    notebook: Path
-    output: Path
-    parameters: dict[str, object] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def record(self) -> Path:
-        """The JSON file beside the output that tells how the run ended."""
-        return self.output.with_suffix(".json")
-
-    def fingerprint(self) -> str:
-        """Return a hash of all that decides the output: sources, parameters, the reader's data, package, data files, lock."""
-        digest = hashlib.sha256(f"{platform.python_version()}{sorted(self.parameters.items())}".encode())
-        chests = own_file() or cached_path(find_asset("pneumonia_mnist"))  # there, 07 is about other images
-        digest.update(chests.read_bytes() if chests.is_file() else b"none")
-        for cell in nbformat.read(self.notebook, as_version=4).cells:
-            digest.update(f"{cell.cell_type}\0{cell.source}\0".encode())
-        package = sorted((ROOT / "course_utils").rglob("*.py")) + [
-            BANDS_PATH,
-            ROOT / "course_utils" / "data" / "catalog.toml",
-        ]
-        for path in [*package, ROOT / "requirements.lock"]:
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
-
-
-def job_for(notebook: Notebook, parameters: dict[str, object]) -> Job:
-    """Return the job that executes a stored notebook into ``build/``."""
-    return Job(notebook.name, notebook.path, BUILD / notebook.path.name, parameters)
-
-
 def run_jobs(
-    jobs: list[Job],
-    workers: int,
-    scheduler: str | None = None,
-    force: bool = False,
-    limit: float = LIMIT_MINUTES,
+    jobs: list[Job], workers: int, scheduler: str | None = None, force: bool = False, limit: float = LIMIT_MINUTES
 ) -> list[dict]:
     """Execute jobs in parallel and return their results in order.
 
@@ -87,7 +35,7 @@ def run_jobs(
     jobs
         What to run.
     workers
-        Processes of the local cluster.
+        Notebooks at a time on this machine.
     scheduler
         Address of a Dask scheduler to use instead; its workers need this checkout at the same path.
     force
@@ -100,19 +48,19 @@ def run_jobs(
     list of dict
         As ``execute`` returns them, with ``name``, ``fingerprint``, ``parameters`` and ``reused``.
     """
-    results = {} if force else {job.name: last for job in jobs if (last := _last_success(job))}
-    waiting = [job for job in jobs if job.name not in results]
+    results = {} if force else {job.output: last for job in jobs if (last := job.last_success())}
+    waiting = [job for job in jobs if job.output not in results]
     if waiting:
         with ExitStack() as stack:
             folders = sorted({job.output.parent for job in waiting})
             for folder in folders:
                 stack.enter_context(_alone_in(folder))
             client = stack.enter_context(open_cluster(min(workers, len(waiting)), scheduler, folders[0]))
-            results |= _run_on(client, waiting, limit)
-    return [results[job.name] for job in jobs]
+            results |= _run_on(client, waiting, limit, alone=scheduler is not None)
+    return [results[job.output] for job in jobs]
 
 
-def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[str, dict]:
+def _run_on(client: Client, jobs: list[Job], limit: float, alone: bool) -> dict[Path, dict]:
     columns = (
         TextColumn("{task.description:<32}"),
         BarColumn(),
@@ -137,13 +85,13 @@ def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[str, dict]:
         client.subscribe_topic(TOPIC, tell)
         # Dask does a task again when its worker dies; `pure=False` gives each a key that no other client has.
         futures = {
-            client.submit(_run_job, job, limit, pure=False, resources=ROOM, priority=-position): job
+            client.submit(_run_job, job, limit, alone, pure=False, priority=-position): job
             for position, job in enumerate(jobs)
         }
         results = {}
         for future in as_completed(futures):
             job = futures[future]
-            results[job.name] = result = _result_of(future, job)
+            results[job.output] = result = _result_of(future, job)
             progress.update(bars[job.name], visible=few, note=result["status"])
             progress.stop_task(bars[job.name])
             progress.update(whole, completed=len(results), note=f"{len(results)}/{len(jobs)}")
@@ -153,52 +101,39 @@ def _run_on(client: Client, jobs: list[Job], limit: float) -> dict[str, dict]:
     return results
 
 
+def _run_job(job: Job, limit: float, alone: bool) -> dict:
+    """Run a job on a worker, telling how many of its cells are done; give it up when the worker closes.
+
+    ``alone`` gives it back to the scheduler while this worker, whatever its threads, runs another.
+    """
+    worker, told = get_worker(), None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if worker.status in (Status.closing, Status.closed):
+            raise Reschedule
+        if told != done:
+            worker.log_event(TOPIC, {"name": job.name, "done": done, "total": total})
+            told = done
+
+    if alone and not ROOM.acquire(timeout=1):
+        raise Reschedule
+    try:
+        tell(0, 1)
+        return job.run(limit, tell)
+    finally:
+        if alone:
+            ROOM.release()
+
+
 def _result_of(future: Future, job: Job) -> dict:
     if future.status == "finished":
         return future.result()
     if future.status == "error":
-        return _failure(job, future.exception())
+        return job.failure(future.exception())
     raise CourseError(
         "The Dask scheduler went away; what is finished is kept, and the same command goes on from there."
     )
-
-
-def _failure(job: Job, error: BaseException) -> dict:
-    with suppress(OSError):
-        job.record.unlink(missing_ok=True)  # else the pages would show an earlier run, and call it passed
-    told = {"cell": "", "message": f"{type(error).__name__}: {error}"}
-    return {"name": job.name, "status": "failed", "seconds": 0.0, "records": [], "error": told}
-
-
-def _run_job(job: Job, limit: float) -> dict:
-    """Execute one job on a worker; output and record appear whole or not at all."""
-
-    def tell(done: int, total: int) -> None:
-        get_worker().log_event(TOPIC, {"name": job.name, "done": done, "total": total})
-
-    tell(0, 1)
-    fingerprint = job.fingerprint()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=job.output.parent) as folder:
-            partial = Path(folder) / job.output.name
-            result = execute(job.notebook, partial, job.parameters, tell, job.environment, limit)
-            result |= {"name": job.name, "parameters": job.parameters, "fingerprint": fingerprint}
-            record = partial.with_suffix(".json")
-            record.write_text(json.dumps(result, indent=1), encoding="utf-8")
-            job.record.unlink(missing_ok=True)  # an old record never stands beside a new output
-            os.replace(partial, job.output)
-            os.replace(record, job.record)
-    except OSError as error:  # the disk is full, say; Dask would log a traceback
-        return _failure(job, error)
-    return result | {"reused": False}
-
-
-def _last_success(job: Job) -> dict | None:
-    last = read_json(job.record)
-    if last is None or not job.output.exists():
-        return None
-    same = last.get("status") == "passed" and last.get("fingerprint") == job.fingerprint()
-    return last | {"reused": True} if same else None
 
 
 @contextmanager

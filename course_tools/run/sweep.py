@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from course_tools.notebooks import Notebook
-from course_tools.parameters import default_parameters, parse_parameter
-from course_tools.run.jobs import BUILD, Job
+from course_tools.parameters import default_parameters, parse_parameter, profile_parameters
+from course_tools.run.job import BUILD, Job
 from course_utils.errors import CourseError
 from course_utils.evaluation.metrics import mean_and_interval
 from course_utils.whole_file import replacing
@@ -24,29 +24,37 @@ SEED = "SEED"  # the parameter over which the table takes means
 COLUMNS = ["notebook", "figure", "value", "contrast", "timing", "seconds"]
 
 
-def sweep_jobs(notebooks: list[Notebook], given: dict[str, str]) -> list[Job]:
+def sweep_jobs(
+    notebooks: list[Notebook], profile: str, given: dict[str, str], paths: dict[Notebook, Path] | None = None
+) -> list[Job]:
     """Return a job for every combination of the given values, for each notebook.
 
-    Bands hold for the default parameters alone, so the jobs record their figures and compare nothing.
+    Bands hold for the stored parameters alone, so the jobs record their figures and compare nothing.
 
     Parameters
     ----------
     notebooks
         Which notebooks; each must have all the parameters given.
+    profile
+        The profile whose values all runs take, but for those given.
     given
         Names and values as typed, see `parse_values`.
+    paths
+        Files to execute instead of the stored notebooks; the same code in another file makes the same runs.
 
     Raises
     ------
     CourseError
         For a bad value, or more than 1,000 runs.
     """
-    grids = {notebook: _grid(notebook.path, given) for notebook in notebooks}
+    files = {notebook: (paths or {}).get(notebook, notebook.path) for notebook in notebooks}
+    fixed = {notebook: profile_parameters(notebook, profile, path) for notebook, path in files.items()}
+    grids = {notebook: _grid(path, given) for notebook, path in files.items()}
     runs = sum(math.prod(map(len, grid.values())) for grid in grids.values())
     if runs > MOST_RUNS:
         raise CourseError(f"This sweep would take {runs:,} runs; accepted are at most {MOST_RUNS:,}.")
     return [
-        _job(notebook, dict(zip(grid, combination, strict=False)))
+        _job(notebook, files[notebook], fixed[notebook], dict(zip(grid, combination, strict=True)))
         for notebook, grid in grids.items()
         for combination in itertools.product(*grid.values())
     ]
@@ -70,12 +78,11 @@ def parse_values(name: str, text: str, default: object) -> list[str]:
     return parts
 
 
-def gather(jobs: list[Job], results: list[dict]) -> pd.DataFrame:
-    """Return one row per figure of each run that passed: notebook, its parameters, figure, value, contrast, timing, seconds."""
-    names = list(jobs[0].parameters)
+def gather(jobs: list[Job], results: list[dict], names: list[str]) -> pd.DataFrame:
+    """Return a row per figure of each run that passed: notebook, parameters of these names, figure, value and so on."""
     rows = [
         {
-            "notebook": job.notebook.stem,
+            "notebook": job.notebook.key,
             **{name: shown(job.parameters[name]) for name in names},
             "figure": record["name"],
         }
@@ -89,7 +96,7 @@ def gather(jobs: list[Job], results: list[dict]) -> pd.DataFrame:
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, 95% interval (``low``, ``high``) and number of runs of each figure over the seeds.
+    """Return mean, half-width of its 95% interval and number of runs of each figure over the seeds.
 
     One row per notebook, figure and combination of the other parameters; one run has no interval.
     """
@@ -97,38 +104,19 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for group, values in table.groupby(keys, sort=False)["value"]:
         mean, half = mean_and_interval(values) if len(values) > 1 else (values.iloc[0], math.nan)
-        rows.append(
-            dict(zip(keys, group, strict=False))
-            | {"mean": mean, "low": mean - half, "high": mean + half, "n": len(values)}
-        )
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", "n"])
+        rows.append(dict(zip(keys, group, strict=True)) | {"mean": mean, "half_width": half, "n": len(values)})
+    return pd.DataFrame(rows, columns=[*keys, "mean", "half_width", "n"])
 
 
 def summary_table(summary: pd.DataFrame) -> Table:
     """Return the summary for the terminal; parameters with a single value stand in its title."""
-    names = [name for name in summary.columns if name not in ("notebook", "figure", "mean", "low", "high", "n")]
+    names = [name for name in summary.columns if name not in ("notebook", "figure", "mean", "half_width", "n")]
     varied = [name for name in names if summary[name].nunique() > 1]
-    title = ", ".join(f"{name}={summary[name].iloc[0]}" for name in names if name not in varied)
-    table = Table(
-        "Notebook",
-        *varied,
-        "Figure",
-        "Mean",
-        "95% interval",
-        "n",
-        title=escape(title),
-        title_justify="left",
-    )
+    title = ", ".join(f"{name}={summary[name].iloc[0]}" for name in names if name not in varied and len(summary))
+    table = Table("Notebook", *varied, "Figure", "Mean ± 95%", "n", title=escape(title), title_justify="left")
     for row in summary.to_dict("records"):
-        interval = "–" if math.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
-        cells = [
-            row["notebook"],
-            *(row[name] for name in varied),
-            row["figure"],
-            f"{row['mean']:.3g}",
-            interval,
-            row["n"],
-        ]
+        half = "" if math.isnan(row["half_width"]) else f" ± {row['half_width']:.2g}"
+        cells = [row["notebook"], *(row[name] for name in varied), row["figure"], f"{row['mean']:.3g}{half}", row["n"]]
         table.add_row(*(escape(str(cell)) for cell in cells))
     return table
 
@@ -174,15 +162,12 @@ def _counted(name: str, part: str) -> list[str]:
     return [str(value) for value in range(first, last + 1)]
 
 
-def _job(notebook: Notebook, parameters: dict[str, object]) -> Job:
-    label = ",".join(f"{name}={shown(value)}" for name, value in parameters.items())
+def _job(notebook: Notebook, path: Path, fixed: dict[str, object], varied: dict[str, object]) -> Job:
+    parameters = dict(sorted((fixed | varied).items()))
+    named = {"PROFILE": fixed["PROFILE"]} | varied if "PROFILE" in fixed else varied
+    label = ",".join(f"{name}={shown(value)}" for name, value in sorted(named.items()))
     # The hash keeps apart what the file name cannot: long lists, odd characters, upper and lower case.
     digest = hashlib.sha256(repr(parameters).encode()).hexdigest()[:8]
     file = f"{re.sub(r'[^A-Za-z0-9_.=,+-]', '_', label)[:80]}-{digest}.ipynb"
-    return Job(
-        f"{notebook.number} {label}",
-        notebook.path,
-        BUILD / "sweep" / notebook.name / file,
-        parameters,
-        {"COURSE_MEASURE": "1"},
-    )
+    name = f"{notebook.key.removesuffix(notebook.name[2:])} {label}"
+    return Job(name, notebook, path, BUILD / "sweep" / notebook.key / file, parameters, measuring=True)

@@ -1,32 +1,9 @@
 """Domain adaptation: learn from labels of one domain what is to hold in another that has none."""
 
 from course_utils.adaptation.batches import unlabelled_target
-from course_utils.adaptation.measures import (
-    domain_accuracy,
-    gap_closed,
-    proxy_a_distance,
-)
+from course_utils.adaptation.measures import domain_accuracy, gap_closed, proxy_a_distance
 from course_utils.adaptation.model import AdaptedClassifier
-from course_utils.adaptation.penalties import (
-    Coral,
-    DomainAdversary,
-    MaximumMeanDiscrepancy,
-)
+from course_utils.adaptation.penalties import Coral, DomainAdversary, MaximumMeanDiscrepancy
 from course_utils.adaptation.pseudo_labels import confident
 from course_utils.adaptation.reversal import GradientReversal, ReversalSchedule
 from course_utils.adaptation.statistics import adapt_batch_norm
-
-__all__ = [
-    "AdaptedClassifier",
-    "Coral",
-    "DomainAdversary",
-    "GradientReversal",
-    "MaximumMeanDiscrepancy",
-    "ReversalSchedule",
-    "adapt_batch_norm",
-    "confident",
-    "domain_accuracy",
-    "gap_closed",
-    "proxy_a_distance",
-    "unlabelled_target",
-]

@@ -27,10 +27,7 @@ class GradientReversal(keras.layers.Layer):
     def __init__(self, strength: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.strength = self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(strength),
-            trainable=False,
-            name="strength",
+            shape=(), initializer=keras.initializers.Constant(strength), trainable=False, name="strength"
         )
 
     def call(self, x):

@@ -15,27 +15,3 @@ from course_utils.data.photos import load_imagenet_photos
 from course_utils.data.sentiment import load_sentiment
 from course_utils.data.splits import few_shot, stratified_split
 from course_utils.data.tables import load_text_csv
-
-__all__ = [
-    "Card",
-    "DataSplit",
-    "Samples",
-    "clean_image_folder",
-    "draw_chest_phantoms",
-    "fetch",
-    "few_shot",
-    "load_chest_xrays",
-    "load_image_folder",
-    "load_imagenet_photos",
-    "load_mnist",
-    "load_mnist_m",
-    "load_mnist_m_folder",
-    "load_openmoji",
-    "load_openmoji_folder",
-    "load_sentiment",
-    "load_text_csv",
-    "load_uci_digits",
-    "load_usps",
-    "split_image_folder",
-    "stratified_split",
-]

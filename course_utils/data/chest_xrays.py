@@ -1,8 +1,6 @@
 """Chest X-rays of children: pneumonia or normal, 28 by 28 pixels, in the official three parts."""
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
+from course_utils.whole_file import read_arrays
 
 CLASS_NAMES = ("normal", "pneumonia")
 SIZE = 28  # pixels
@@ -49,13 +48,21 @@ def load_chest_xrays(path: str | Path | None = None) -> DataSplit:
     https://doi.org/10.1016/j.cell.2018.02.010
     """
     named = path or own_file()
-    arrays = _read_arrays(Path(named) if named else _official_file())
-    parts = [_checked_part(arrays, part) for part in PARTS_OF_FILE]
+    path = Path(named) if named else _official_file()
+    if not path.is_file():
+        raise CourseError(f"There is no file {path}; give the path of pneumoniamnist.npz.")
+    names = [f"{part}_{content}" for part in PARTS_OF_FILE for content in ("images", "labels")]
+    arrays = read_arrays(path, names)
+    if arrays is None:
+        raise CourseError(
+            f"{path.name} cannot be read as an npz file with {', '.join(names)}; if it is cut short, fetch it again."
+        )
+    parts = [_checked_part(*arrays[i : i + 2], *names[i : i + 2]) for i in (0, 2, 4)]
     return DataSplit(*parts, CLASS_NAMES, Card.of_asset("pneumonia_mnist", NOTE))
 
 
 def own_file() -> Path | None:
-    """Return the file that the variable ``COURSE_PNEUMONIA_MNIST`` names; a relative path begins at the root of the checkout."""
+    """Return the file that the variable ``COURSE_PNEUMONIA_MNIST`` names; a relative path begins at the checkout."""
     named = os.environ.get(VARIABLE)
     return ROOT / named if named else None
 
@@ -69,46 +76,16 @@ def _official_file() -> Path:
         ) from error
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the six arrays of the file; nothing in it is executed."""
-    if not path.is_file():
-        raise CourseError(f"There is no file {path}; give the path of pneumoniamnist.npz.")
-    names = [f"{part}_{kind}" for part in PARTS_OF_FILE for kind in ("images", "labels")]
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [name for name in names if name not in file]:
-                raise CourseError(
-                    f"{path.name} has no array {missing[0]!r}; pneumoniamnist.npz holds {', '.join(names)}."
-                )
-            return {name: file[name] for name in names}
-    except CourseError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise CourseError(
-            f"{path.name} cannot be read as an npz file of numbers; it may be cut short, so fetch it again."
-        ) from error
-
-
-def _checked_part(arrays: dict[str, np.ndarray], part: str) -> Samples:
+def _checked_part(images: np.ndarray, labels: np.ndarray, images_name: str, labels_name: str) -> Samples:
     """Return the images and labels of one part, in the form that all data sets have."""
-    images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
     if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) == 0:
         raise CourseError(
-            f"{part}_images must be bytes (uint8) of shape (n, {SIZE}, {SIZE}); got {images.dtype} of shape {images.shape}."
+            f"{images_name} must be bytes (uint8) of shape (n, {SIZE}, {SIZE}); got {images.dtype} {images.shape}."
         )
     if labels.shape not in {(len(images), 1), (len(images),)} or labels.dtype.kind not in "iu":
         raise CourseError(
-            f"{part}_labels must be {len(images)} whole numbers, one for each image;"
-            f" got {labels.dtype} of shape {labels.shape}."
+            f"{labels_name} must be {len(images)} whole numbers, one an image; got {labels.dtype} {labels.shape}."
         )
     if (found := np.unique(labels).tolist()) != [0, 1]:
-        raise CourseError(f"{part}_labels must hold both 0 (normal) and 1 (pneumonia), and no other; got {found[:5]}.")
+        raise CourseError(f"{labels_name} must hold both 0 (normal) and 1 (pneumonia), and no other; got {found[:5]}.")
     return Samples(images[..., None], labels.reshape(-1).astype(np.int64))

@@ -1,7 +1,6 @@
 """Handwritten digits: 5,000 of MNIST, the UCI digits at a quarter of its resolution, and the reader's USPS."""
 
 import gzip
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,13 @@ from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.splits import make_split
 from course_utils.errors import CourseError
+from course_utils.whole_file import read_arrays
 
 DIGIT_NAMES = tuple("0123456789")
 
 
 def load_mnist(seed: int = 0) -> DataSplit:
-    """Load 5,000 MNIST digits, 500 of each class.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the split into 3,000 training, 1,000 validation and 1,000 test digits.
+    """Load 5,000 MNIST digits, 500 of each class: 3,000 to train, 1,000 to validate and 1,000 to test, by `seed`.
 
     Returns
     -------
@@ -39,12 +34,7 @@ def load_mnist(seed: int = 0) -> DataSplit:
 
 
 def load_uci_digits(seed: int = 0) -> DataSplit:
-    """Load the 1,797 UCI digits, about 180 of each class.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the split.
+    """Load the 1,797 UCI digits, about 180 of each class, split by `seed`.
 
     Returns
     -------
@@ -90,31 +80,21 @@ def load_usps(path: str | Path, seed: int = 0) -> DataSplit:
     order = np.random.default_rng(seed).permutation(len(train.y))
     cut = len(order) // 4
     validation, rest = (Samples(train.x[rows], train.y[rows]) for rows in (order[:cut], order[cut:]))
-    card = Card(
-        "USPS",
-        "Digits from envelopes, 16 by 16 pixels.",
-        "not stated",
-        "Hull (1994), IEEE TPAMI 16(5).",
-    )
+    card = Card("USPS", "Digits from envelopes, 16 by 16 pixels.", "not stated", "Hull (1994), IEEE TPAMI 16(5).")
     return DataSplit(rest, validation, test, DIGIT_NAMES, card)
 
 
 def _usps_part(path: Path, part: str) -> Samples:
     """Read one part of the file of USPS."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file[f"x_{part}"], file[f"y_{part}"]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
-        raise CourseError(
-            f"{path} is not the file of USPS: give an .npz file with x_train, y_train, x_test and y_test."
-        ) from None
+    arrays = read_arrays(path, [f"x_{part}", f"y_{part}"])
+    if arrays is None:
+        raise CourseError(f"{path} is not the file of USPS: give an npz file with x_train, y_train, x_test and y_test.")
+    images, labels = arrays
     if images.shape != (len(labels), 16, 16) or images.dtype != np.uint8:
         raise CourseError(
             f"x_{part} of {path.name} has shape {images.shape} and type {images.dtype}; "
             "accepted is one uint8 image of 16 by 16 pixels for each label."
         )
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
-        raise CourseError(
-            f"y_{part} of {path.name} has shape {labels.shape} and type {labels.dtype}; accepted are whole numbers from 0 to 9."
-        )
+        raise CourseError(f"y_{part} of {path.name} are not n whole numbers from 0 to 9.")
     return Samples(images[..., None], labels.astype(np.int64))

@@ -1,6 +1,5 @@
 """The reader's own images: a directory with one subfolder for each class."""
 
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.photos import middle_square
 from course_utils.data.splits import make_split
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -43,8 +42,7 @@ def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> 
     directory = Path(directory)
     if not directory.is_dir():
         raise CourseError(f"There is no directory {directory}; give one with a subfolder a class.")
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise CourseError(f"size={size!r} is impossible: give a whole number of pixels, at least 1.")
+    size = whole_number("size", size)
     classes = sorted(path for path in directory.iterdir() if path.is_dir() and _is_visible(path))
     if len(classes) < 2:
         raise CourseError(
@@ -54,23 +52,15 @@ def load_image_folder(directory: str | Path, size: int = 128, seed: int = 0) -> 
     files_of = {folder.name: _image_files(folder) for folder in classes}
     images = [middle_square(file, size) for files in files_of.values() for file in files]
     labels = np.repeat(np.arange(len(files_of)), [len(files) for files in files_of.values()])
-    card = Card(
-        title=f"Images of {directory.name}",
-        source=f"Folder {directory}",
-        licence="that of the images",
-        citation="",
-    )
+    card = Card(f"Images of {directory.name}", f"Folder {directory}", licence="that of the images", citation="")
     copies = pd.factorize(pd.Series([image.tobytes() for image in images]))[0]
     groups = copies if len(np.unique(copies)) < len(copies) else None  # copies of one image stay in one part
     return make_split(np.stack(images), labels, tuple(files_of), card, groups, seed)
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and _is_visible(path) and path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    visible = (path for path in folder.iterdir() if path.is_file() and _is_visible(path))
+    files = sorted(path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise CourseError(f"The folder {folder} holds no image; accepted are {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return files

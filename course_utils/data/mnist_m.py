@@ -16,20 +16,8 @@ from course_utils.data.image_folders import keep_folder
 from course_utils.data.photos import load_imagenet_photos
 from course_utils.errors import CourseError
 
-OF_SKIMAGE = (
-    "astronaut",
-    "chelsea",
-    "coffee",
-    "hubble_deep_field",
-    "immunohistochemistry",
-    "retina",
-    "rocket",
-)
-STRIPES = {
-    "train": (0.0, 0.6),
-    "validation": (0.6, 0.8),
-    "test": (0.8, 1.0),
-}  # of the height of every photo
+OF_SKIMAGE = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
+STRIPES = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}  # of the height of every photo
 PHOTO_SIZE = 512  # side in pixels to which the ImageNet photos are cut
 
 
@@ -65,7 +53,8 @@ def load_mnist_m(seed: int = 0) -> DataSplit:
         order = random.permutation(len(labels))
         parts.append(Samples(blend(digits[order], stripes, random), labels[order]))
     about = f"MNIST digits on patches of {len(photos)} photos, from scikit-image, scikit-learn and foolbox."
-    card = Card("MNIST-M, 5,000 digits", about, licences(), find_asset("mnist").citation)
+    licence = f"digits: {find_asset('mnist').licence}; photos: those of their packages"
+    card = Card("MNIST-M, 5,000 digits", about, licence, find_asset("mnist").citation)
     return DataSplit(*parts, mnist.class_names, card)
 
 
@@ -139,8 +128,3 @@ def blend(digits: np.ndarray, stripes: list[np.ndarray], random: np.random.Gener
         patch = photo[top : top + side, left : left + side].astype(np.int16)
         image[:] = np.abs(patch - digit)
     return images
-
-
-def licences() -> str:
-    """Return the licences of digits and photos in one line."""
-    return f"digits: {find_asset('mnist').licence}; photos: those of their packages"

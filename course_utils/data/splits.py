@@ -1,14 +1,13 @@
 """The stratified, seeded cut of samples into training, validation and test parts."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from course_utils.data.dataset import PARTS, Card, DataSplit, Samples
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 N_FOLDS = 5  # one fold is the test part, one the validation part: 60/20/20
 
@@ -49,12 +48,8 @@ def stratified_split(
     test, validation, *rest = (held_out for _, held_out in folds)
     parts = (np.concatenate(rest), validation, test)
     for name, part in zip(PARTS, parts, strict=True):
-        missing = np.setdiff1d(y, y[part])
-        if missing.size:
-            raise CourseError(
-                f"The {name} part got no sample of class {missing[0]!s}: its samples lie in too"
-                " few groups to be spread over three parts."
-            )
+        for label in np.setdiff1d(y, y[part]):
+            raise CourseError(f"The {name} part got no sample of class {label}: its samples lie in too few groups.")
     shuffle = np.random.default_rng(seed).permutation  # the source may be sorted by class
     return tuple(shuffle(part) for part in parts)
 
@@ -67,32 +62,11 @@ def make_split(
     groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> DataSplit:
-    """Return a data set cut by :func:`stratified_split`.
-
-    Parameters
-    ----------
-    x : ndarray, first axis n
-        Images or texts.
-    y : ndarray of int, shape (n,)
-        Class numbers, indices into ``class_names``.
-    class_names : sequence of str
-        One name a class.
-    card : Card
-        Source and licence.
-    groups, seed
-        See :func:`stratified_split`.
-
-    Raises
-    ------
-    CourseError
-        If lengths differ, a value is missing, or a class has fewer than five members.
-    """
-    y = _checked_labels(y)
+    """Return a data set of images or texts and class numbers, cut by :func:`stratified_split`."""
+    y = _checked_labels(y, x)
     if not np.issubdtype(y.dtype, np.integer):
         raise CourseError(f"Labels of a data set must be class numbers; got type {y.dtype}.")
     y = y.astype(np.int64)
-    if len(x) != len(y):
-        raise CourseError(f"There are {len(x)} samples but {len(y)} labels; each needs one.")
     if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
         raise CourseError("The samples contain NaN or infinite values; clean or drop these first.")
     if y.min() < 0 or y.max() >= len(class_names):
@@ -132,12 +106,9 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
     CourseError
         If a class has fewer members (the sentence names the first), lengths differ, or `per_class` is no such number.
     """
-    if isinstance(per_class, bool) or not isinstance(per_class, Integral) or per_class < 1:
-        raise CourseError(f"per_class must be a whole number, at least 1; got {per_class!r}.")
+    per_class = whole_number("per_class", per_class)
     x, y = samples
-    y = _checked_labels(y)
-    if len(x) != len(y):
-        raise CourseError(f"There are {len(x)} samples but {len(y)} labels; each needs one.")
+    y = _checked_labels(y, x)
     random = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(y):
@@ -149,15 +120,16 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
     return Samples(x[order], y[order])
 
 
-def _checked_labels(y: np.ndarray) -> np.ndarray:
+def _checked_labels(y: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
     y = np.asarray(y)
     if y.ndim != 1 or y.size == 0:
         raise CourseError(f"Labels must be a non-empty array of shape (n,); got shape {y.shape}.")
-    if pd.isna(y).any():
-        missing = pd.isna(y).sum()
+    if missing := pd.isna(y).sum():
         raise CourseError(f"{missing} of {y.size} labels are missing (NaN); drop these first.")
     if np.issubdtype(y.dtype, np.floating):
         raise CourseError("Labels must be class numbers or names; got fractions (float).")
+    if x is not None and len(x) != len(y):
+        raise CourseError(f"There are {len(x)} samples but {len(y)} labels; each needs one.")
     return y
 
 

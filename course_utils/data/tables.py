@@ -11,11 +11,7 @@ from course_utils.errors import CourseError
 
 
 def load_text_csv(
-    path: str | Path,
-    text: str = "text",
-    label: str = "label",
-    group: str | None = None,
-    seed: int = 0,
+    path: str | Path, text: str = "text", label: str = "label", group: str | None = None, seed: int = 0
 ) -> DataSplit:
     """Load labelled sentences from a CSV file.
 
@@ -48,9 +44,7 @@ def load_text_csv(
         check_column(table, column, path.name)
     names, labels = np.unique(table[label].str.strip().to_numpy(dtype=str), return_inverse=True)
     if len(names) < 2:
-        raise CourseError(
-            f"Every sentence of {path.name} has the label {str(names[0])!r}; at least two classes are needed."
-        )
+        raise CourseError(f"Every sentence of {path.name} has the label '{names[0]}'; two classes or more are needed.")
     origins = table[text if group is None else group]
     groups = pd.factorize(origins)[0] if origins.duplicated().any() else None
     card = Card(f"Sentences of {path.name}", f"Columns {text} and {label}.", "that of the texts", "")
@@ -60,26 +54,18 @@ def load_text_csv(
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file; every cell is a string, an empty one the empty string."""
     if not path.is_file():
-        kind = "a folder" if path.is_dir() else "no file"
-        raise CourseError(f"There is {kind} at {path}; give the path of a CSV file.")
+        raise CourseError(f"There is {'a folder' if path.is_dir() else 'no file'} at {path}; give a CSV file.")
+    remedy = "separate columns by commas, and put texts that hold commas into double quotes."
     try:
         # utf-8-sig also takes UTF-8 with the mark that spreadsheets put in front.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CourseError(
-            f"{path.name} is not in UTF-8 (byte {error.start} is {error.object[error.start]:#04x}); save it as"
-            " 'CSV UTF-8'."
-        ) from None
+        raise CourseError(f"{path.name} is not in UTF-8 (byte {error.start}); save it as 'CSV UTF-8'.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().rstrip(".")
-        raise CourseError(
-            f"{path.name} cannot be read as a table ({reason}); separate its columns by commas and put texts that"
-            " hold commas into double quotes."
-        ) from None
+        raise CourseError(f"{path.name} cannot be read as a table ({reason}); {remedy}") from None
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for a name of the row
-        raise CourseError(
-            f"Rows of {path.name} have more columns than its header; put texts that hold commas into double quotes."
-        )
+        raise CourseError(f"Rows of {path.name} have more columns than its header; {remedy}")
     if table.empty:
         raise CourseError(f"{path.name} has no line below its header; sentences with labels are needed.")
     return table

@@ -37,15 +37,8 @@ def plot_history(history: Any) -> np.ndarray:
         epochs = range(1, len(records[name]) + 1)
         marker = "o" if len(epochs) <= 20 else None
         ax.plot(epochs, records[name], label="training", color=PALETTE[0], marker=marker)
-        if f"val_{name}" in records:
-            ax.plot(
-                epochs,
-                records[f"val_{name}"],
-                label="validation",
-                color=PALETTE[1],
-                marker=marker,
-                linestyle="--",
-            )
+        if validation := records.get(f"val_{name}"):
+            ax.plot(epochs, validation, label="validation", color=PALETTE[1], marker=marker, linestyle="--")
         ax.set_xlim(0.5, len(epochs) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         title = name[:1].upper() + name[1:].replace("_", " ")  # "AUC" stays as it is
@@ -66,29 +59,19 @@ def plot_learning_curves(frame: pandas.DataFrame, x: str, y: str, hue: str, ax: 
         Columns: size (positive numbers; drawn on a logarithmic axis with a tick at each measured size),
         result, and method.
     ax : Axes, optional
-
-    Returns
-    -------
-    Axes
     """
-    if missing := [column for column in (x, y, hue) if column not in frame]:
-        raise CourseError(
-            f"The frame has no column {missing[0]!r}; its columns are {', '.join(map(str, frame.columns))}."
-        )
+    if missing := {x, y, hue} - set(frame):
+        raise CourseError(f"The frame has no column {missing.pop()!r}; its columns are {', '.join(map(str, frame))}.")
     if frame.empty or frame[[x, y, hue]].isna().any(axis=None) or (frame[x] <= 0).any():
-        raise CourseError(
-            f"The frame is empty, or holds NaN or a size {x!r} of 0 or less; accepted are results at positive sizes."
-        )
+        raise CourseError(f"The frame is empty, or holds NaN; accepted are results at sizes {x!r} above 0.")
     ax = plt.subplots()[1] if ax is None else ax
     methods = frame[hue].nunique()
     if methods > len(MARKERS):
-        raise CourseError(
-            f"The column {hue!r} holds {methods} methods; accepted are at most {len(MARKERS)} in one plot."
-        )
+        raise CourseError(f"The column {hue!r} holds {methods} methods; accepted are at most {len(MARKERS)}.")
     runs = frame.groupby([hue, x]).size().max()
     seaborn.lineplot(
-        frame, x=x, y=y, hue=hue, style=hue, errorbar=confidence_interval, markers=list(MARKERS[:methods]), dashes=False,
-        palette=_palette(frame[hue].unique()), err_kws={"alpha": 0.18, "linewidth": 0}, ax=ax,
+        frame, x=x, y=y, hue=hue, style=hue, errorbar=confidence_interval, markers=list(MARKERS[:methods]),
+        dashes=False, palette=_palette(frame[hue].unique()), err_kws={"alpha": 0.18, "linewidth": 0}, ax=ax,
     )  # fmt: skip
     sizes = sorted(frame[x].unique())
     ax.set_xscale("log")
@@ -98,7 +81,7 @@ def plot_learning_curves(frame: pandas.DataFrame, x: str, y: str, hue: str, ax: 
     ax.grid(axis="y", alpha=0.4)
     ax.legend(title=None)
     title = f"Mean and 95% interval over {runs} runs" if runs > 1 else "One run at each size"
-    ax.set(title=title, xlabel=_spoken(x), ylabel=_spoken(y))
+    ax.set(title=title, xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
     return ax
 
 
@@ -107,7 +90,3 @@ def _palette(methods: Sequence[str]) -> dict[str, str]:
     taken = {ROLE_COLOURS.get(method) for method in methods}
     free = iter([colour for colour in PALETTE if colour not in taken])
     return {method: ROLE_COLOURS.get(method) or next(free) for method in methods}
-
-
-def _spoken(column: str) -> str:
-    return column.replace("_", " ")

@@ -59,16 +59,14 @@ def _drawable(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
-    if image.ndim != 2 and (image.ndim != 3 or image.shape[2] != 3):
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or image.size == 0:
         raise CourseError(
             f"An image has shape {image.shape}; accepted are (height, width) with 1 or 3 channels or none."
         )
-    if image.size == 0 or (image.dtype != np.uint8 and image.dtype.kind != "f"):
-        raise CourseError(f"An image has shape {image.shape} and type {image.dtype}; accepted are uint8 and floats.")
-    if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
+    if image.dtype != np.uint8 and not (image.dtype.kind == "f" and image.min() >= 0 and image.max() <= 1):
         raise CourseError(
-            f"An image holds floats from {image.min():.4g} to {image.max():.4g}; accepted are floats from 0 to 1: "
-            "turn pixels from 0 to 255 into uint8 by .astype('uint8')."
+            f"An image holds {image.dtype} from {image.min():.4g} to {image.max():.4g}; accepted are floats from 0 "
+            "to 1, or uint8: turn pixels from 0 to 255 into the latter by .astype('uint8')."
         )
     return image
 
@@ -95,10 +93,6 @@ def plot_embedding(
         For t-SNE.
     ax : Axes, optional
 
-    Returns
-    -------
-    Axes
-
     References
     ----------
     van der Maaten & Hinton, "Visualizing data using t-SNE", JMLR 9 (2008),
@@ -106,16 +100,15 @@ def plot_embedding(
     """
     features = as_floats(features, "features")
     if features.ndim != 2 or min(features.shape) < 2 or len(features) < 4 or not np.isfinite(features).all():
-        raise CourseError(
-            f"features have shape {features.shape}; accepted are finite values of shape (n >= 4, d >= 2)."
-        )
+        raise CourseError(f"features have shape {features.shape}; accepted are finite values, (n >= 4, d >= 2).")
     labels = true_labels(labels, len(features), None if class_names is None else len(class_names))
     names = names_of_classes(class_names, labels.max() + 1 if class_names is None else len(class_names))
     plane = _projected(features, method, seed)
     ax = plt.subplots(figsize=(8, 6))[1] if ax is None else ax
     for index in np.unique(labels):
+        colour, marker = index % len(PALETTE), (index + index // len(PALETTE)) % len(MARKERS)
         ax.scatter(
-            *plane[labels == index].T, s=42, color=PALETTE[index % len(PALETTE)], marker=MARKERS[(index + index // len(PALETTE)) % len(MARKERS)],
+            *plane[labels == index].T, s=42, color=PALETTE[colour], marker=MARKERS[marker],
             alpha=0.8, edgecolor="white", linewidth=0.5, label=names[index],
         )  # fmt: skip
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3, handletextpad=0.2)
@@ -125,12 +118,12 @@ def plot_embedding(
 
 
 def _projected(features: np.ndarray, method: str, seed: int) -> np.ndarray:
+    if method not in ("PCA", "t-SNE"):
+        raise CourseError(f"method is {method!r}; accepted are 't-SNE' and 'PCA'.")
+    # The paper of t-SNE reduces to at most 50 dimensions first; perplexity must be below the number of points.
+    reduced = PCA(2 if method == "PCA" else min(50, *features.shape), svd_solver="full").fit_transform(features)
     if method == "PCA":
-        return PCA(2, svd_solver="full").fit_transform(features)
-    if method == "t-SNE":
-        # The paper reduces to at most 50 dimensions first; perplexity must be below the number of points.
-        reduced = PCA(min(50, *features.shape), svd_solver="full").fit_transform(features)
-        # Its many short parallel loops crawl when cores are shared (up to 90x slower); one thread gives the same map.
-        with threadpool_limits(1, "openmp"):
-            return TSNE(perplexity=min(30, (len(features) - 1) / 3), random_state=seed).fit_transform(reduced)
-    raise CourseError(f"method is {method!r}; accepted are 't-SNE' and 'PCA'.")
+        return reduced
+    # Its many short parallel loops crawl when cores are shared (up to 90x slower); one thread gives the same map.
+    with threadpool_limits(1, "openmp"):
+        return TSNE(perplexity=min(30, (len(features) - 1) / 3), random_state=seed).fit_transform(reduced)

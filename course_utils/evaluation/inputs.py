@@ -42,9 +42,8 @@ def class_probabilities(scores: ArrayLike) -> np.ndarray:
     if scores.ndim not in (1, 2) or scores.size == 0:
         raise CourseError(f"scores have shape {scores.shape}; accepted are (n,), (n, 1) and (n, classes) with n >= 1.")
     if np.isnan(scores).any():
-        raise CourseError(
-            f"scores hold NaN in row {np.argwhere(np.isnan(scores))[0, 0]}; every score must be a probability."
-        )
+        row = np.argwhere(np.isnan(scores))[0, 0]
+        raise CourseError(f"scores hold NaN in row {row}; every score must be a probability.")
     outside = (scores < 0) | (scores > 1)
     if outside.any():
         raise CourseError(
@@ -66,14 +65,7 @@ def class_probabilities(scores: ArrayLike) -> np.ndarray:
 
 
 def true_labels(y_true: ArrayLike, rows: int, classes: int | None = None) -> np.ndarray:
-    """Check labels against the number of rows they belong to and return them as int64, shape (rows,).
-
-    Raises
-    ------
-    CourseError
-        For one-hot labels, other types than integers, a wrong length, or a label outside 0 .. classes - 1
-        (a negative label, where `classes` is None).
-    """
+    """Return labels as int64, shape (rows,); refuse all but integers from 0 (to classes - 1), one a row."""
     labels = np.asarray(y_true)
     if labels.ndim != 1:
         raise CourseError(
@@ -104,12 +96,10 @@ def positive_scores(y_true: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, n
     """Return the labels and the probability of class 1 of a two-class problem in which both classes occur."""
     probabilities = class_probabilities(scores)
     if probabilities.shape[1] != 2:
-        raise CourseError(f"scores hold {probabilities.shape[1]} classes; ROC and precision-recall curves accept two.")
+        raise CourseError(f"scores hold {probabilities.shape[1]} classes; accepted are two.")
     labels = true_labels(y_true, *probabilities.shape)
     if len(np.unique(labels)) < 2:
-        raise CourseError(
-            f"y_true holds only class {labels[0]}; sensitivity, specificity and curves need both classes."
-        )
+        raise CourseError(f"y_true holds only class {labels[0]}; accepted are labels of both classes.")
     return labels, probabilities[:, 1]
 
 

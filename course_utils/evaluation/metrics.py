@@ -15,15 +15,13 @@ from course_utils.evaluation.inputs import (
 )
 
 
-def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the mean of repeated runs and the half width of its confidence interval.
+def mean_and_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the mean of repeated runs and half the width of its 95% confidence interval, by Student's t.
 
     Parameters
     ----------
     values : array-like of shape (n,)
         One result a run (for example a seed), n >= 2.
-    confidence : float
-        Coverage of the interval, between 0 and 1.
 
     Returns
     -------
@@ -34,18 +32,14 @@ def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[floa
     ------
     CourseError
         With fewer than two values, or values that are not finite numbers.
-
-    References
-    ----------
-    Student, "The probable error of a mean", Biometrika 6, 1-25 (1908), https://doi.org/10.2307/2331554
     """
-    runs = _finite_runs(values, confidence)
-    return float(runs.mean()), half_width(runs.std(ddof=1), runs.size, confidence)
+    runs = _finite_runs(values)
+    return float(runs.mean()), half_width(runs.std(ddof=1), runs.size)
 
 
-def half_width(std: float, runs: int, confidence: float = 0.95) -> float:
-    """Return half the width of the confidence interval of a mean, from the standard deviation (n - 1) of `runs` values."""
-    return float(_t_quantile(confidence, runs) * std / np.sqrt(runs))
+def half_width(std: float, runs: int) -> float:
+    """Return half the width of the 95% interval of a mean, from the standard deviation (n - 1) of `runs` values."""
+    return float(stats.t.ppf(0.975, df=runs - 1) * std / np.sqrt(runs))
 
 
 def confidence_interval(values: ArrayLike) -> tuple[float, float]:
@@ -61,32 +55,18 @@ def mean_plus_minus(values: ArrayLike) -> str:
     return "{:.3f} ± {:.3f}".format(*mean_and_interval(values))
 
 
-def prediction_interval(values: ArrayLike, confidence: float = 0.99) -> tuple[float, float]:
-    """Return the interval in which one more run is expected: mean ± t s sqrt(1 + 1/n).
+def prediction_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return the interval that one more run hits with a probability of 99%: mean ± t s sqrt(1 + 1/n).
 
-    Parameters
-    ----------
-    values : array-like of shape (n,)
-        One result a run, n >= 2, taken as normally distributed.
-    confidence : float
-        Probability that the next run falls inside, between 0 and 1.
-
-    Returns
-    -------
-    low, high : float
-
-    Raises
-    ------
-    CourseError
-        With fewer than two values, or values that are not finite numbers.
+    Parameters, errors: see `mean_and_interval`; the runs are taken as normally distributed.
 
     References
     ----------
     Hahn & Meeker, "Statistical Intervals", Wiley 1991, https://doi.org/10.1002/9780470316771
     """
-    runs = _finite_runs(values, confidence)
-    half_width = _t_quantile(confidence, runs.size) * runs.std(ddof=1) * np.sqrt(1 + 1 / runs.size)
-    return float(runs.mean() - half_width), float(runs.mean() + half_width)
+    runs = _finite_runs(values)
+    reach = float(stats.t.ppf(0.995, df=runs.size - 1)) * runs.std(ddof=1) * np.sqrt(1 + 1 / runs.size)
+    return float(runs.mean() - reach), float(runs.mean() + reach)
 
 
 def classification_metrics(y_true: ArrayLike, scores: ArrayLike, threshold: float | None = None) -> dict[str, float]:
@@ -130,30 +110,20 @@ def classification_metrics(y_true: ArrayLike, scores: ArrayLike, threshold: floa
         "log_loss": sklearn.metrics.log_loss(labels, probabilities, labels=range(probabilities.shape[1])),
     }
     if probabilities.shape[1] == 2:
-        result |= _binary_metrics(labels, probabilities[:, 1], predicted)
+        labels, positive = positive_scores(labels, probabilities)
+        result |= {
+            "roc_auc": sklearn.metrics.roc_auc_score(labels, positive),
+            "average_precision": sklearn.metrics.average_precision_score(labels, positive),
+            "sensitivity": sklearn.metrics.recall_score(labels, predicted, pos_label=1),
+            "specificity": sklearn.metrics.recall_score(labels, predicted, pos_label=0),
+        }
     return {name: float(value) for name, value in result.items()}
 
 
-def _binary_metrics(labels: np.ndarray, positive: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    labels, positive = positive_scores(labels, positive)
-    return {
-        "roc_auc": sklearn.metrics.roc_auc_score(labels, positive),
-        "average_precision": sklearn.metrics.average_precision_score(labels, positive),
-        "sensitivity": sklearn.metrics.recall_score(labels, predicted, pos_label=1),
-        "specificity": sklearn.metrics.recall_score(labels, predicted, pos_label=0),
-    }
-
-
-def _finite_runs(values: ArrayLike, confidence: float) -> np.ndarray:
+def _finite_runs(values: ArrayLike) -> np.ndarray:
     runs = as_floats(values, "values")
     if runs.ndim != 1 or runs.size < 2:
         raise CourseError(f"values have shape {runs.shape}; a spread needs two or more runs in one dimension.")
     if not np.isfinite(runs).all():
         raise CourseError(f"values hold {runs[~np.isfinite(runs)][0]}; accepted are finite numbers.")
-    if not 0 < confidence < 1:
-        raise CourseError(f"confidence is {confidence}; accepted is a number between 0 and 1.")
     return runs
-
-
-def _t_quantile(confidence: float, runs: int) -> float:
-    return float(stats.t.ppf((1 + confidence) / 2, df=runs - 1))

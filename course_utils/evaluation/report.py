@@ -1,23 +1,17 @@
-"""One call for a classifier's report: metrics, a table by class, and figures."""
+"""One call for a classifier's report: metrics, a table by class, and the displays of scikit-learn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas
-import sklearn.metrics
 from IPython.display import display
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay, classification_report
 
-from course_utils.evaluation.inputs import (
-    class_probabilities,
-    names_of_classes,
-    predicted_classes,
-    true_labels,
-)
+from course_utils.evaluation.inputs import class_probabilities, names_of_classes, predicted_classes, true_labels
 from course_utils.evaluation.metrics import classification_metrics
-from course_utils.evaluation.plots import plot_confusion_matrix, plot_precision_recall, plot_roc
 
 
 @dataclass(frozen=True)
@@ -29,8 +23,7 @@ class Evaluation:
     metrics : dict of str to float
         See `classification_metrics`.
     table : DataFrame
-        precision, recall, F1 and support (number of true samples) by class; recall and F1 of a class without
-        true samples are NaN.
+        precision, recall, f1-score and support (number of true samples) by class; what cannot be computed is NaN.
     figures : dict of str to Figure
         "confusion_matrix", and for two classes "curves" (ROC, precision-recall). They belong to no
         window, so they are shown only where asked for.
@@ -40,23 +33,14 @@ class Evaluation:
     table: pandas.DataFrame
     figures: dict[str, Figure]
 
-    def show(self) -> None:
-        """Display the metrics, the table and every figure, once each."""
-        summary = pandas.DataFrame([self.metrics], index=["all"]).rename(columns=lambda name: name.replace("_", " "))
-        display(summary.round(3))
-        display(self.table.round(3))
-        for figure in self.figures.values():
-            display(figure)
-
     def _ipython_display_(self) -> None:
-        self.show()
+        summary = pandas.DataFrame([self.metrics], index=["all"]).rename(columns=lambda name: name.replace("_", " "))
+        for item in (summary.round(3), self.table.round(3), *self.figures.values()):
+            display(item)
 
 
 def evaluate(
-    y_true: ArrayLike,
-    scores: ArrayLike,
-    class_names: Sequence[str] | None = None,
-    threshold: float | None = None,
+    y_true: ArrayLike, scores: ArrayLike, class_names: Sequence[str] | None = None, threshold: float | None = None
 ) -> Evaluation:
     """Evaluate a classifier's probabilities against the true labels.
 
@@ -71,10 +55,6 @@ def evaluate(
     threshold : float, optional
         Of two classes, class 1 is predicted where its probability is above it; 0.5 without.
 
-    Returns
-    -------
-    Evaluation
-
     Raises
     ------
     CourseError
@@ -83,33 +63,31 @@ def evaluate(
     probabilities = class_probabilities(scores)
     labels = true_labels(y_true, *probabilities.shape)
     names = names_of_classes(class_names, probabilities.shape[1])
+    predicted = predicted_classes(probabilities, threshold)
+    report = classification_report(
+        labels, predicted, labels=range(len(names)), target_names=names, output_dict=True, zero_division=np.nan
+    )
     return Evaluation(
         metrics=classification_metrics(labels, probabilities, threshold),
-        table=_table(labels, predicted_classes(probabilities, threshold), names),
-        figures=_figures(labels, probabilities, names, threshold),
+        table=pandas.DataFrame(report).T.head(len(names)),
+        figures=_figures(labels, probabilities, predicted, names),
     )
 
 
-def _table(labels: np.ndarray, predicted: np.ndarray, names: list[str]) -> pandas.DataFrame:
-    columns = sklearn.metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(len(names)), zero_division=0
-    )
-    table = pandas.DataFrame(dict(zip(["precision", "recall", "F1", "support"], columns, strict=True)), index=names)
-    table.loc[table["support"] == 0, ["recall", "F1"]] = np.nan
-    return table
-
-
-def _figures(
-    labels: np.ndarray, probabilities: np.ndarray, names: list[str], threshold: float | None
-) -> dict[str, Figure]:
+def _figures(labels, probabilities, predicted, names: list[str]) -> dict[str, Figure]:
     # Figures made without pyplot are not shown a second time when a notebook's cell ends.
     side = 3.2 + 0.5 * len(names)
     matrix = Figure(figsize=(side + 0.8, side), layout="constrained")
-    plot_confusion_matrix(labels, probabilities, names, matrix.subplots(), threshold)
+    matrix.set_label("Confusion matrix: number of samples of each true and predicted class")
+    ConfusionMatrixDisplay.from_predictions(
+        labels, predicted, labels=range(len(names)), display_labels=names, cmap="Blues", colorbar=False,
+        xticks_rotation="vertical" if len(names) > 3 else "horizontal", ax=matrix.subplots(),
+    )  # fmt: skip
     if len(names) > 2:
         return {"confusion_matrix": matrix}
     curves = Figure(figsize=(10, 4.8), layout="constrained")
+    curves.set_label("ROC curve and precision-recall curve")
     left, right = curves.subplots(1, 2)
-    plot_roc(labels, probabilities, ax=left)
-    plot_precision_recall(labels, probabilities, ax=right)
+    RocCurveDisplay.from_predictions(labels, probabilities[:, 1], plot_chance_level=True, ax=left)
+    PrecisionRecallDisplay.from_predictions(labels, probabilities[:, 1], plot_chance_level=True, ax=right)
     return {"confusion_matrix": matrix, "curves": curves}

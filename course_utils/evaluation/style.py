@@ -1,8 +1,6 @@
 """One quiet house style for every figure: legible from the back row and safe for colour-blind readers."""
 
-import matplotlib.pyplot as plt
 import seaborn
-from matplotlib.axes import Axes
 
 # Seaborn's "colorblind" palette builds on Wong, "Points of view: Color blindness", Nature Methods 8, 441 (2011),
 # https://doi.org/10.1038/nmeth.1618 .
@@ -53,15 +51,3 @@ def use_course_style() -> None:
     Colours with a fixed meaning are in `ROLE_COLOURS`.
     """
     seaborn.set_theme(style="ticks", palette=PALETTE, rc=_SETTINGS)
-
-
-def unit_square(ax: Axes | None) -> Axes:
-    """Return square axes from 0 to 1, new ones for None."""
-    ax = plt.subplots(figsize=(6, 5.6))[1] if ax is None else ax
-    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-    return ax
-
-
-def next_colour(ax: Axes) -> str:
-    """Return the colour of the next curve; the first line of the axes is the grey one of the reference."""
-    return PALETTE[(len(ax.lines) - 1) % len(PALETTE)]

@@ -46,23 +46,9 @@ def choose_threshold(y_true: ArrayLike, scores: ArrayLike, criterion: str = "bal
 
 
 def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:
-    """Return the lowest threshold at which the specificity is no less than demanded.
+    """Return the lowest threshold at which the specificity is no less than demanded, above 0 and at most 1.
 
-    Parameters
-    ----------
-    y_true, scores
-        See `choose_threshold`.
-    specificity : float
-        Share of class 0 that must stay at or below the threshold, above 0 and at most 1.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    CourseError
-        For bad labels or scores, one class alone, or an impossible specificity.
+    The other parameters and errors are those of `choose_threshold`.
     """
     labels, positive = positive_scores(y_true, scores)
     _check_demand("specificity", specificity)
@@ -72,24 +58,10 @@ def threshold_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: 
 
 
 def threshold_at_sensitivity(y_true: ArrayLike, scores: ArrayLike, sensitivity: float = 0.95) -> float:
-    """Return the highest threshold at which the sensitivity is no less than demanded.
+    """Return the highest threshold at which the sensitivity is no less than demanded, above 0 and at most 1.
 
-    Parameters
-    ----------
-    y_true, scores
-        See `choose_threshold`.
-    sensitivity : float
-        Share of class 1 that must lie above the threshold, above 0 and at most 1.
-
-    Returns
-    -------
-    float
-        0, the lowest threshold there is, where scores of exactly 0 make the demand impossible.
-
-    Raises
-    ------
-    CourseError
-        For bad labels or scores, one class alone, or an impossible sensitivity.
+    It is 0, the lowest there is, where scores of exactly 0 make the demand impossible. The other parameters and
+    errors are those of `choose_threshold`.
     """
     labels, positive = positive_scores(y_true, scores)
     _check_demand("sensitivity", sensitivity)
@@ -99,17 +71,13 @@ def threshold_at_sensitivity(y_true: ArrayLike, scores: ArrayLike, sensitivity: 
 
 
 def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity: float = 0.95) -> float:
-    """Return the sensitivity where the same data have the demanded specificity: a point of their ROC curve.
-
-    Parameters, errors: see `threshold_at_specificity`.
-    """
+    """Return the sensitivity where the same data have the demanded specificity: a point of their ROC curve."""
     labels, positive = positive_scores(y_true, scores)
     threshold = threshold_at_specificity(labels, positive, specificity)
     return float((positive[labels == 1] > threshold).mean())
 
 
 def _check_demand(name: str, share: float) -> None:
-    """Refuse a demanded sensitivity or specificity that is no share."""
     if not 0 < share <= 1:
         raise CourseError(f"{name} is {share!r}; accepted is a share above 0, at most 1.")
 

@@ -47,7 +47,9 @@ def _check_flags(backbone: keras.Model) -> dict[str, bool]:
     """Return which layers have weights that train in the backbone, after a look at the two famous mistakes."""
     require(backbone.trainable, "backbone.trainable is still False, and hides the flags of all layers below it.")
     norms = [layer for layer in backbone.layers if isinstance(layer, BatchNormalization)]
-    require(not any(norm.trainable for norm in norms), "A BatchNormalization layer trains; all of them must stay frozen.")
+    require(
+        not any(norm.trainable for norm in norms), "A BatchNormalization layer trains; all of them must stay frozen."
+    )
     return {layer.name: bool(layer.trainable_weights) for layer in backbone.layers}
 
 
@@ -143,7 +145,9 @@ def check_own_data(model: keras.Model, folder: str | Path, frozen: float) -> flo
         f"The accuracy is {accuracy:.2f}; always saying the most frequent class gives {chance:.2f}: "
         "was the rate too large?",
     )
-    print(f"{len(labels)} test images: fine-tuned {accuracy:.2f}, frozen {frozen:.2f}, most frequent class {chance:.2f}.")
+    print(
+        f"{len(labels)} test images: fine-tuned {accuracy:.2f}, frozen {frozen:.2f}, most frequent class {chance:.2f}."
+    )
     return accuracy
 
 

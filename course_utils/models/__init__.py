@@ -6,12 +6,3 @@ from course_utils.models.folding import fold_batch_norm
 from course_utils.models.freezing import unfreeze
 from course_utils.models.gradcam import grad_cam
 from course_utils.models.hub_layer import HubLayer
-
-__all__ = [
-    "HubLayer",
-    "extract_features",
-    "fold_batch_norm",
-    "for_cpu_training",
-    "grad_cam",
-    "unfreeze",
-]

@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -13,8 +14,6 @@ from course_utils.errors import CourseError
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001
-ZIP_SIGNATURE = b"PK\x03\x04"
-COUNT_BYTES = 8
 
 # Plain strings stand for the storage classes: a hostile pickle can neither call nor change them.
 STORAGE_TYPES = {
@@ -30,25 +29,18 @@ STORAGE_TYPES = {
 }
 
 
-class Storage(NamedTuple):
-    """A block of raw values, written after the pickles."""
+class TensorView(NamedTuple):
+    """A tensor as the pickle tells it: a strided view into a block of raw values, apart from the pickles."""
 
     key: str
     dtype: str
-    count: int
-
-
-class TensorView(NamedTuple):
-    """A tensor as the pickle tells it: a strided view into one storage."""
-
-    storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
 def _rebuild_tensor(storage, offset, shape, strides, requires_grad=False, hooks=None):
-    return TensorView(storage, offset, shape, strides)
+    return TensorView(*storage, offset, shape, strides)
 
 
 class WhitelistUnpickler(pickle.Unpickler):
@@ -65,20 +57,19 @@ class WhitelistUnpickler(pickle.Unpickler):
             f"The checkpoint asks for {module}.{name}, which may run code: accepted are plain tensors in a dictionary."
         )
 
-    def persistent_load(self, identifier: tuple) -> Storage:
-        kind, dtype, key, _, count, view = identifier
-        if kind != "storage" or dtype not in STORAGE_TYPES.values() or view is not None:
+    def persistent_load(self, identifier: tuple) -> tuple[str, str]:
+        kind, dtype, key, _, _, *view = identifier  # the zip format knows no views of storages
+        if kind != "storage" or dtype not in STORAGE_TYPES.values() or view not in ([], [None]):
             raise ValueError("an unknown kind of storage")
-        return Storage(str(key), dtype, count)
+        return str(key), dtype
 
 
 def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a PyTorch state dictionary saved in the legacy (pre-zip) format.
+    """Read a PyTorch state dictionary, saved in the zip format or in the legacy one before it.
 
-    The file is a sequence of five pickles (magic number, protocol version, system information, state
-    dictionary, list of storage keys), then for each key an 8-byte count and the raw values. Only
-    dictionaries and tensors are unpickled, and the size of every tensor is checked against the length of
-    the file before memory is taken for it.
+    A zip file holds the dictionary as ``data.pkl`` and the raw values as ``data/KEY``, uncompressed. A legacy file
+    is a sequence of five pickles (magic number, protocol version, system information, state dictionary, list of
+    storage keys), then for each key an 8-byte count and the raw values. Only dictionaries and tensors are unpickled.
 
     Parameters
     ----------
@@ -100,71 +91,57 @@ def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     PyTorch, "Serialization semantics", https://docs.pytorch.org/docs/stable/notes/serialization.html
     """
     path = Path(path)
-    if not path.is_file():
-        raise CourseError(f"{path} is no file: a PyTorch checkpoint is expected.")
-    with path.open("rb") as file:
-        if file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE:
-            raise CourseError(
-                f"{path.name} has PyTorch's zip format: only the legacy format is read "
-                "(torch.save with _use_new_zipfile_serialization=False)."
-            )
-        file.seek(0)
-        try:
-            views, keys = _read_pickles(file)
-            storages = _read_storages(file, views, keys)
-            return {name: _materialise(view, storages) for name, view in views.items()}
-        except CourseError:
-            raise
-        # Damaged bytes can make the unpickler fail in any way: all of them mean the same to the caller.
-        except Exception as error:
-            raise CourseError(
-                f"{path.name} is no whole PyTorch checkpoint in the legacy format: {error or type(error).__name__}."
-            ) from error
+    try:
+        with path.open("rb") as file:
+            read = _read_zip if file.read(2) == b"PK" else _read_legacy
+            file.seek(0)
+            return read(file)
+    except CourseError:
+        raise
+    # Damaged bytes can make the unpickler fail in any way: all of them mean the same to the caller.
+    except Exception as error:
+        raise CourseError(f"{path.name} is no whole PyTorch checkpoint: {error or type(error).__name__}.") from error
 
 
-def _read_pickles(file: BinaryIO) -> tuple[dict[str, TensorView], list[str]]:
-    """Read the five pickles; return the tensors by name and the keys of the storages in file order."""
-    magic, protocol, system, state, keys = (WhitelistUnpickler(file, encoding="utf-8").load() for _ in range(5))
+def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+            raise ValueError("it is compressed")  # else a small file might announce any size
+        if "byteorder" in entries and archive.read(entries["byteorder"]) != b"little":
+            raise ValueError("its values are big-endian")
+        views = _checked(WhitelistUnpickler(archive.open(entries["data.pkl"]), encoding="utf-8").load())
+        storages = {view.key: archive.read(entries[f"data/{view.key}"]) for view in views.values()}
+    return {name: _materialise(view, storages[view.key]) for name, view in views.items()}
+
+
+def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
+    magic, protocol, system, views, keys = (WhitelistUnpickler(file, encoding="utf-8").load() for _ in range(5))
     if magic != MAGIC_NUMBER or protocol != PROTOCOL_VERSION:
         raise ValueError("the magic number or the protocol version is another one")
     if not system["little_endian"]:
         raise ValueError("its values are big-endian")
+    dtypes, storages = {view.key: view.dtype for view in _checked(views).values()}, {}
+    for key in map(str, keys):
+        size = int.from_bytes(file.read(8), "little") * np.dtype(dtypes[key]).itemsize
+        if size > os.fstat(file.fileno()).st_size - file.tell():
+            raise ValueError(f"storage {key} is cut short")
+        storages[key] = file.read(size)
+    if file.read(1):
+        raise ValueError("something follows its last storage")
+    return {name: _materialise(view, storages[view.key]) for name, view in views.items()}
+
+
+def _checked(state: object) -> dict[str, TensorView]:
     if not isinstance(state, dict) or not all(isinstance(view, TensorView) for view in state.values()):
         raise ValueError("it holds something else than a flat dictionary of tensors")
-    return dict(state), [str(key) for key in keys]
+    return state
 
 
-def _read_storages(file: BinaryIO, views: dict[str, TensorView], keys: list[str]) -> dict[str, np.ndarray]:
-    """Read the raw values of every storage after checking all sizes against the bytes that are left."""
-    declared = {view.storage.key: view.storage for view in views.values()}
-    if len(keys) != len(declared) or set(keys) != set(declared):
-        raise ValueError("the listed storages are not those of its tensors")
-    if any(type(storage.count) is not int or storage.count < 0 for storage in declared.values()):
-        raise ValueError("a storage has an impossible size")
-    expected = sum(COUNT_BYTES + np.dtype(s.dtype).itemsize * s.count for s in declared.values())
-    left = os.fstat(file.fileno()).st_size - file.tell()
-    if left != expected:
-        raise ValueError(f"{expected:,} bytes of values are announced and {left:,} are there")
-    storages = {}
-    for key in keys:
-        _, dtype, count = declared[key]
-        if int.from_bytes(file.read(COUNT_BYTES), "little", signed=True) != count:
-            raise ValueError(f"storage {key} has another size than announced")
-        storages[key] = np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
-    return storages
-
-
-def _materialise(view: TensorView, storages: dict[str, np.ndarray]) -> np.ndarray:
-    """Copy one strided view out of its storage."""
-    values, shape, strides = storages[view.storage.key], view.shape, view.strides
-    if view.storage.count != len(values) or np.dtype(view.storage.dtype) != values.dtype:
-        raise ValueError(f"storage {view.storage.key} is described in two ways")
-    if len(shape) != len(strides) or min((view.offset, *shape, *strides)) < 0 or math.prod(shape) > len(values):
-        raise ValueError(f"a tensor has an impossible shape {shape} or strides {strides}")
-    last = view.offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=False))
-    if math.prod(shape) and last >= len(values):
-        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage")
-    steps = [stride * values.itemsize for stride in strides]
-    # An empty tensor has no first element to point at.
-    start = values[view.offset :] if math.prod(shape) else values
-    return np.lib.stride_tricks.as_strided(start, shape, steps).copy()
+def _materialise(view: TensorView, values: bytes) -> np.ndarray:
+    """Copy one strided view out of its storage; NumPy refuses what would reach beyond it."""
+    item = np.dtype(view.dtype).itemsize
+    if math.prod(view.shape) * item > len(values):
+        raise ValueError(f"a tensor of shape {view.shape} is larger than its storage")
+    strides = [stride * item for stride in view.strides]
+    return np.ndarray(view.shape, view.dtype, values, view.offset * item, strides).copy()

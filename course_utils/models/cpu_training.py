@@ -40,11 +40,7 @@ def depthwise_by_shifts(inputs, kernel):
 
     def gradients(upstream):
         for_inputs = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-            input_sizes=tf.shape(inputs),
-            filter=kernel,
-            out_backprop=upstream,
-            strides=[1] * 4,
-            padding="SAME",
+            input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding="SAME"
         )
         (rows, columns), (height, width) = kernel.shape[:2], inputs.shape[1:3]
         # "Same" padding puts the odd pixel at the bottom and on the right.

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from course_utils.cache import cached, hash_arrays
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 from course_utils.models.folding import fold_batch_norm
 
 # Part of every key: raise it when the computation changes.
@@ -49,8 +49,7 @@ def extract_features(model: keras.Model, images: np.ndarray, batch_size: int = 3
     """
     check_model(model)
     check_images(images, model.input_shape[-1])
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise CourseError(f"batch_size={batch_size!r} is impossible: give a whole number of images, at least 1.")
+    batch_size = whole_number("batch_size", batch_size)
     return cached(feature_key(model, images), len(images), lambda: compute_features(model, images, batch_size))
 
 
@@ -96,24 +95,18 @@ def check_model(model: keras.Model) -> None:
 
 def check_images(images: np.ndarray, channels: int) -> None:
     """Refuse what is no array of raw pixels 0-255."""
-    accepted = "accepted are raw pixels 0-255 of shape (n, height, width, channels)."
-    if not isinstance(images, np.ndarray):
-        raise CourseError(f"The images are of type {type(images).__name__}, no array: {accepted}")
-    if images.ndim != 4:
-        raise CourseError(f"The images have the shape {images.shape}: {accepted}")
-    if images.size == 0:
-        raise CourseError(f"The images have the shape {images.shape}, which is empty: {accepted}")
-    if images.shape[-1] not in (1, channels):
-        raise CourseError(f"The images have {images.shape[-1]} channels: accepted are 1 or {channels}.")
-    if images.dtype.kind not in "uif":
-        raise CourseError(f"The images have the type {images.dtype}: {accepted}")
-    low, high = images.min(), images.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise CourseError(f"The images contain NaN or infinite values: {accepted}")
-    if low < 0 or high > 255:
-        raise CourseError(f"The images reach from {low:g} to {high:g}: {accepted}")
-    if images.dtype.kind == "f" and high <= 1:
-        raise CourseError(f"The images are scaled to [0, 1], their maximum is {high:g}: {accepted}")
+    shape, dtype = getattr(images, "shape", ()), getattr(images, "dtype", type(images).__name__)
+    wrong = ""
+    if not isinstance(images, np.ndarray) or images.ndim != 4 or images.size == 0 or images.dtype.kind not in "uif":
+        wrong = f"are of type {dtype} and shape {shape}"
+    elif shape[-1] not in (1, channels):
+        wrong = f"have {shape[-1]} channels, not 1 or {channels}"
+    elif not (images.min() >= 0 and images.max() <= 255):  # not so for NaN either
+        wrong = f"reach from {images.min():g} to {images.max():g}"
+    elif dtype.kind == "f" and images.max() <= 1:
+        wrong = f"are scaled to [0, 1], their maximum is {images.max():g}"
+    if wrong:
+        raise CourseError(f"The images {wrong}: accepted are raw pixels 0-255, (n, height, width, channels).")
 
 
 def feature_key(model: keras.Model, images: np.ndarray) -> str:

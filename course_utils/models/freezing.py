@@ -104,7 +104,7 @@ def layer_at(counted: list[keras.Layer], depth: int | float, name: str) -> keras
 
 
 def first_layer(backbone: keras.Model, block: str) -> keras.Layer:
-    """Return the lowest layer of a block: its name is the block's, perhaps with a letter, and goes on after a "_" if at all."""
+    """Return the lowest layer of a block: named as the block, perhaps with a letter, and if it goes on, after a "_"."""
     pattern = re.compile(rf"{re.escape(block)}[a-z]?(_|$)")
     of_block = [layer for layer in backbone.layers if block and pattern.match(layer.name)]
     if any(layer.weights for layer in of_block):

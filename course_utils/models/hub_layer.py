@@ -53,12 +53,9 @@ class HubLayer(keras.layers.Layer):
         # Keras sees only variables of its own. These share their memory with those of the SavedModel.
         self.tracked = [
             keras.Variable(
-                variable,
-                trainable=id(variable) in trained,
-                dtype=variable.dtype.name,
-                name=variable.name.replace("/", "_").removesuffix(":0"),
+                v, dtype=v.dtype.name, trainable=id(v) in trained, name=v.name.replace("/", "_").split(":")[0]
             )
-            for variable in getattr(self.saved_model, "variables", [])
+            for v in getattr(self.saved_model, "variables", [])
         ]
         self.trainable = trainable  # after the variables are there: a model asks them, not the layer
         self.supports_jit = False  # XLA, the default on GPUs, knows no strings
@@ -86,7 +83,7 @@ def load_saved_model(handle: str) -> tf.Module:
     with suppress(ImportError):
         import tensorflow_text  # noqa: F401  registers the operations of text models
     try:
-        saved_model = _tensorflow_hub().load(handle) if is_address else tf.saved_model.load(handle)
+        saved_model = _load_address(handle) if is_address else tf.saved_model.load(handle)
     except (ImportError, OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0].strip(" .")
         raise CourseError(f"Nothing could be loaded from {handle} ({reason}): {accepted}.") from error
@@ -107,8 +104,8 @@ def check_output(saved_model: tf.Module, output_key: str | None, handle: str) ->
         raise CourseError(f"{handle} has no output {output_key!r}: accepted for output_key are {listed}.")
 
 
-def _tensorflow_hub():
+def _load_address(handle: str) -> tf.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it still asks for pkg_resources, which setuptools < 81 have
         import tensorflow_hub
-    return tensorflow_hub
+    return tensorflow_hub.load(handle)

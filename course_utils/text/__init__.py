@@ -4,12 +4,3 @@ from course_utils.text.minilm import load_minilm, sentence_encoder
 from course_utils.text.sentences import predict_sorted, tokenize
 from course_utils.text.smollm2 import load_smollm2
 from course_utils.text.vectors import sentence_vectors
-
-__all__ = [
-    "load_minilm",
-    "load_smollm2",
-    "predict_sorted",
-    "sentence_encoder",
-    "sentence_vectors",
-    "tokenize",
-]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 LONGEST = 256  # word pieces for which MiniLM was made, start and end included
 PROGRESS_AFTER_SECONDS = 3
@@ -37,9 +37,8 @@ def tokenize(
         If there is no text, one is empty, or one is no string.
     """
     texts = checked_texts(texts)
-    if isinstance(longest, bool) or not isinstance(longest, (int, np.integer)) or longest < 3:
-        raise CourseError(f"longest={longest!r} is impossible: give a whole number of word pieces, at least 3.")
-    pack = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=int(longest))
+    longest = whole_number("longest", longest, 3)
+    pack = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=longest)
     arrays = {name: np.asarray(array) for name, array in pack(texts).items()}
     arrays["padding_mask"] = arrays["padding_mask"].astype(np.int32)
     return cut_to_longest(arrays)
@@ -92,14 +91,9 @@ def cut_to_longest(tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def checked_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts as a list; refuse what is no sequence of strings with something in them."""
     accepted = "accepted is a sequence of one or more strings, none of them empty."
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) > 1:
-        raise CourseError(f"The texts are {type(texts).__name__}: {accepted}")
-    texts = list(texts)
-    if not texts:
-        raise CourseError(f"There is no text: {accepted}")
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__") or len(texts) == 0:
+        raise CourseError(f"The texts are {type(texts).__name__}, or there is none: {accepted}")
     for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise CourseError(f"Text {row} is of type {type(text).__name__}: {accepted}")
-        if not text.strip():
-            raise CourseError(f"Text {row} is empty: {accepted}")
-    return texts
+        if not isinstance(text, str) or not text.strip():
+            raise CourseError(f"Text {row} is empty, or no string but {type(text).__name__}: {accepted}")
+    return list(texts)

@@ -1,31 +1,18 @@
 """The carried GPT: SmolLM2-135M, with its tokenizer, in KerasHub."""
 
-import json
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import gguf
 import keras_hub
 import numpy as np
-from filelock import FileLock
 
-from course_utils.data.assets import content_hash, fetch
-from course_utils.data.catalog import find_asset
-from course_utils.settings import cache_dir
+from course_utils.data.assets import fetch
 
-# Part of the folder's name: raise it when the conversion changes.
-VERSION = 1
-HASH_FILE = ".sha256"  # hidden, so that it does not count to the content
 LAYERS, WIDTH, HEADS, KEY_HEADS = 30, 576, 9, 3
 
 
 def load_smollm2() -> tuple[keras_hub.models.Llama3Tokenizer, keras_hub.models.Llama3Backbone]:
     """Load SmolLM2-135M-Instruct, a GPT-style decoder of 30 layers that are 576 wide, and its tokenizer.
 
-    The carried file holds about 4 bits a weight. The first call converts it to float32 in the cache (538 MB); every
-    later one reads that.
+    The carried file holds about 4 bits a weight, in blocks of 32 with a scale for each; they become float32.
 
     Returns
     -------
@@ -39,16 +26,13 @@ def load_smollm2() -> tuple[keras_hub.models.Llama3Tokenizer, keras_hub.models.L
     ----------
     Allal et al. (2025), https://arxiv.org/abs/2502.02737
     """
-    folder = converted_folder()
-    backbone = empty_backbone()
-    backbone.load_weights(folder / "backbone.weights.h5")
-    special = json.loads((folder / "special.json").read_text(encoding="utf-8"))
-    return make_tokenizer(str(folder / "vocabulary.json"), str(folder / "merges.txt"), special), backbone
+    reader = gguf.GGUFReader(fetch("smollm2"))
+    return make_tokenizer(reader), make_backbone(reader)
 
 
-def empty_backbone() -> keras_hub.models.Llama3Backbone:
-    """Return the architecture with random weights."""
-    return keras_hub.models.Llama3Backbone(
+def make_backbone(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Backbone:
+    """Build the architecture and give it the weights of the file."""
+    backbone = keras_hub.models.Llama3Backbone(
         vocabulary_size=49152,
         num_layers=LAYERS,
         num_query_heads=HEADS,
@@ -59,78 +43,28 @@ def empty_backbone() -> keras_hub.models.Llama3Backbone:
         layer_norm_epsilon=1e-5,
         tie_word_embeddings=True,
     )
+    variables = keras_variables(backbone)
+    for tensor in reader.tensors:
+        variable = variables.pop(tensor.name)
+        weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        variable.assign(in_keras_order(tensor.name, weights).reshape(variable.shape))
+    assert not variables, f"the file lacks {', '.join(variables)}"
+    return backbone
 
 
-def make_tokenizer(vocabulary, merges, special: list[str]) -> keras_hub.models.Llama3Tokenizer:
-    """Return KerasHub's tokenizer with the names that SmolLM2, unlike Llama 3, gives to its special pieces."""
+def make_tokenizer(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Tokenizer:
+    """Build the tokenizer, with the names that SmolLM2, unlike Llama 3, gives to its special pieces."""
+    pieces, types, merges = (
+        reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges")
+    )
     return keras_hub.models.Llama3Tokenizer(
-        vocabulary,
+        {piece: number for number, piece in enumerate(pieces)},
         merges,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         misc_special_tokens=set(),
-        unsplittable_tokens=special,
+        unsplittable_tokens=[piece for piece, of in zip(pieces, types, strict=True) if of == gguf.TokenType.CONTROL],
     )
-
-
-def converted_folder() -> Path:
-    """Return the folder of the converted model; convert it when there is none, or a damaged one."""
-    folder = cache_dir().absolute() / "converted" / f"smollm2-{find_asset('smollm2').member_sha256[:16]}-{VERSION}"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not is_whole(folder):
-                replace_folder(folder)
-    except OSError as error:
-        raise CourseError(
-            f"The converted model cannot be kept in {folder.parent} ({error.strerror or error}): "
-            "free some space, or let COURSE_CACHE name another folder."
-        ) from error
-    return folder
-
-
-def is_whole(folder: Path) -> bool:
-    """Tell whether the files are, byte for byte, those that were converted."""
-    try:
-        return (folder / HASH_FILE).read_bytes() == content_hash(folder).encode()
-    except OSError:
-        return False
-
-
-def replace_folder(folder: Path) -> None:
-    """Convert the carried file aside, and move the result into its place in one step."""
-    for stale in folder.parent.glob(f".{folder.name}.partial-*"):  # left by a killed conversion: the lock is ours
-        shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.partial-", dir=folder.parent) as aside:
-        content = Path(aside) / "content"
-        content.mkdir()
-        convert(fetch("smollm2"), content)
-        (content / HASH_FILE).write_text(content_hash(content), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(content, folder)
-
-
-def convert(path: Path, folder: Path) -> None:
-    """Write weights, vocabulary and merges of a GGUF file of SmolLM2 in the forms that Keras reads."""
-    reader = gguf.GGUFReader(path)
-    backbone = empty_backbone()
-    variables = keras_variables(backbone)
-    for tensor in reader.tensors:
-        variable = variables.pop(tensor.name)
-        variable.assign(in_keras_order(tensor.name, dequantised(tensor)).reshape(variable.shape))
-    assert not variables, f"{path.name} lacks {', '.join(variables)}"
-    backbone.save_weights(folder / "backbone.weights.h5")
-    pieces, kinds, merges = (
-        reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges")
-    )
-    special = [piece for piece, kind in zip(pieces, kinds, strict=True) if kind == gguf.TokenType.CONTROL]
-    (folder / "special.json").write_text(json.dumps(special), encoding="utf-8")
-    make_tokenizer({piece: number for number, piece in enumerate(pieces)}, merges, special).save_assets(folder)
-
-
-def dequantised(tensor: gguf.ReaderTensor) -> np.ndarray:
-    """Return the float32 weights of a tensor, which lies in blocks of 32 weights with a scale for each."""
-    return gguf.quants.dequantize(tensor.data, tensor.tensor_type)
 
 
 def in_keras_order(name: str, weights: np.ndarray) -> np.ndarray:

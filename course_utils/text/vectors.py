@@ -55,9 +55,7 @@ def sentence_vectors(
 
 
 def vector_key(
-    tokenizer: keras_hub.models.BertTokenizer,
-    backbone: keras_hub.models.BertBackbone,
-    texts: Sequence[str],
+    tokenizer: keras_hub.models.BertTokenizer, backbone: keras_hub.models.BertBackbone, texts: Sequence[str]
 ) -> str:
     """Return a SHA-256 over all that sentence vectors depend on."""
     digest = hashlib.sha256(f"sentence vectors {VERSION}".encode())

@@ -2,5 +2,3 @@
 
 from course_utils.zoo.backbones import load_backbone
 from course_utils.zoo.registry import BACKBONES, zoo_table
-
-__all__ = ["BACKBONES", "load_backbone", "zoo_table"]

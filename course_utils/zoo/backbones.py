@@ -1,13 +1,19 @@
 """Pretrained networks of the registry: each takes raw pixels 0-255 and holds its own preprocessing."""
 
-from numbers import Integral
+from functools import partial
 
 import keras
 
 from course_utils.data.assets import fetch
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
+from course_utils.models.efficientnet_lite import build_efficientnet_lite
+from course_utils.models.mobilenet_v2 import build_mobilenet_v2
 from course_utils.models.preprocessing import ApplicationPreprocessing
-from course_utils.zoo.registry import CARRIED, Backbone, find_backbone
+from course_utils.zoo.registry import BACKBONES, Backbone, find_backbone
+
+# What builds a carried network, from (input_size, checkpoint), by the name of its weights in the catalog.
+BUILDERS = {"mobilenet_v2": build_mobilenet_v2}
+BUILDERS |= {f"efficientnet_lite{variant}": partial(build_efficientnet_lite, variant) for variant in range(3)}
 
 
 def load_backbone(
@@ -47,7 +53,7 @@ def load_backbone(
     size = check_input_size(backbone, input_size, include_top)
     if not backbone.carried:
         return _load_application(backbone, size, weights, include_top)
-    model = backbone.build(size, fetch(backbone.asset) if weights else None)
+    model = BUILDERS[backbone.asset](size, fetch(backbone.asset) if weights else None)
     if include_top or not backbone.has_head:
         return model
     return keras.Model(model.input, model.get_layer("pool").output, name=backbone.name)
@@ -55,19 +61,16 @@ def load_backbone(
 
 def check_input_size(backbone: Backbone, input_size: int | None, include_top: bool) -> int:
     """Return the height and width to build at, in pixels."""
-    size = backbone.input_size if input_size is None else input_size
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < backbone.smallest_input:
-        raise CourseError(
-            f"input_size={size!r} is impossible for {backbone.name}: "
-            f"give one whole number of pixels, at least {backbone.smallest_input}."
-        )
+    size = whole_number(
+        "input_size", backbone.input_size if input_size is None else input_size, backbone.smallest_input
+    )
     if include_top and not backbone.has_head:
         raise CourseError(f"The weights of {backbone.name} have no ImageNet head: use include_top=False.")
     if include_top and size != backbone.input_size:
         raise CourseError(
             f"The ImageNet head of {backbone.name} goes with input_size={backbone.input_size}, not with {size}."
         )
-    return int(size)
+    return size
 
 
 def _load_application(backbone: Backbone, size: int, weights: str | None, include_top: bool) -> keras.Model:
@@ -86,7 +89,7 @@ def _load_application(backbone: Backbone, size: int, weights: str | None, includ
         if isinstance(error, OSError) or "URL fetch failure" in str(error):
             raise CourseError(
                 f"The weights of {backbone.name} could not be downloaded: connect to the internet, "
-                f"or take a carried network ({', '.join(entry.name for entry in CARRIED)})."
+                f"or take a carried network ({', '.join(entry.name for entry in BACKBONES.values() if entry.carried)})."
             ) from error
         raise
     # Keras makes a list of the one input and would warn at every call with a plain array.

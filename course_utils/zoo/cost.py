@@ -23,24 +23,12 @@ COUNTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers
 
 @dataclass(frozen=True)
 class Cost:
-    """What a pass through a network costs.
-
-    Attributes
-    ----------
-    parameters : int
-        Number of weights.
-    flops : int
-        Multiplications and additions for one image, see `count_flops`.
-    latency : float
-        Median time of an image alone, in seconds.
-    batch_latency : float
-        Median time of an image in a batch, in seconds.
-    """
+    """What a pass through a network costs."""
 
     parameters: int
-    flops: int
-    latency: float
-    batch_latency: float
+    flops: int  # multiplications and additions for one image, see `count_flops`
+    latency: float  # median seconds of an image alone
+    batch_latency: float  # median seconds of an image in a batch
 
 
 def measure_cost(model: keras.Model, batch_size: int = 32, repeats: int = 20) -> Cost:
@@ -54,10 +42,6 @@ def measure_cost(model: keras.Model, batch_size: int = 32, repeats: int = 20) ->
         Images in a batch.
     repeats : int
         Timed passes of an image alone; a quarter as many of a batch.
-
-    Returns
-    -------
-    Cost
     """
     return Cost(
         parameters=model.count_params(),

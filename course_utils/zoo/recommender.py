@@ -12,26 +12,14 @@ FINE_TUNING_EPOCHS = 10
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take, and why.
-
-    Attributes
-    ----------
-    model, input_size : str, int
-        Network and size of its images in pixels.
-    strategy : {"from scratch", "frozen", "frozen, then fine-tuned"}
-    seconds : float
-        Predicted time of the strategy on this machine.
-    reasons : tuple of str
-    table : DataFrame
-        All candidates with predicted times, best score first.
-    """
+    """What to take, and why."""
 
     model: str
-    input_size: int
-    strategy: str
-    seconds: float
+    input_size: int  # pixels
+    strategy: str  # "from scratch", "frozen", or "frozen, then fine-tuned"
+    seconds: float  # predicted for the strategy on this machine
     reasons: tuple[str, ...]
-    table: pd.DataFrame
+    table: pd.DataFrame  # all candidates with predicted times, best score first
 
     def __str__(self) -> str:
         head = f"{self.model} at {self.input_size} px, {self.strategy}: about {spoken(self.seconds)}"
@@ -91,14 +79,13 @@ def reasons_for(best, fitting, table, strategy, available, images_per_class) -> 
         f"its score of {best['score']:.3f} is {highest} whose features can be computed in {spoken(available)}; "
         f"random weights score {best['random score']:.3f}"
     ]
-    if len(fitting) < len(table):
-        late = table[table["frozen"] > available]
-        names = [f"{name} {size} px" for name, size in zip(late["name"], late["input size"], strict=False)]
+    late = table[table["frozen"] > available]
+    if names := [f"{name} {size} px" for name, size in zip(late["name"], late["input size"], strict=True)]:
         reasons.append(f"too slow for the budget: {', '.join(names)}")
     if strategy == "from scratch":
         reasons.append(
-            "its features tell the classes apart no better than random ones, and no other network that fits scores higher: "
-            "there is nothing to transfer"
+            "its features tell the classes apart no better than random ones, and no other network that fits scores"
+            " higher: there is nothing to transfer"
         )
         if best["fine-tuned"] > available:
             reasons.append(f"{FINE_TUNING_EPOCHS} epochs take longer than the {spoken(available)} of the budget")
@@ -123,8 +110,7 @@ def check_request(measured: pd.DataFrame, images: int, classes: int, budget: flo
             f"{images} images of {classes} classes are impossible: accepted are two classes or more, "
             "and at least one image of each."
         )
-    seen = measured["classes"].iloc[0]
-    if seen != classes:
+    if (seen := measured["classes"].iloc[0]) != classes:
         raise CourseError(f"The sample shows {seen} classes of {classes}: measure on one that shows each of them.")
 
 

@@ -10,68 +10,28 @@ https://github.com/keras-team/keras/blob/2.3.1/docs/templates/applications.md, a
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet (EfficientNet).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 
-import keras
 import pandas as pd
 
 from course_utils.errors import CourseError
-from course_utils.models.efficientnet_lite import build_efficientnet_lite
-from course_utils.models.mobilenet_v2 import build_mobilenet_v2
-
-SMALLEST_INPUT = 32
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One network of the zoo.
+    """One network of the zoo."""
 
-    Attributes
-    ----------
-    name : str
-        Name to load it by; for a downloaded one also its name in `keras.applications`.
-    input_size : int
-        Height and width in pixels that it was trained at.
-    module : str
-        Module of `keras.applications` with its preprocessing; empty for a carried network.
-    style : str
-        What that preprocessing does: "caffe", "tf" and "torch" as in `keras.applications`, "own" otherwise.
-    asset : str
-        Name of its weights in the catalog; empty for a downloaded network.
-    build : callable, optional
-        Builds a carried network from (input_size, checkpoint).
-    has_head : bool
-        Whether the weights include the 1000 ImageNet classes.
-    smallest_input : int
-        Smallest height and width that its strides allow, in pixels.
-    parameters : int, optional
-        Number of weights with the ImageNet head, None where the head is missing.
-    parameters_without_head : int, optional
-        Number of weights up to the pooled features.
-    features : int, optional
-        Length of the pooled features.
-    top1 : float, optional
-        Published share of ImageNet validation photos that its first guess names, with one crop.
-    licence : str
-        Licence of the weights.
-    """
-
-    name: str
-    input_size: int
-    module: str = ""
-    style: str = "own"
-    asset: str = ""
-    build: Callable[..., keras.Model] | None = None
-    has_head: bool = True
-    smallest_input: int = SMALLEST_INPUT
-    parameters: int | None = None
-    parameters_without_head: int | None = None
-    features: int | None = None
-    top1: float | None = None
-    licence: str = ""
+    name: str  # to load it by; for a downloaded one also its name in `keras.applications`
+    module: str  # of `keras.applications`, with its preprocessing; empty for a carried network
+    style: str  # of that preprocessing: "caffe", "tf" and "torch" as in `keras.applications`, "own" otherwise
+    input_size: int  # height and width in pixels that it was trained at
+    parameters: int | None  # number of weights; None where they have no ImageNet head
+    parameters_without_head: int
+    features: int  # length of the pooled features
+    top1: float  # published share of ImageNet validation photos that its first guess names, with one crop
+    licence: str  # of the weights
+    asset: str = ""  # weights of a carried network in the catalog
 
     @property
     def carried(self) -> bool:
@@ -79,35 +39,24 @@ class Backbone:
         return bool(self.asset)
 
     @property
-    def top1_source(self) -> str:
-        """Who published `top1`; the addresses stand at the head of this module."""
-        if not self.carried:
-            return "keras.io"
-        return "tensorflow/tpu" if self.has_head else "pytorch.org"
+    def has_head(self) -> bool:
+        """Whether the weights include the 1000 ImageNet classes."""
+        return self.parameters is not None
+
+    @property
+    def smallest_input(self) -> int:
+        """Smallest height and width that its strides allow, in pixels."""
+        return {"InceptionV3": 75, "Xception": 71}.get(self.name, 32)
 
 
-def _lite(variant: int, input_size: int, parameters: int, top1: float) -> Backbone:
-    # Between the pooled features and the 1000 classes lies one Dense layer of 1280 * 1000 weights and 1000 biases.
-    return Backbone(
-        f"EfficientNetLite{variant}", input_size, asset=f"efficientnet_lite{variant}",
-        build=partial(build_efficientnet_lite, variant), parameters=parameters,
-        parameters_without_head=parameters - 1_281_000, features=1280, top1=top1, licence="Apache-2.0",
-    )  # fmt: skip
-
-
-CARRIED = [
-    _lite(0, 224, 4_694_024, 0.751),
-    _lite(1, 240, 5_470_344, 0.767),
-    _lite(2, 260, 6_150_168, 0.776),
-    # The origin of these weights is not stated; 0.719 is published for PyTorch's own weights of this network.
-    Backbone(
-        "MobileNetV2Torch", 224, style="torch", asset="mobilenet_v2", build=build_mobilenet_v2, has_head=False,
-        parameters_without_head=2_257_984, features=1280, top1=0.719, licence="MIT (origin of the weights not stated)",
-    ),
-]  # fmt: skip
-
-# name, module, style, input size, weights with and without head, features, top-1, licence
-_OF_KERAS = [
+_mit = "MIT (origin of the weights not stated)"
+# name, module, style, input size, weights with and without head, features, top-1, licence, asset
+_ROWS = [
+    ("EfficientNetLite0", "", "own", 224, 4_694_024, 3_413_024, 1280, 0.751, "Apache-2.0", "efficientnet_lite0"),
+    ("EfficientNetLite1", "", "own", 240, 5_470_344, 4_189_344, 1280, 0.767, "Apache-2.0", "efficientnet_lite1"),
+    ("EfficientNetLite2", "", "own", 260, 6_150_168, 4_869_168, 1280, 0.776, "Apache-2.0", "efficientnet_lite2"),
+    # 0.719 is published for PyTorch's own weights of this network.
+    ("MobileNetV2Torch", "", "torch", 224, None, 2_257_984, 1280, 0.719, _mit, "mobilenet_v2"),
     ("ResNet50", "resnet50", "caffe", 224, 25_636_712, 23_587_712, 2048, 0.749, "MIT"),
     ("ResNet101", "resnet", "caffe", 224, 44_707_176, 42_658_176, 2048, 0.764, "MIT"),
     ("ResNet152", "resnet", "caffe", 224, 60_419_944, 58_370_944, 2048, 0.766, "MIT"),
@@ -126,48 +75,14 @@ _OF_KERAS = [
     ("EfficientNetV2B0", "efficientnet_v2", "own", 224, 7_200_312, 5_919_312, 1280, 0.787, "Apache-2.0"),
     ("EfficientNetB0", "efficientnet", "own", 224, 5_330_571, 4_049_571, 1280, 0.771, "Apache-2.0"),
     ("EfficientNetB1", "efficientnet", "own", 240, 7_856_239, 6_575_239, 1280, 0.791, "Apache-2.0"),
-    (
-        "EfficientNetB3",
-        "efficientnet",
-        "own",
-        300,
-        12_320_535,
-        10_783_535,
-        1536,
-        0.816,
-        "Apache-2.0",
-    ),
-    (
-        "EfficientNetB7",
-        "efficientnet",
-        "own",
-        600,
-        66_658_687,
-        64_097_687,
-        2560,
-        0.843,
-        "Apache-2.0",
-    ),
+    ("EfficientNetB3", "efficientnet", "own", 300, 12_320_535, 10_783_535, 1536, 0.816, "Apache-2.0"),
+    ("EfficientNetB7", "efficientnet", "own", 600, 66_658_687, 64_097_687, 2560, 0.843, "Apache-2.0"),
 ]
-_SMALLEST_INPUTS = {"InceptionV3": 75, "Xception": 71}
-DOWNLOADED = [
-    Backbone(
-        name, size, module, style, smallest_input=_SMALLEST_INPUTS.get(name, SMALLEST_INPUT), parameters=parameters,
-        parameters_without_head=without_head, features=features, top1=top1, licence=licence,
-    )
-    for name, module, style, size, parameters, without_head, features, top1, licence in _OF_KERAS
-]  # fmt: skip
-BACKBONES = {backbone.name: backbone for backbone in CARRIED + DOWNLOADED}
+BACKBONES = {row[0]: Backbone(*row) for row in _ROWS}
 
 
 def find_backbone(name: str) -> Backbone:
-    """Return the entry of `BACKBONES`.
-
-    Raises
-    ------
-    CourseError
-        If there is none; the sentence offers the nearest names.
-    """
+    """Return the entry of `BACKBONES`; where there is none, an error offers the nearest names."""
     if name in BACKBONES:
         return BACKBONES[name]
     lower_case = {key.lower(): key for key in BACKBONES}
@@ -190,7 +105,7 @@ def zoo_table() -> pd.DataFrame:
             "without head [M]": entry.parameters_without_head / 1e6,
             "features": entry.features,
             "published top-1": entry.top1,
-            "published by": entry.top1_source,
+            "published by": "keras.io" if not entry.carried else "tensorflow/tpu" if entry.has_head else "pytorch.org",
             "licence": entry.licence,
         }
         for entry in BACKBONES.values()

@@ -23,8 +23,9 @@ MARK = "COURSE_HOUSE"  # every process of a house carries this variable, so that
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 FIGURE = """
 import json, os
+record = {"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}
 with open(os.environ["COURSE_RECORDS"], "a") as file:
-    file.write(json.dumps({"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}) + "\\n")
+    print(json.dumps(record), file=file)
 print("half of it")
 """
 
@@ -68,28 +69,13 @@ class House:
         archive.parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(archive, "w") as wheel:
             wheel.writestr(f"{name}/weights.bin", content)
+            wheel.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
             wheel.writestr(
-                f"{name}-1.0.dist-info/METADATA",
-                f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-            )
-            wheel.writestr(
-                f"{name}-1.0.dist-info/WHEEL",
-                "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+                f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
             )
             wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
-        row = {
-            "kind": "data",
-            "title": f"The asset {name}",
-            "about": "Bytes.",
-            "licence": "none",
-            "citation": "none",
-        }
-        row |= {
-            "package": name,
-            "version": "1.0",
-            "archive": archive.name,
-            "sha256": content_hash(archive),
-        }
+        row = {"kind": "data", "title": f"The asset {name}", "about": "Bytes.", "licence": "none", "citation": "none"}
+        row |= {"package": name, "version": "1.0", "archive": archive.name, "sha256": content_hash(archive)}
         row |= {
             "member": f"{name}/weights.bin",
             "member_sha256": hashlib.sha256(content).hexdigest(),

@@ -1,18 +1,15 @@
 """Damaged files of the cache are noticed, every one of them, and made anew."""
 
-import hashlib
 import os
 import random
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 
 from course_utils.cache import cached
 from course_utils.data.assets import is_cached
 from course_utils.data.catalog import load_catalog
-from course_utils.text import smollm2
 
 DAMAGES = ["truncated", "bit flipped", "replaced", "lengthened"]
 CARRIED = [name for name, asset in load_catalog().items() if asset.archive]
@@ -57,11 +54,7 @@ def test_no_damage_of_a_model_or_data_set_is_overlooked(real_cache, tmp_path, mo
 def test_five_hundred_damages_to_features_never_change_them(tmp_path, monkeypatch):
     """Whatever bit flips, wherever the file ends: the array comes back equal, or is computed again."""
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    draw, wanted, computed = (
-        random.Random(0),
-        np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32),
-        [],
-    )
+    draw, wanted, computed = (random.Random(0), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32), [])
 
     def compute():
         computed.append(1)
@@ -81,42 +74,3 @@ def test_features_of_others_are_not_taken_for_ones_own(tmp_path, monkeypatch):
     cached("mine", 4, lambda: mine), cached("other", 4, lambda: other)
     shutil.copy(tmp_path / "features" / "other.npz", tmp_path / "features" / "mine.npz")
     np.testing.assert_array_equal(cached("mine", 4, lambda: mine), mine)
-
-
-def test_converted_weights_are_made_anew_and_equal(real_cache, tmp_path, monkeypatch):
-    """The conversion of the real decoder, 538 MB; its HDF5 file differs in bytes that are no weights."""
-    converted = smollm2.converted_folder()
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "assets" / "smollm2").symlink_to(real_cache / "assets" / "smollm2")
-    copy = tmp_path / "converted" / converted.name
-    shutil.copytree(converted, copy)
-    draw = random.Random(0)
-    files = sorted(path for path in copy.iterdir() if path.suffix != ".h5")
-    for kind in DAMAGES:
-        for victim in files:  # the hash file, too
-            whole = victim.read_bytes()
-            damage(victim, kind, draw)
-            assert not smollm2.is_whole(copy), (victim.name, kind)
-            victim.write_bytes(whole)
-    assert smollm2.is_whole(copy)
-
-    damage(copy / "backbone.weights.h5", "bit flipped", draw)
-    assert smollm2.converted_folder() == copy
-    for path in files:
-        if path.name != smollm2.HASH_FILE:
-            assert path.read_bytes() == (converted / path.name).read_bytes(), path.name
-    assert weights_of(copy) == weights_of(converted)
-
-
-def weights_of(folder):
-    """Return a hash of each array of the weights, by its name in the file."""
-    hashes = {}
-    with h5py.File(folder / "backbone.weights.h5") as file:
-
-        def add(name, item):
-            if isinstance(item, h5py.Dataset):
-                hashes[name] = hashlib.sha256(item[()]).hexdigest()
-
-        file.visititems(add)
-    return hashes

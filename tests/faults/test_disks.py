@@ -73,10 +73,7 @@ def test_full_disk_while_running(house, small_disk):
 
 
 def test_full_disk_while_building(house, small_disk):
-    notebooks, bands = (
-        house.folder / "notebooks",
-        house.folder / "course_utils" / "evaluation" / "bands.toml",
-    )
+    notebooks, bands = (house.folder / "notebooks", house.folder / "course_utils" / "evaluation" / "bands.toml")
     shutil.move(notebooks, house.folder / "moved")
     small_disk(notebooks, megabytes=1)
     shutil.copytree(house.folder / "moved", notebooks, dirs_exist_ok=True)
@@ -98,8 +95,7 @@ def test_full_disk_while_features_are_kept(tmp_path, monkeypatch, small_disk):
     small_disk(tmp_path / "cache", megabytes=1)
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(
-        CourseError,
-        match=r"cannot be kept in .*No space left on device\): free some space, or let COURSE_CACHE",
+        CourseError, match=r"cannot be kept in .*No space left on device\): free some space there, or let COURSE_CACHE"
     ):
         cached("key", 1000, lambda: np.zeros((1000, 1000)))
     assert not list((tmp_path / "cache" / "features").iterdir())

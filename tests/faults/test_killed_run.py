@@ -10,11 +10,7 @@ from house import FIGURE, table_of
 
 KILLS = 20
 NAMES = ["01_one", "02_two", "03_three", "04_four"]
-FILES = {
-    ".lock",
-    "index.html",
-    *(f"{name}.{kind}" for name in NAMES for kind in ("ipynb", "json", "html")),
-}
+FILES = {".lock", "index.html", *(f"{name}.{kind}" for name in NAMES for kind in ("ipynb", "json", "html"))}
 
 
 def test_twenty_kills_change_nothing(house):

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in PyTorch, written from the paper for the names of the published checkpoint.
+"""EfficientNet-Lite in PyTorch, written from the paper for the names of the published checkpoint.
 
 References
 ----------
@@ -7,6 +7,7 @@ https://arxiv.org/abs/1905.11946
 """
 
 import copy
+import math
 import sys
 from pathlib import Path
 
@@ -28,6 +29,15 @@ STAGES = [
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 ]
+
+
+SCALES = [(1.0, 1.0), (1.0, 1.1), (1.1, 1.2)]  # width and depth of Lite0, Lite1, Lite2
+
+
+def scaled(filters, width):
+    """Return a multiple of 8 near the scaled number of filters, and not below 90% of it."""
+    nearest = max(8, int(filters * width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * filters * width else nearest + 8
 
 
 class Convolution(nn.Conv2d):
@@ -54,16 +64,10 @@ class Block(nn.Module):
         wide = channels * expansion
         self.widens, self.adds = expansion > 1, stride == 1 and channels == filters
         if self.widens:
-            self._expand_conv, self._bn0 = (
-                Convolution(channels, wide, 1, bias=False),
-                normalization(wide),
-            )
+            self._expand_conv, self._bn0 = (Convolution(channels, wide, 1, bias=False), normalization(wide))
         self._depthwise_conv = Convolution(wide, wide, kernel, stride, groups=wide, bias=False)
         self._bn1 = normalization(wide)
-        self._project_conv, self._bn2 = (
-            Convolution(wide, filters, 1, bias=False),
-            normalization(filters),
-        )
+        self._project_conv, self._bn2 = (Convolution(wide, filters, 1, bias=False), normalization(filters))
 
     def forward(self, x):
         y = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.widens else x
@@ -72,14 +76,18 @@ class Block(nn.Module):
         return x + y if self.adds else y
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """From raw pixels 0-255, (n, 3, size, size), to pooled features, (n, 1280)."""
 
-    def __init__(self):
+    def __init__(self, variant=0):
         super().__init__()
+        width, depth = SCALES[variant]
         self._conv_stem, self._bn0 = Convolution(3, 32, 3, 2, bias=False), normalization(32)
         blocks, channels = [], 32
-        for repeats, kernel, stride, expansion, filters in STAGES:
+        for stage, (repeats, kernel, stride, expansion, filters) in enumerate(STAGES):
+            if 0 < stage < len(STAGES) - 1:  # the Lite variants scale neither stem and head nor what adjoins them
+                repeats = math.ceil(depth * repeats)
+            filters = scaled(filters, width)
             for i in range(repeats):
                 blocks.append(Block(channels, filters, kernel, stride if i == 0 else 1, expansion))
                 channels = filters
@@ -101,11 +109,7 @@ def folded(network):
         pairs += [(block, "_expand_conv", "_bn0")] if block.widens else []
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
     for module, convolution, norm in pairs:
-        setattr(
-            module,
-            convolution,
-            fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)),
-        )
+        setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
         setattr(module, norm, nn.Identity())
     return network
 
@@ -125,7 +129,7 @@ def features(network, images):
 
 def main(folder):
     inputs = np.load(folder / "inputs.npz")
-    network = EfficientNetLite0().eval()
+    network = EfficientNetLite().eval()
     network.load_state_dict(torch.load(str(inputs["checkpoint"]), weights_only=True))
     ways = {"torch": network, "torch folded": folded(network)}
     ways = {name: features(network, inputs["images"]) for name, network in ways.items()}
@@ -133,4 +137,5 @@ def main(folder):
     serve(ways | {"torch matmul": lambda: (square @ square).numpy()[:1]}, folder)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

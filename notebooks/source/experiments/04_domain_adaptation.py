@@ -2,60 +2,84 @@
 # jupyter:
 #   course:
 #     title: Domain adaptation
-#     question: The labels belong to one domain, the work is in another. What can be learnt from pictures without labels?
-#     shows: "Digits on paper to digits on photographs, trained without one label of the photographs: a network reaches {{pseudo_photos.contrast:.2f}} unadapted and {{pseudo_photos.mean:.2f}} after self-training, {{gap_pseudo.mean:.0%}} of the way to training on target labels. CORAL, MMD and DANN add {{penalty_gain.mean:+.2f}} of accuracy to a control whose BatchNormalization merely sees both domains. On text, adaptation hardly changes anything: {{bound_text.contrast:.2f}} without it, {{adapted_text.mean:.2f}} with it, {{adapted_text.contrast:.2f}} with target labels."
+#     question: >-
+#       The labels belong to one domain, the work is in another. What can be learnt from images without labels?
+#     shows: >-
+#       Digits on paper to digits on photographs, trained without one label of the photographs: a network reaches
+#       {{pseudo_photos.contrast:.2f}} unadapted and {{pseudo_photos.mean:.2f}} after self-training,
+#       {{gap_pseudo.mean:.0%}} of the way to training on target labels. CORAL, MMD and DANN were not shown to add
+#       anything to a control whose BatchNormalization merely sees both domains ({{penalty_gain.mean:+.4f}} ±
+#       {{penalty_gain.half_width:.4f}} of accuracy). On text, adaptation hardly changes anything:
+#       {{bound_text.contrast:.2f}} without it, {{adapted_text.mean:.2f}} with it, {{adapted_text.contrast:.2f}} with
+#       target labels.
 #     results:
 #       pseudo_photos: "MNIST to MNIST-M, balanced accuracy after self-training (source only)"
 #       gap_pseudo: "share of the gap closed by self-training (by AdaBN)"
 #       bound_photos: "trained on target labels (source only)"
-#       penalty_gain: "what CORAL, MMD and DANN add to mixed batches of weight 0"
+#       penalty_gain: "what CORAL, MMD and DANN add to mixed batches of weight 0 (nothing was shown)"
 #       adapted_text: "text, adapted (trained on target labels)"
 #     goals:
 #       - say what domain adaptation assumes, and measure how far apart two domains are;
-#       - derive and use AdaBN, CORAL, MMD, adversarial training with gradient reversal, and pseudo-labels, as Keras 3 models that train with `fit` and can be saved;
-#       - compare them fairly, over tasks and seeds, between a model without adaptation and one trained on target labels;
+#       - >-
+#         derive and use AdaBN, CORAL, MMD, adversarial training with gradient reversal, and pseudo-labels, as Keras 3
+#         models that train with `fit` and can be saved;
+#       - >-
+#         compare them fairly, over tasks and seeds, between a model without adaptation and one trained on target
+#         labels;
 #       - choose hyperparameters without target labels, and know what the other way would flatter;
 #       - recognise three mistakes that nothing warns of.
 #     prerequisites:
 #       - notebook 03 (training a network, BatchNormalization, augmentation);
 #       - notebook 08 helps with the sentence vectors, but is not needed.
 #     recap:
-#       - "Statistics of the target (AdaBN) need no training and no labels. On photographs they lift accuracy from {{adabn_photos.contrast:.2f}} to {{adabn_photos.mean:.2f}}. Try them first."
-#       - CORAL, MMD and a domain adversary are one model with three penalties. Each makes the domains alike in another sense, and none of them knows whether class lies on class.
-#       - "On photographs self-training closed {{gap_pseudo.mean:.0%}} of the gap, AdaBN {{gap_pseudo.contrast:.0%}}. The three penalties differ from a control of weight 0, whose BatchNormalization sees both domains, by {{penalty_gain.mean:+.3f}} of accuracy on average. Never credit a penalty without that control."
-#       - On tasks where the domains differ in more than style, or a frozen encoder has already brought them together, little is gained, and something may be lost. Always run the model without adaptation beside it.
-#       - Without target labels, choices need a criterion that does without them. A weight chosen on target labels flatters its method. So does everything else that is settled in sight of test figures, and here that was all but the weights.
-#       - Before believing an adaptation, check its gradient, its weight, and that scrambled target labels change nothing.
-#     references: [pan2010, bendavid2007, bendavid2010, ganin2015, ganin2016, li2016, sun2016, gretton2012, long2015dan, lee2013, zou2018, french2018, zhong2010, tzeng2017, wang2021tent, zhao2019, arbelaez2011, lecun1998, alpaydin1998, hull1994, hutto2014, wang2020, blitzer2007, alain2017, vandermaaten2008, wattenberg2016, gulrajani2021]
+#       - >-
+#         Statistics of the target (AdaBN) need no training and no labels. On photographs they lift accuracy from
+#         {{adabn_photos.contrast:.2f}} to {{adabn_photos.mean:.2f}}. Try them first.
+#       - >-
+#         CORAL, MMD and a domain adversary are one model with three penalties. Each makes the domains alike in
+#         another sense, and none of them knows whether class lies on class.
+#       - >-
+#         On photographs self-training closed {{gap_pseudo.mean:.0%}} of the gap, AdaBN {{gap_pseudo.contrast:.0%}}.
+#         The three penalties differ from a control of weight 0, whose BatchNormalization sees both domains, by
+#         {{penalty_gain.mean:+.4f}} ± {{penalty_gain.half_width:.4f}} of accuracy, which is not to be told from zero.
+#         Never credit a penalty without that control.
+#       - >-
+#         On tasks where the domains differ in more than style, or a frozen encoder has already brought them together,
+#         little is gained, and something may be lost. Always run the model without adaptation beside it.
+#       - >-
+#         Without target labels, choices need a criterion that does without them. A weight chosen on target labels
+#         flatters its method. So does everything else that is settled in sight of test figures, and here that was all
+#         but the weights.
+#       - >-
+#         Before believing an adaptation, check its gradient, its weight, and that scrambled target labels change
+#         nothing.
+#     references: [
+#       pan2010, bendavid2007, bendavid2010, ganin2015, ganin2016, li2016, sun2016, gretton2012, long2015dan,
+#       lee2013, zou2018, french2018, zhong2010, tzeng2017, wang2021tent, zhao2019, arbelaez2011, lecun1998,
+#       alpaydin1998, hull1994, hutto2014, wang2020, blitzer2007, alain2017, vandermaaten2008, wattenberg2016,
+#       gulrajani2021
+#     ]
 # ---
 
 # %% tags=["parameters"]
 PROFILE = "default"  # smoke, default or full
 SEED = 0
+DRAWS = 3  # repetitions, each with its own cut of the data and initial weights
+DIGITS = 3000  # training images of each domain, at most
+SENTENCES = 1100  # training sentences of each domain, at most
+BATCH = 64
+SOURCE_EPOCHS = 3  # on MNIST, before adaptation begins
+PHOTO_EPOCHS = 3  # of adaptation on MNIST-M
+SMALL_EPOCHS = 6  # on the small tasks, before adaptation and of adaptation
+ROUNDS = 2  # of self-training
+CHOICE_TASKS = 2  # small tasks on which the weight of a penalty is chosen
+WEIGHTS_TRIED = 3  # for each penalty
+SHOWN = 250  # images of each domain on a map
+MAP = "t-SNE"  # or PCA
 USPS = ""  # path of an .npz file of USPS, if you have one (section 11)
 
-# %% [markdown]
-# The profile decides how many seeds there are, how many samples, and how long each method trains.
-
 # %%
-SETTINGS = {
-    "smoke": dict(
-        draws=2, digits=80, sentences=60, batch=16, epochs=1, more=1, small_epochs=1,
-        rounds=1, choices=1, weights=1, shown=40, map="PCA",
-    ),
-    "default": dict(
-        draws=3, digits=3000, sentences=1100, batch=64, epochs=3, more=3, small_epochs=6,
-        rounds=2, choices=2, weights=3, shown=250, map="t-SNE",
-    ),
-    "full": dict(
-        draws=5, digits=3000, sentences=2250, batch=64, epochs=6, more=10, small_epochs=20,
-        rounds=8, choices=5, weights=3, shown=500, map="t-SNE",
-    ),
-}[PROFILE]  # fmt: skip
-BATCH = SETTINGS["batch"]
-SEEDS = [100 * SEED + draw for draw in range(SETTINGS["draws"])]
-
-# %%
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -65,6 +89,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from course_utils.data import Samples, load_mnist, load_mnist_m, load_sentiment, load_uci_digits
 from course_utils.evaluation import ROLE_COLOURS, plot_images, show_source
+
+SEEDS = [100 * SEED + draw for draw in range(DRAWS)]
 
 # %% [markdown]
 # The networks here are small, so one thread each is enough, and independent methods train side by side.
@@ -92,7 +118,8 @@ tf.get_logger().setLevel("ERROR")  # it takes the several models of this noteboo
 # Is it possible at all? For two classes, Ben-David et al. (2010, after a first version in 2007) bound the error
 # $\varepsilon_T$ of a classifier $h$ on the target by three terms:
 #
-# $$\varepsilon_T(h) \;\le\; \varepsilon_S(h) \;+\; \tfrac12\, d(S, T) \;+\; \min_{h'} \left[\varepsilon_S(h') + \varepsilon_T(h')\right].$$
+# $$\varepsilon_T(h) \;\le\; \varepsilon_S(h) \;+\; \tfrac12\, d(S, T)
+# \;+\; \min_{h'} \left[\varepsilon_S(h') + \varepsilon_T(h')\right].$$
 #
 # The error on the source we can minimise. The distance $d$ is that *seen by classifiers of this kind*: take two of
 # them, see how much more often they disagree in one domain than in the other, and double the largest difference that
@@ -105,7 +132,7 @@ tf.get_logger().setLevel("ERROR")  # it takes the several models of this noteboo
 #
 # **MNIST → MNIST-M** is the classic. Each digit of the target is blended with a random patch of a photograph,
 # $|\text{patch} - \text{digit}|$ (Ganin et al. 2016). The paper took the photographs of BSDS500 (Arbeláez et al. 2011);
-# ours are 29 that installed packages carry. Every photograph is cut into three stripes, one for each part of the data,
+# ours are 29 that installed packages carry. Every photograph is cut into three stripes, one for each set,
 # so that no pixel of a photograph is in training *and* in test.
 
 # %%
@@ -117,10 +144,11 @@ show_source(blend)
 mnist, photos = load_mnist(SEED), load_mnist_m(SEED)
 shown = np.concatenate([np.repeat(mnist.train.x[:10], 3, axis=-1), photos.train.x[:20]])
 plot_images(shown, columns=10)
+plt.gcf().set_label("MNIST digits above, MNIST-M digits, blended with photographs, below")
 plt.show()
 
 # %% [markdown]
-# The first row is the source, the other two are the target. You read most of them at once. Look at how ink and paper
+# The first row is the source, the other two are the target. You read most of them at once. Look at how dark and bright
 # change roles: on a dark patch the digit is bright, on a bright one it is dark, and within one digit it can change
 # in the middle of a stroke.
 #
@@ -133,13 +161,13 @@ plt.show()
 
 # %%
 def as_colour(samples):
-    """Return pictures of three channels from -1 to 1."""
+    """Return images of three channels from -1 to 1."""
     x = samples.x if samples.x.shape[-1] == 3 else np.repeat(samples.x, 3, axis=-1)
     return Samples(x.astype("float32") / 127.5 - 1, samples.y)
 
 
 def as_8_by_8(samples):
-    """Return pictures of 8 by 8 pixels as 64 numbers from 0 to 1."""
+    """Return images of 8 by 8 pixels as 64 values from 0 to 1."""
     inner = samples.x[:, 4:24, 4:24] if samples.x.shape[1] == 28 else samples.x
     small = tf.image.resize(inner, (8, 8), antialias=True)
     return Samples(small.numpy().reshape(-1, 64) / 255, samples.y)
@@ -149,35 +177,42 @@ def as_8_by_8(samples):
 # **Three text tasks**: the sentiment of sentences (Hutto & Gilbert 2014), learnt in one domain and wanted in another.
 # The domains are film reviews, tweets, product reviews (`amazon`) and newspaper editorials (`nyt`). Sentences become
 # vectors of the frozen MiniLM (Wang et al. 2020) of notebook 08, computed once and kept on disk. The first time, that
-# takes half a minute. Sentences of one review or editorial stay in one part: `load_sentiment` cuts by document, and we
-# keep its parts.
+# takes half a minute. Sentences of one review or editorial stay in one set: `load_sentiment` splits by document, and we
+# keep its split.
 
 # %%
 from course_utils.text import load_minilm, sentence_vectors
 
 
-def parts_of(domain):
-    """Return the first sentences of the training, validation and test part."""
+def sets_of(domain):
+    """Return the first sentences of the training, validation and test set."""
     split = load_sentiment(domain, seed=0)  # one cut for every SEED: so the cache holds
-    train, third = SETTINGS["sentences"], SETTINGS["sentences"] // 3
+    train, third = SENTENCES, SENTENCES // 3
     sizes = ((split.train, train), (split.validation, third), (split.test, third))
-    return [Samples(*(array[:size] for array in part)) for part, size in sizes]
+    return [Samples(*(array[:size] for array in samples)) for samples, size in sizes]
 
 
 tokenizer, encoder = load_minilm()
 vectors = {}
 for domain in ("movie", "tweets", "amazon", "nyt"):
-    parts = parts_of(domain)
-    found = sentence_vectors(tokenizer, encoder, np.concatenate([part.x for part in parts]))
-    ends = np.cumsum([len(part.y) for part in parts])
-    vectors[domain] = [Samples(x, y) for x, (_, y) in zip(np.split(found, ends), parts)]
+    sets = sets_of(domain)
+    found = sentence_vectors(tokenizer, encoder, np.concatenate([samples.x for samples in sets]))
+    ends = np.cumsum([len(samples.y) for samples in sets])
+    vectors[domain] = [Samples(x, y) for x, (_, y) in zip(np.split(found, ends), sets)]
+
+# %% [markdown]
+# The domains differ in their class shares, too:
+
+# %%
+positive = {domain: sets[0].y.mean() for domain, sets in vectors.items()}
+pd.Series(positive, name="positive sentences, share").round(2).to_frame().T
 
 # %% [markdown]
 # ### What may be seen
 #
-# A task has four parts. The labels of `target` are there for one purpose: to train the *bound*, the model that someone
-# with target labels would have. No adaptation may touch them, and we shall check that none does. There is no validation
-# part of the target: without labels there is nothing to validate on. Both held-out parts are its test.
+# A task has four sets. The labels of `target` are there for one purpose: to train the *upper bound*, the model that
+# someone with target labels would have. No adaptation may touch them, and we shall check that none does. There is no
+# validation set of the target: without labels there is nothing to validate on. Both held-out sets are its test set.
 
 # %%
 from typing import NamedTuple
@@ -196,35 +231,36 @@ def four_fifths(samples, seed):
     return Samples(samples.x[rows], samples.y[rows])
 
 
-def merged(*parts):
-    return Samples(*(np.concatenate(arrays) for arrays in zip(*parts)))
+def merged(*sets):
+    return Samples(*(np.concatenate(arrays) for arrays in zip(*sets)))
 
 
 def task_of(source, target):
-    """Return the task of two domains, each given as training, validation and test part."""
+    """Return the task of two domains, each given as training, validation and test set."""
     train, check, _ = source
     return Task(train, check, target[0], merged(target[1], target[2]))
 
 
 # %%
 def shortened(split):
-    parts = (split.train, split.validation, split.test)
-    return [Samples(*(array[: SETTINGS["digits"]] for array in part)) for part in parts]
+    sets = (split.train, split.validation, split.test)
+    return [Samples(*(array[:DIGITS] for array in samples)) for samples in sets]
 
 
 # %% [markdown]
-# All six, for each seed. The pictures are cut anew. The sentences keep their parts, so that no document is divided, and
-# each seed draws four fifths of each part. (The draws of different seeds overlap, so the intervals of the text tasks
+# All six, for each seed. The images are split anew. The sentences keep their split, so that no document is divided, and
+# each seed draws four fifths of each set. (The draws of different seeds overlap, so the intervals of the text tasks
 # will be somewhat too narrow.) The table counts the samples:
 
 
 # %%
 def tasks_for(seed):
     mnist, uci = shortened(load_mnist(seed)), shortened(load_uci_digits(seed))
-    photos = [as_colour(part) for part in shortened(load_mnist_m(seed))]
-    colour = [as_colour(part) for part in mnist]
-    mnist, uci = [as_8_by_8(part) for part in mnist], [as_8_by_8(part) for part in uci]
-    text = {domain: [four_fifths(part, seed) for part in parts] for domain, parts in vectors.items()}
+    photos = [as_colour(samples) for samples in shortened(load_mnist_m(seed))]
+    colour = [as_colour(samples) for samples in mnist]
+    mnist = [as_8_by_8(samples) for samples in mnist]
+    uci = [as_8_by_8(samples) for samples in uci]
+    text = {name: [four_fifths(one, seed) for one in sets] for name, sets in vectors.items()}
     return {
         "MNIST → MNIST-M": task_of(colour, photos),
         "MNIST → UCI": task_of(mnist, uci),
@@ -240,13 +276,11 @@ tasks = {seed: tasks_for(seed) for seed in SEEDS}
 TASKS = list(tasks[SEEDS[0]])
 PHOTOS, SMALL = TASKS[0], TASKS[1:]
 TEXT = TASKS[3:]
-ORDER = [SMALL[1], SMALL[2], SMALL[0], SMALL[3], SMALL[4]]  # choices begin with one of each kind
-pd.DataFrame(
-    {
-        name: {part: len(samples.y) for part, samples in task._asdict().items()}
-        for name, task in tasks[SEEDS[0]].items()
-    }
-).T
+ORDER = [SMALL[1], SMALL[2], SMALL[0], SMALL[3], SMALL[4]]  # first one of digits, one of text
+sizes = {}
+for name, task in tasks[SEEDS[0]].items():
+    sizes[name] = {role: len(samples.y) for role, samples in task._asdict().items()}
+pd.DataFrame(sizes).T
 
 # %% [markdown]
 # There is much less of UCI than of MNIST, and the text tasks are smaller still: expect wide intervals there.
@@ -264,7 +298,7 @@ def norm_relu(x):
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
 
-def picture_extractor():
+def image_extractor():
     x = inputs = keras.Input((28, 28, 3))
     for filters in (16, 24):
         x = layers.Conv2D(filters, 5, use_bias=False)(x)
@@ -281,7 +315,8 @@ def dense_extractor(width):
 # Training takes two streams at once: labelled inputs of the source, and inputs of the target. The penalty, a layer,
 # compares the features of the two and returns a number. It joins the loss with a weight $w$:
 #
-# $$\mathcal L = \text{cross-entropy}\left(y_S, \text{head}(f(x_S))\right) + w \cdot \text{penalty}\left(f(x_S), f(x_T)\right).$$
+# $$\mathcal L = \text{cross-entropy}\left(y_S, \text{head}(f(x_S))\right)
+# \;+\; w \cdot \text{penalty}\left(f(x_S), f(x_T)\right).$$
 
 # %%
 from course_utils.adaptation import AdaptedClassifier, unlabelled_target
@@ -303,9 +338,9 @@ show_source(AdaptedClassifier.call, unlabelled_target)
 from course_utils.adaptation import Coral, DomainAdversary, MaximumMeanDiscrepancy, ReversalSchedule
 
 
-def new_parts(task):
+def new_pieces(task):
     width = task.source.x.shape[1:]
-    extractor = picture_extractor() if len(width) == 3 else dense_extractor(*width)
+    extractor = image_extractor() if len(width) == 3 else dense_extractor(*width)
     head = layers.Dense(int(task.source.y.max()) + 1)
     head.build((None, 64))
     return extractor, head
@@ -313,7 +348,7 @@ def new_parts(task):
 
 # %%
 def new_model(task, penalty=None):
-    model = AdaptedClassifier(*new_parts(task), penalty)
+    model = AdaptedClassifier(*new_pieces(task), penalty)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.Adam(1e-3 if task.source.x.ndim == 4 else 2e-3)
     by_batch = isinstance(penalty, DomainAdversary)  # its schedule wants every batch
@@ -324,7 +359,7 @@ def new_model(task, penalty=None):
 
 
 def outputs(model, x):
-    """Call a model on parts of 500; for small models that is quicker than `predict`."""
+    """Call a model on 500 inputs at a time; for small models that is quicker than `predict`."""
     return np.concatenate([model(x[i : i + 500], training=False) for i in range(0, len(x), 500)])
 
 
@@ -362,7 +397,7 @@ class Restarted:
         self.start = [variable.numpy() for variable in variables_of(self.model)]
 
     def __call__(self, weights, weight=0.0):
-        """Return the model with these weights of extractor and head, and this factor of the penalty."""
+        """Return the model with these weights, and this factor of the penalty."""
         for variable, value in zip(variables_of(self.model), self.start):
             variable.assign(value)
         self.model.extractor.set_weights(weights[0])
@@ -401,19 +436,20 @@ RUNS = [(name, seed) for seed in SEEDS for name in TASKS]
 
 
 def epochs_of(name):
-    return SETTINGS["more"] if name == PHOTOS else SETTINGS["small_epochs"]
+    return PHOTO_EPOCHS if name == PHOTOS else SMALL_EPOCHS
 
 
 fresh, begin = {}, {}  # weights of extractor and head by task and seed
 for name, seed in RUNS:
     keras.utils.set_random_seed(seed)
-    fresh[name, seed] = [part.get_weights() for part in new_parts(tasks[seed][name])]
+    fresh[name, seed] = [piece.get_weights() for piece in new_pieces(tasks[seed][name])]
 
 
 def train_first(names):
     for name, seed in [run for run in RUNS if run[0] in names]:
-        epochs = SETTINGS["epochs"] if name == PHOTOS else SETTINGS["small_epochs"]
-        model = trained(tasks[seed][name], "source only", fresh[name, seed], epochs=epochs, seed=seed)
+        epochs = SOURCE_EPOCHS if name == PHOTOS else SMALL_EPOCHS
+        task, start = tasks[seed][name], fresh[name, seed]
+        model = trained(task, "source only", start, epochs=epochs, seed=seed)
         begin[name, seed] = weights_of(model)
 
 
@@ -453,19 +489,21 @@ def means(table):
 
 means(accuracies()).round(3)
 
-# %% tags=["nbval-check-output"]
+# %%
 ends = means(accuracies())
 bound, source_only = ends.loc["trained on target"], ends.loc["source only"]
-expect("bound_photos", bound[PHOTOS], contrast=source_only[PHOTOS])
-expect("bound_text", bound[TEXT].mean(), contrast=source_only[TEXT].mean())
+expect("bound_photos", bound[PHOTOS], contrast=source_only[PHOTOS], limits=(0, 1))
+expect("bound_text", bound[TEXT].mean(), contrast=source_only[TEXT].mean(), limits=(0, 1))
 
 # %% [markdown]
-# On photographs the network trained on paper falls to {{bound_photos.contrast:.2f}}; with target labels the same network
-# has {{bound_photos.mean:.2f}}. Between these two lies what adaptation can win. On text the gap is much smaller:
-# {{bound_text.contrast:.2f}} to {{bound_text.mean:.2f}}, on the mean of the three tasks. A likely reason: the frozen
-# encoder was trained on a billion pairs of sentences of all sorts, and did much of the adapting before we came.
+# On photographs the network trained on paper falls to {{bound_photos.contrast:.2f}}; with target labels the same
+# network has {{bound_photos.mean:.2f}}. Between these two lies what adaptation can win. (The paper's network starts
+# at .52 without adaptation. Ours has BatchNormalization, theirs has none; we did not try ours without. So a good deal
+# of this gap may be of our own making.) On text the gap is much smaller: {{bound_text.contrast:.2f}} to
+# {{bound_text.mean:.2f}}, on the mean of the three tasks. A possible reason, which we did not test: the frozen
+# encoder was trained on a billion pairs of sentences of all sorts.
 #
-# (Figures are balanced accuracies, the mean recall of the classes, because two tweets in three are positive.)
+# (Figures are balanced accuracies, the mean recall of the classes, because more tweets are positive than negative.)
 #
 # ## 4. AdaBN: other statistics, no training
 #
@@ -508,9 +546,9 @@ for name, seed in RUNS:
     finished[name, seed, "AdaBN"] = weights_of(model), accuracy(model, task.test)
 (means(accuracies()).loc["AdaBN"] - source_only).round(3).to_frame("gain by AdaBN").T
 
-# %% tags=["nbval-check-output"]
+# %%
 adabn = means(accuracies()).loc["AdaBN"]
-expect("adabn_photos", adabn[PHOTOS], contrast=source_only[PHOTOS])
+expect("adabn_photos", adabn[PHOTOS], contrast=source_only[PHOTOS], limits=(0, 1))
 
 # %% [markdown]
 # One pass forward over the target lifts the photographs from {{adabn_photos.contrast:.2f}} to
@@ -553,7 +591,7 @@ print("CORAL agrees with NumPy, and is 0 for equal features.")
 # $$\text{MMD}^2 = \mathbb E\, k(s, s') + \mathbb E\, k(t, t') - 2\, \mathbb E\, k(s, t),$$
 #
 # where $s, s'$ are two source features drawn independently, and $t, t'$ two target features: how alike are two of the
-# same domain, compared with two of different domains? In a batch we take all pairs of two *different* pictures; then
+# same domain, compared with two of different domains? In a batch we take all pairs of two *different* images; then
 # the estimate is right on average, and can be a little below 0. Deep adaptation networks (Long et al. 2015) use a sum
 # of Gaussian kernels of several widths, because in a small sample one width sees mainly differences of about its own
 # size. Our widths are multiples of the mean squared distance in the batch, with equal shares. (The paper also learns
@@ -577,14 +615,14 @@ print("MMD sees the shift. CORAL does not: covariances ignore the mean.")
 # %% [markdown]
 # ## 6. DANN: an adversary
 #
-# Instead of choosing a distance, one can learn it. A *domain classifier* tries to tell from the features which domain an
-# input is from; the extractor tries to prevent it (Ganin & Lempitsky 2015; Ganin et al. 2016). If even the best
+# Instead of choosing a distance, one can learn it. A *domain classifier* tries to tell from the features which domain
+# an input is from; the extractor tries to prevent it (Ganin & Lempitsky 2015; Ganin et al. 2016). If even the best
 # classifier of its kind fails, the domains are alike as far as such classifiers see. That is close to the distance of
 # section 1, which asks what *pairs* of classifiers see.
 #
-# Two players with opposite aims usually need two optimisers. The *gradient reversal layer* makes do with one. On the way
-# forward it is the identity. On the way back it multiplies the gradient by $-\lambda$. So the classifier
-# above it descends its loss while the extractor below it climbs the same loss.
+# Two players with opposite aims usually need two optimisers. The *gradient reversal layer* makes do with one. On the
+# way forward it is the identity. On the way back it multiplies the gradient by $-\lambda$. So the classifier above it
+# descends its loss while the extractor below it climbs the same loss.
 #
 # It can be written without a custom gradient. With $\text{stop}(x)$, which has the value of $x$ and the derivative 0:
 #
@@ -598,8 +636,9 @@ from course_utils.adaptation import GradientReversal
 show_source(GradientReversal.call, DomainAdversary.call, ReversalSchedule.on_train_batch_begin)
 
 # %% [markdown]
-# A sign is easy to get wrong, and a wrong one still trains. So we test the layer against *finite differences*: move each
-# input a little and see how the output really changes. What comes back through the layer must be $-\lambda$ times that.
+# A sign is easy to get wrong, and a wrong one still trains. So we test the layer against *finite differences*: move
+# each input a little and see how the output really changes. What comes back through the layer must be $-\lambda$
+# times that.
 
 # %% tags=["nbval-check-output"]
 x = tf.constant(random.normal(size=5))
@@ -608,7 +647,8 @@ for strength in (0.0, 0.3, 1.0):
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = tf.reduce_sum(tf.sin(reversal(x)))
-    moved = [tf.reduce_sum(tf.sin(reversal(x + 1e-6 * unit))) for unit in tf.eye(5, dtype="float64")]
+    units = tf.eye(5, dtype="float64")
+    moved = [tf.reduce_sum(tf.sin(reversal(x + 1e-6 * unit))) for unit in units]
     differences = (tf.stack(moved) - value) / 1e-6
     assert np.array_equal(reversal(x), x), "forward must be the identity"
     assert np.allclose(tape.gradient(value, x), -strength * differences, atol=1e-5), "-λ times"
@@ -687,7 +727,7 @@ def features_of(model, task):
 
 
 def says_right(model, features):
-    logits = [np.array(model.penalty.classifier(part)).ravel() for part in features]
+    logits = [np.array(model.penalty.classifier(one)).ravel() for one in features]
     return (np.mean(logits[0] < 0) + np.mean(logits[1] > 0)) / 2
 
 
@@ -698,18 +738,18 @@ PENALTIES["flipped"] = FlippedAdversary
 domains = {}
 uses = {"source only": "no adversary", "DANN": "reversal", "flipped": "flipped labels"}
 for use, label in uses.items():
-    model = trained(task, use, weights, weight=1.0, epochs=2 * SETTINGS["small_epochs"], seed=seed)
+    model = trained(task, use, weights, weight=1.0, epochs=2 * SMALL_EPOCHS, seed=seed)
     features = features_of(model, task)
     own = says_right(model, features) if model.penalty else np.nan
     domains[label] = own, domain_accuracy(*features), accuracy(model, task.test)
 columns = ["domain classifier", "probe of the domain", "accuracy on the target"]
 pd.DataFrame(domains, index=columns).T.round(3)
 
-# %% tags=["nbval-check-output"]
+# %%
 own, by_probe, _ = domains["flipped labels"]
-expect("flip_own", own, contrast=by_probe)
-expect("reversal_own", domains["reversal"][0], contrast=own)
-expect("reversal_probe", domains["reversal"][1], contrast=0.5)
+expect("flip_own", own, contrast=by_probe, limits=(0, 1))
+expect("reversal_own", domains["reversal"][0], contrast=own, limits=(0, 1))
+expect("reversal_probe", domains["reversal"][1], contrast=0.5, limits=(0, 1))
 
 # %% [markdown]
 # With flipped labels the domain classifier has an accuracy of {{flip_own.mean:.2f}}, which looks like a triumph of
@@ -758,7 +798,7 @@ for strength in (0.0, 0.3, 1.0):
     number.strength = strength
     variable.strength.assign(strength)
     got = [float(traced_gradient(layer, tf.ones(1))[0]) for layer in (number, variable)]
-    print(f"λ = {strength}: factor of the gradient {got[0]:+.1f} (number), {got[1]:+.1f} (variable)")
+    print(f"λ = {strength}: the gradient times {got[0]:+.1f} (number), {got[1]:+.1f} (variable)")
     assert np.isclose(got[1], -strength) and got[0] == 0
 
 # %% [markdown]
@@ -770,14 +810,14 @@ for strength in (0.0, 0.3, 1.0):
 # The last method needs no penalty. A model labels the target itself; its most confident labels, of which one hopes that
 # they are right more often than the rest, join the training data, and the next round begins (Lee 2013). Three things
 # hold back errors that would feed themselves. A share of *each* predicted class is kept (Zou et al. 2018), because a
-# common threshold would drop the hard digits. Training sees augmented pictures, while the labels came from clean ones:
+# common threshold would drop the hard digits. Training sees augmented images, while the labels came from clean ones:
 # the model must give a shifted and turned digit the label of the straight one. (Agreement under augmentation is the
 # idea of French, Mackiewicz & Fisher 2018, who average weights besides.) And after each round the statistics of
-# BatchNormalization are taken anew, from clean target pictures, because training has mixed in the source and the
+# BatchNormalization are taken anew, from clean target images, because training has mixed in the source and the
 # augmentation.
 #
 # Shifts and small turns leave any digit what it is. Another augmentation might help more: inverting half of the source
-# pictures would hand over the very difference between MNIST and MNIST-M. But then it would be *us* who adapt, having
+# images would hand over the very difference between MNIST and MNIST-M. But then it would be *us* who adapt, having
 # looked at the target. We want to see what the methods do.
 
 # %%
@@ -792,7 +832,7 @@ turn = layers.RandomRotation((-0.03, 0.03), fill_mode="nearest", seed=0)
 
 
 def augmented(inputs, y):
-    """Shift and turn pictures in training; the statistics of AdaBN come from clean ones."""
+    """Shift and turn images in training; the statistics of AdaBN come from clean ones."""
     x = inputs["source"]
     x = turn(shift(x, training=True), training=True) if len(x.shape) == 4 else x
     return inputs | {"source": x}, y
@@ -803,7 +843,7 @@ def self_trained(task, use, weights, epochs, seed):
     """Begin with AdaBN; then label, train, and take the statistics anew, for some rounds."""
     model = trained(task, use, weights, epochs=0)
     adapt_batch_norm(model.extractor, task.target.x, batch_size=2 * BATCH)
-    for share in np.linspace(0.5, 0.8, SETTINGS["rounds"]):
+    for share in np.linspace(0.5, 0.8, ROUNDS):
         rows, labels = confident(outputs(model, task.target.x), share)
         both = merged(task.source, Samples(task.target.x[rows], labels[rows]))
         data = unlabelled_target(both, task.target.x, BATCH, seed).map(augmented)
@@ -820,27 +860,27 @@ def self_trained(task, use, weights, epochs, seed):
 # How large should the weight of a penalty be? Usual advice is to try some and take the best on validation. But the
 # validation labels would have to be target labels, and if we had any, we would train on them.
 #
-# *Reverse validation* (Zhong et al. 2010; used for DANN by its authors) does without. Train with a weight and let
-# the model label the target. Then go back: with these labels, treat the target as the source, adapt *to* the source by the
-# same method and weight, and score on the source, where true labels are known. Labels full of errors cannot teach
+# *Reverse validation* (Zhong et al. 2010; used for DANN by its authors) does without. Train with a weight and let the
+# model label the target. Then go back: with these labels, treat the target as the source, adapt *to* the source by
+# the same method and weight, and score on the source, where true labels are known. Labels full of errors cannot teach
 # the way back.
 
 
 # %%
 def reverse_accuracy(task, use, weights, weight, labels, seed):
     back = Task(Samples(task.target.x, labels), task.check, task.source, task.check)
-    model = trained(back, use, weights, weight, SETTINGS["small_epochs"], seed)
+    model = trained(back, use, weights, weight, SMALL_EPOCHS, seed)
     return accuracy(model, task.check)
 
 
 # %% [markdown]
-# We try three weights for each penalty on small tasks (in `lesson` one of each kind, in `full` all five), and take for
-# each penalty *one* weight: the one with the highest mean of reverse validation. It is then used on all tasks, MNIST-M
-# too.
+# We try three weights for each penalty on small tasks (in `default` one of digits and one of text, in `full` all
+# five), and take for each penalty *one* weight: the one with the highest mean of reverse validation. It is then used
+# on all tasks, MNIST-M too.
 
 # %%
 WEIGHTS = {"CORAL": (3.0, 30.0, 100.0), "MMD": (0.3, 1.0, 3.0), "DANN": (0.1, 0.3, 1.0)}
-CHOICES = [(name, SEEDS[0]) for name in ORDER[: SETTINGS["choices"]]]
+CHOICES = [(name, SEEDS[0]) for name in ORDER[:CHOICE_TASKS]]
 
 
 # %%
@@ -849,7 +889,7 @@ from itertools import product
 
 def tried(use):
     rows = []
-    for run, weight in product(CHOICES, WEIGHTS[use][: SETTINGS["weights"]]):
+    for run, weight in product(CHOICES, WEIGHTS[use][:WEIGHTS_TRIED]):
         name, seed = run
         task = tasks[seed][name]
         model = trained(task, use, begin[run], weight, epochs_of(name), seed)
@@ -885,8 +925,8 @@ by_weight.round(3)
 
 # %% [markdown]
 # The left column chooses, the right one only shows what we could not know. Within a method the rows are often so close
-# that another `SEED` chooses another weight. Look also for a chosen weight at the end of its three: then the best may
-# lie outside, and with more time one would try further.
+# that another `SEED` chooses another weight. And the chosen weights lie at the end of their three: the best may lie
+# outside, and a fair comparison would try further.
 #
 # ### Mistake: choosing on target labels
 #
@@ -901,17 +941,16 @@ hindsight = tries.loc[by_run["target"].idxmax()].set_index("task")
 columns = ["method", "weight", "target"]
 pd.concat({"reverse validation": honest[columns], "hindsight": hindsight[columns]}, axis=1).round(3)
 
-# %% tags=["nbval-check-output"]
-expect("hindsight", hindsight["target"].mean())
-expect("flattery", (hindsight["target"] - honest["target"]).mean())
+# %%
+expect("hindsight", hindsight["target"].mean(), limits=(0, 1))
+expect("flattery", (hindsight["target"] - honest["target"]).mean(), limits=(0, 1))
 
 # %% [markdown]
-# Hindsight adds {{flattery.mean:.3f}} on average (± {{flattery.std:.3f}} from one run of this notebook to another),
-# with as few as nine candidates. It cannot subtract: the best is never below the chosen. That gain is not there for
-# anyone who has no labels. Compare it with what the methods gain on text in the next section: {{gain_text.mean:+.3f}}
-# on average.
-# (Gulrajani & Lopez-Paz 2021 found, for a related problem, that with honest selection most advantages of methods over
-# each other disappeared.)
+# Hindsight adds {{flattery.mean:.3f}} ± {{flattery.half_width:.3f}} on average, with as few as nine candidates. It
+# cannot subtract: the best is never below the chosen. That gain is not there for anyone who has no labels. Compare it
+# with what the methods gain on text in the next section: {{gain_text.mean:+.3f}} on average. (Gulrajani & Lopez-Paz
+# 2021 found, for a related problem, that with honest selection most advantages of methods over each other
+# disappeared.)
 #
 # Be as critical of reverse validation. It notices only errors that do not cancel on the way back. If all threes become
 # eights and all eights threes, the way back can exchange them again, and the score is perfect.
@@ -951,9 +990,8 @@ from course_utils.evaluation import confidence_interval, mean_plus_minus
 
 METHODS = ["source only", "AdaBN", *USES, "pseudo-labels", "trained on target"]
 results = accuracies()
-results.pivot_table(index="method", columns="task", values="accuracy", aggfunc=mean_plus_minus).reindex(
-    index=METHODS, columns=TASKS
-)
+by_method = dict(index="method", columns="task", values="accuracy", aggfunc=mean_plus_minus)
+results.pivot_table(**by_method).reindex(index=METHODS, columns=TASKS)
 
 # %%
 import seaborn as sns
@@ -965,12 +1003,14 @@ figure, axes = plt.subplots(2, 3, figsize=(14, 7.5), sharey=True)
 for ax, name in zip(axes.flat, TASKS):
     rows = results[results["task"] == name]
     sns.pointplot(
-        rows, x="accuracy", y="method", order=METHODS, hue="method", hue_order=METHODS, palette=colours,
-        errorbar=confidence_interval, linestyle="none", legend=False, ax=ax,
+        rows, x="accuracy", y="method", hue="method", palette=colours,
+        order=METHODS, hue_order=METHODS, linestyle="none", legend=False, ax=ax,
+        errorbar=confidence_interval,
     )  # fmt: skip
     ax.axvline(source_only[name], color=ROLE_COLOURS["reference"], linestyle=":", linewidth=1.5)
     ax.set(title=name, xlabel="", ylabel="")
 figure.supxlabel("balanced accuracy on the target")
+figure.set_label("Accuracy of eight methods with intervals, on six tasks")
 plt.show()
 
 # %% [markdown]
@@ -988,60 +1028,67 @@ average = means(results).reindex(METHODS)
 share = average.apply(gap_closed, axis=1, args=(source_only, bound))
 share.iloc[1:-1].round(2)
 
-# %% tags=["nbval-check-output"]
-expect("pseudo_photos", average.loc["pseudo-labels", PHOTOS], contrast=source_only[PHOTOS])
+# %%
+pseudo = average.loc["pseudo-labels", PHOTOS]
+expect("pseudo_photos", pseudo, contrast=source_only[PHOTOS], limits=(0, 1))
 expect("gap_pseudo", share.loc["pseudo-labels", PHOTOS], contrast=share.loc["AdaBN", PHOTOS])
 expect("gap_mixed", share.loc["mixed batches", PHOTOS], contrast=0)
 for use, name in {"CORAL": "gap_coral", "MMD": "gap_mmd", "DANN": "gap_adversary"}.items():
     expect(name, share.loc[use, PHOTOS])
 penalised = average.loc[list(WEIGHTS), PHOTOS].mean()
-expect("penalty_gain", penalised - average.loc["mixed batches", PHOTOS])
+expect("penalty_gain", penalised - average.loc["mixed batches", PHOTOS], limits=(-1, 1))
 
 # %% tags=["nbval-check-output"]
 text = average[TEXT].mean(axis=1)
 adapted = METHODS[1:-1]
-expect("adapted_text", text[adapted].mean(), contrast=text["trained on target"])
-expect("gain_text", text[adapted].mean() - text["source only"])
+expect("adapted_text", text[adapted].mean(), contrast=text["trained on target"], limits=(0, 1))
+expect("gain_text", text[adapted].mean() - text["source only"], limits=(-1, 1))
 digits = average[SMALL[:2]].mean(axis=1)
-expect("adapted_digits", digits["pseudo-labels"], contrast=digits["source only"])
+expect("adapted_digits", digits["pseudo-labels"], contrast=digits["source only"], limits=(0, 1))
 hurts = (average.loc[adapted, TEXT] < source_only[TEXT]).to_numpy().sum()
 assert hurts > 0 or PROFILE == "smoke", "on text, adaptation should hurt somewhere"
 print("Of the eighteen means on text, some lie below the model without adaptation.")
 
 # %% [markdown]
 # **Photographs.** Every method ends above the model without adaptation, which has {{pseudo_photos.contrast:.2f}}.
-# AdaBN closes {{gap_pseudo.contrast:.0%}} of the gap, CORAL {{gap_coral.mean:.0%}}, MMD {{gap_mmd.mean:.0%}}, DANN
-# {{gap_adversary.mean:.0%}}, and self-training with pseudo-labels, which begins with AdaBN, {{gap_pseudo.mean:.0%}}, with
-# an accuracy of {{pseudo_photos.mean:.2f}}. For orientation: the DANN paper reports .52 without, .77 with DANN and .96
-# with target labels, by our measure 56% of the gap. It had twenty times as many digits, a larger network and other
-# photographs, so the two cannot be compared figure by figure.
+# AdaBN closes {{gap_pseudo.contrast:.0%}} of the gap, CORAL {{gap_coral.mean:.0%}} (± {{gap_coral.half_width:.0%}}),
+# MMD {{gap_mmd.mean:.0%}} (± {{gap_mmd.half_width:.0%}}), DANN {{gap_adversary.mean:.0%}} (±
+# {{gap_adversary.half_width:.0%}}), and self-training with pseudo-labels, which begins with AdaBN,
+# {{gap_pseudo.mean:.0%}}, with an accuracy of {{pseudo_photos.mean:.2f}}. For orientation: the DANN paper reports .52
+# without, .77 with DANN and .96 with target labels, by our measure 56% of the gap. **We did not reproduce that.**
+# Ours has the small weight that reverse validation chose and some 140 steps; the paper had many more steps, twenty
+# times as many digits, no BatchNormalization, and other photographs. Which of these matters, we did not test. So
+# nothing here speaks against DANN as a method.
 #
 # Two things to notice. First, the control. Batches of both domains with weight 0 close {{gap_mixed.mean:.0%}} of the
-# gap, without any penalty: the BatchNormalization in them has seen the target. On the mean of the three, the penalties
-# add {{penalty_gain.mean:+.3f}} of accuracy to that (± {{penalty_gain.std:.3f}} from one run of this notebook to
-# another). Whoever compares DANN only with training on the source counts this effect to DANN, if there is
-# BatchNormalization in the network. (The weights were chosen elsewhere and without target labels; others, picked in
-# hindsight, may do better.)
+# gap, without any penalty: the BatchNormalization in them has seen the target. On the mean of the three, the
+# penalties add {{penalty_gain.mean:+.4f}} ± {{penalty_gain.half_width:.4f}} of accuracy to that: nothing was shown.
+# Whoever compares DANN only with training on the source counts this effect to DANN, if there is BatchNormalization in
+# the network. (The weights were chosen elsewhere and without target labels; others, picked in hindsight, may do
+# better.)
 #
-# Second, self-training gains most. It also trains longer than the other rows, and with augmentation. It can begin from
-# any model; whether it goes further from one that a penalty has adapted is worth an experiment of your own.
+# Second, self-training gains most. But the comparison is not even: it trains for more than twice as many steps as the
+# penalties, and with augmentation. No control has both and no pseudo-labels, so the table does not say what the
+# pseudo-labels alone bring.
 #
 # **A reservation**, for it concerns every comparison of this kind. The weights were chosen without target labels. All
-# the rest was not. Network, epochs, rounds, shares, augmentation, the weights to try, and where self-training takes its
-# statistics were settled in trials in which we saw the accuracies on test pictures; the last of these choices alone
-# raised self-training clearly. So the figures on photographs are too good, and nobody can say by how much. A clean
-# figure needs a target that has played no part in any choice.
+# the rest was not. Network, epochs, rounds, shares, augmentation, the weights to try, and where self-training takes
+# its statistics were settled in trials in which we saw the accuracies on test images; the last of these choices alone
+# raised self-training clearly. This favours self-training, the row that wins. So the figures on photographs are too
+# good, and nobody can say by how much. A clean figure needs a target that was not used in any choice.
 #
 # **Small digits.** On the mean of both directions, self-training brings {{adapted_digits.contrast:.2f}} to
 # {{adapted_digits.mean:.2f}}. More than half of that is already there with AdaBN, and the way to the last row of the
-# table remains long. These domains differ in how digits are written and cut out, and making features alike undoes
-# little of that.
+# table remains long. One difference between these domains is the crop: each UCI digit was stretched to fill its
+# field, a MNIST digit keeps its shape within 20 by 20 pixels. A better crop needs no adaptation; we did not try one
+# here.
 #
 # **Text.** Five methods and the control on three tasks: on average {{adapted_text.mean:.2f}}, where
-# {{bound_text.contrast:.2f}} was reached without any and {{adapted_text.contrast:.2f}} with target labels. Many of the
-# eighteen means lie *below* the model without adaptation. Look at the intervals: most of these differences, up or down, mean nothing.
-# One possible reason: the shares of the classes differ between these domains. Whoever makes the features alike as a
-# whole must then move some positive sentences of one domain onto negative ones of the other (Zhao et al. 2019).
+# {{bound_text.contrast:.2f}} was reached without any and {{adapted_text.contrast:.2f}} with target labels. Many of
+# the eighteen means lie *below* the model without adaptation. Look at the intervals: most of these differences, up or
+# down, mean nothing. One possible reason, which we did not test: the class shares differ between these domains
+# (section 2). Whoever makes the features alike as a whole must then move some positive sentences of one domain onto
+# negative ones of the other (Zhao et al. 2019).
 #
 # So there is no best method. There is a table to make for your own task, with the model without adaptation in its
 # first row.
@@ -1049,8 +1096,8 @@ print("Of the eighteen means on text, some lie below the model without adaptatio
 # %% [markdown]
 # ### Check: no label of the target was used
 #
-# A leak is easily made: a variable of the wrong name, a "validation" part, a normalisation by class. A simple check
-# finds any that goes through the training: scramble the labels of the target's training part and train again, here for
+# A leak is easily made: a variable of the wrong name, a "validation" set, a normalisation by class. A simple check
+# finds any that goes through the training: scramble the labels of the target's training set and train again, here for
 # one epoch on one task. Not one prediction may change. (The leak of the reservation above it cannot find. That one goes
 # through the eyes of the author.)
 
@@ -1058,19 +1105,16 @@ print("Of the eighteen means on text, some lie below the model without adaptatio
 name, seed = "UCI → MNIST", SEEDS[0]
 task = tasks[seed][name]
 scrambled = task._replace(target=task.target._replace(y=random.permutation(task.target.y)))
+start = begin[name, seed]
 for use in WEIGHTS:
-    first, second = [
-        predicted(trained(one, use, begin[name, seed], CHOSEN[use], 1, seed), task.test.x)
-        for one in (task, scrambled)
-    ]
+    models_of = (trained(one, use, start, CHOSEN[use], 1, seed) for one in (task, scrambled))
+    first, second = [predicted(model, task.test.x) for model in models_of]
     assert np.array_equal(first, second), f"{use} has seen labels of the target"
 print("CORAL, MMD and DANN predict the same after the target labels are scrambled.")
 
 # %% tags=["nbval-check-output"]
-first, second = [
-    predicted(self_trained(one, "pseudo-labels", begin[name, seed], 1, seed), task.test.x)
-    for one in (task, scrambled)
-]
+models_of = (self_trained(one, "pseudo-labels", start, 1, seed) for one in (task, scrambled))
+first, second = [predicted(model, task.test.x) for model in models_of]
 assert np.array_equal(first, second), "self-training has seen labels of the target"
 print("So does self-training.")
 
@@ -1079,10 +1123,10 @@ print("So does self-training.")
 #
 # ### Is the adversary at work?
 #
-# Over the epochs of one run on photographs: $\lambda$ as the schedule sets it, the loss of the source's labels together
-# with the weighted penalty, and the penalty itself, here the loss of the domain classifier. Guessing costs it
-# $\log 2 = .69$. Below that it tells the domains apart. Above it, it is worse than a guess: the features move away faster
-# than it can follow.
+# Over the epochs of one run on photographs: $\lambda$ as the schedule sets it, the loss of the source's labels
+# together with the weighted penalty, and the penalty itself, here the loss of the domain classifier. Guessing costs
+# it $\log 2 = .69$. Below that it tells the domains apart. Above it, it is worse than a guess: the features move away
+# faster than it can follow.
 
 # %%
 history = pd.DataFrame(histories["DANN"])
@@ -1092,6 +1136,7 @@ for ax, (column, title) in zip(axes, titles.items()):
     ax.plot(history.index + 1, history[column], marker="o")
     ax.set(title=title, xlabel="epoch", xticks=history.index + 1)
 axes[2].axhline(np.log(2), color=ROLE_COLOURS["reference"], linestyle=":")
+figure.set_label("λ, whole loss and loss of the domain classifier of DANN, by epoch")
 plt.show()
 
 # %% [markdown]
@@ -1114,24 +1159,25 @@ def features_by(method, run):
     return features_of(model_with(finished[(*run, method)][0], task), task)
 
 
-distances = {
-    method: np.mean([proxy_a_distance(*features_by(method, (PHOTOS, seed))) for seed in SEEDS])
-    for method in METHODS
-}
+distances = {}
+for method in METHODS:
+    pairs = [features_by(method, (PHOTOS, seed)) for seed in SEEDS]
+    distances[method] = np.mean([proxy_a_distance(*pair) for pair in pairs])
 pd.DataFrame({"proxy A-distance": distances, "accuracy": average[PHOTOS]}).round(3)
 
 # %% tags=["nbval-check-output"]
-expect("distance_before", distances["source only"])
+expect("distance_before", distances["source only"], limits=(0, 2))
 nearer = distances["MMD"] < distances["source only"] - 0.2
 assert nearer or PROFILE == "smoke", "MMD should bring the domains nearer to each other"
 print("MMD brings the domains nearer to each other.")
-expect("distance_dann", distances["DANN"])
+expect("distance_dann", distances["DANN"], limits=(0, 2))
 
 # %% [markdown]
 # On the whole they do, but not where it matters. MMD brings the distance down from {{distance_before.mean:.2f}},
 # further than training on target labels does, and its accuracy is only middling. AdaBN leaves the distance about where
-# it was, and wins much. After DANN a fresh probe finds the domain about as easily as before
-# ({{distance_dann.mean:.2f}}): whatever DANN gained here, it did not gain by making the domains alike. A small distance
+# it was, and wins much. After our DANN a fresh probe finds the domain about as easily as before
+# ({{distance_dann.mean:.2f}} ± {{distance_dann.half_width:.2f}}): with this weight and so few steps it fails at its own
+# aim. A small distance
 # helps only if class comes to lie on class: that is the third term of the bound. Compare the maps.
 #
 # ### Maps of the features
@@ -1146,16 +1192,16 @@ from sklearn.manifold import TSNE
 
 
 def plane_of(features):
-    if SETTINGS["map"] == "PCA":
+    if MAP == "PCA":
         return PCA(2).fit_transform(features)
     return TSNE(random_state=SEED).fit_transform(features)
 
 
 # %%
 def draw_map(method, ax):
-    n, run = SETTINGS["shown"], (PHOTOS, SEEDS[0])
+    n, run = SHOWN, (PHOTOS, SEEDS[0])
     task = tasks[run[1]][run[0]]
-    plane = plane_of(np.concatenate([part[:n] for part in features_by(method, run)]))
+    plane = plane_of(np.concatenate([features[:n] for features in features_by(method, run)]))
     n = len(plane) // 2
     domains = ((plane[:n], task.check.y[:n], "reference"), (plane[n:], task.test.y[:n], "transfer"))
     for (points, labels, role), digit in product(domains, range(10)):
@@ -1168,12 +1214,13 @@ def draw_map(method, ax):
 figure, axes = plt.subplots(1, 3, figsize=(15, 5.2))
 for ax, method in zip(axes, ("source only", "DANN", "pseudo-labels")):
     draw_map(method, ax)
+figure.set_label("Maps of features, source grey, target blue: three methods")
 plt.show()
 
 # %% [markdown]
 # Without adaptation the source falls into ten groups, and most of the target lies in one heap beside them, the digits
 # mixed. After DANN there is still such a heap. Self-training knows nothing of distances, yet it draws blue digits
-# towards the grey ones of their class, because it works on the classes. In the middle some remain, of all kinds. A
+# towards the grey ones of their class, because it works on the classes. In the middle some remain, of all classes. A
 # perfect adaptation would show ten groups, each of one digit, grey and blue mixed.
 #
 # ## 11. Using it
@@ -1191,8 +1238,8 @@ model = trained(task, "DANN", begin["UCI → MNIST", SEEDS[0]], CHOSEN["DANN"], 
 with tempfile.TemporaryDirectory() as folder:
     model.save(Path(folder) / "adapted.keras")
     loaded = keras.models.load_model(Path(folder) / "adapted.keras")
-pictures = task.test.x[:5]
-assert np.array_equal(model(pictures), loaded(pictures))
+images = task.test.x[:5]
+assert np.array_equal(model(images), loaded(images))
 print("The loaded model gives the same logits.")
 
 # %% [markdown]
@@ -1218,12 +1265,13 @@ if USPS:
     from course_utils.data import load_usps
 
     usps = load_usps(USPS, seed=SEED)
-    parts = [as_8_by_8(part) for part in (usps.train, usps.validation, usps.test)]
-    usps_task = task_of([as_8_by_8(part) for part in shortened(load_mnist(SEED))], parts)
+    sets = [as_8_by_8(samples) for samples in (usps.train, usps.validation, usps.test)]
+    source = [as_8_by_8(samples) for samples in shortened(load_mnist(SEED))]
+    usps_task = task_of(source, sets)
     keras.utils.set_random_seed(SEED)
-    start = [part.get_weights() for part in new_parts(usps_task)]
+    start = [piece.get_weights() for piece in new_pieces(usps_task)]
     for use in ("source only", *WEIGHTS):
-        model = trained(usps_task, use, start, CHOSEN.get(use, 0), 3 * SETTINGS["small_epochs"])
+        model = trained(usps_task, use, start, CHOSEN.get(use, 0), 3 * SMALL_EPOCHS)
         print(f"MNIST → USPS, {use}: {accuracy(model, usps_task.test):.3f}")
 
 # %% [markdown]
@@ -1232,8 +1280,8 @@ if USPS:
 # - **A target that changes.** Here the target was there as a whole. Online adaptation meets it in a stream. AdaBN works
 #   there already, with a moving mean; TENT (Wang et al. 2021) also trains scale and shift of the BatchNormalization by
 #   making predictions on each batch more certain, and so adapts while it is used.
-# - **Unsupervised or not?** If a few target labels can be had, fine-tuning on them (notebook 03) is the rival to measure
-#   first.
+# - **Unsupervised or not?** If a few target labels can be had, fine-tuning on them (notebook 03) is the rival to
+#   measure first.
 # - **Sentiment** was an early home of adaptation (Blitzer, Dredze & Pereira 2007), with word counts as features. With a
 #   frozen encoder the gap was small before adaptation began.
 #
@@ -1241,9 +1289,9 @@ if USPS:
 #
 # ### Exercise 1: is the weight used?
 #
-# Train MMD twice on `UCI → MNIST` for one epoch, from the same start and with the same seed, with weights 0 and 3. Put the
-# largest difference between the weights of the two extractors into `difference`. What would it be if the penalty were
-# computed and never joined the loss?
+# Train MMD twice on `UCI → MNIST` for one epoch, from the same start and with the same seed, with weights 0 and 3.
+# Put the largest difference between the weights of the two extractors into `difference`. What would it be if the
+# penalty were computed and never joined the loss?
 #
 # *Hint:* `trained(...)` returns the same model each time; `weights_of` copies.
 
@@ -1267,10 +1315,10 @@ print("another weight: other features; the same weight: the same features")
 # ### Exercise 2: aligned, and useless
 #
 # An extractor that gives the same features for every input has a proxy A-distance of 0. Two domains can also be
-# aligned *class on wrong class*. Build features of two domains, source and target, with two classes each (say at -2 and
-# +2 on the first axis, with noise), such that a domain probe cannot tell the domains apart and a classifier fitted on the
-# source is nearly always wrong on the target. Put them into `source_features, target_features` and labels into
-# `source_labels, target_labels`.
+# aligned *class on wrong class*. Build features of two domains, source and target, with two classes each (say at -2
+# and +2 on the first axis, with noise), such that a domain probe cannot tell the domains apart and a classifier
+# fitted on the source is nearly always wrong on the target. Put them into `source_features, target_features` and
+# labels into `source_labels, target_labels`.
 #
 # *Hint:* the domain probe sees features and no labels. `random.normal(size=(1000, 5))` is the noise.
 
@@ -1299,7 +1347,7 @@ print("the domains cannot be told apart, and nearly every prediction is wrong")
 # ### Exercise 3: how much unlabelled target?
 #
 # AdaBN needs target inputs. How many? Take the source model of the first seed on photographs, adapt it with 64, 256 and
-# 1,024 target pictures in batches of 64, and put the accuracies into `by_size`.
+# 1,024 target images in batches of 64, and put the accuracies into `by_size`.
 #
 # *Hint:* `model_with(...)` puts the weights back each time; `adapt_batch_norm` changes the extractor in place.
 
@@ -1317,5 +1365,8 @@ pd.Series(by_size, name="accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["solution"]
 # A single batch of 64 gives nearly all of it. In a convolution the statistics of a channel are means over all positions
-# of all pictures, thousands of numbers even for few pictures. (The layer behind the dense one has only as many as there
-# are pictures.) That is why AdaBN also works on a stream.
+# of all images, thousands of numbers even for few images. (The layer behind the dense one has only as many as there
+# are images.) That is why AdaBN also works on a stream.
+
+# %% tags=["headline"]
+expect.table()

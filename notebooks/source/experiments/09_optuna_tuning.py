@@ -3,11 +3,11 @@
 #   course:
 #     title: Tuning with Optuna
 #     question: You tried dozens of configurations and kept the best. How good is it really?
-#     shows: "With features computed and networks compiled once, a search runs {{frozen_speedup.mean:.0f}} times as many trials per minute. At equal budget, TPE with pruning differs from random search by {{gain_validation.mean:+.3f}} on validation and by {{gain_test.mean:+.3f}} ± {{gain_test.std:.3f}} on drawings that had no say. The best trial's own score was {{optimism.mean:.3f}} too good."
+#     shows: "With features computed and networks compiled once, a search runs {{frozen_speedup.mean:.0f}} times as many trials per minute. At equal budget, TPE with pruning is {{gain_validation.mean:+.3f}} ± {{gain_validation.half_width:.3f}} ahead of random search on validation; on the nested test {{gain_test.mean:+.3f}} ± {{gain_test.half_width:.3f}}, which shows nothing. The best trial's own score was {{optimism.mean:.3f}} too good."
 #     results:
 #       frozen_speedup: "trials per minute with features computed once, times as many (as many)"
 #       gain_validation: "TPE with pruning minus random search, on validation"
-#       gain_test: "the same on drawings that had no say"
+#       gain_test: "the same on the nested test"
 #       optimism: "by how much the best trial's own score is too good (not at all)"
 #     goals:
 #       - write a search space whose parameters depend on each other, and sample learning rates on the right scale;
@@ -23,41 +23,41 @@
 #       - "A frozen backbone gives the same features in every trial. Computing them once, and compiling the head once, ran {{frozen_speedup.mean:.0f}} times as many trials per minute."
 #       - Learning rates and weight decay live on a logarithmic scale. A conditional parameter is asked for inside an `if`.
 #       - "The median pruner stopped {{pruned_share.mean:.0%}} of the random trials. That is a bet, and its losses can be measured."
-#       - "At equal budget, the best of TPE with pruning differed from the best of random search by {{gain_validation.mean:+.3f}} on validation; on the nested test by {{gain_test.mean:+.3f}} ± {{gain_test.std:.3f}}, which is not to be told from zero."
+#       - "At equal budget, the best of TPE with pruning was {{gain_validation.mean:+.3f}} ± {{gain_validation.half_width:.3f}} ahead of the best of random search on validation; on the nested test {{gain_test.mean:+.3f}} ± {{gain_test.half_width:.3f}}: no gain was shown there."
 #       - "The best trial's own score flatters it: by {{optimism.mean:.3f}} here, and twenty coins reach {{coins.mean:.2f}}. Report a figure from data that chose nothing."
-#       - A study in a journal goes on after `kill -9`. Number and start time of its process tell whether a running trial is alive.
+#       - A study in a database goes on after `kill -9`. A heartbeat tells that a running trial has lost its process, and Optuna runs it again.
 #     references: [bergstra2011, bergstra2012, akiba2019, watanabe2023, jamieson2016, li2018, li2020asha, hutter2014, watanabe2023ped, cawley2010, dodge2019, loshchilov2019, srivastava2014, tan2019, liu2020, sandler2018, openmoji]
 # ---
 
 # %% tags=["parameters"]
 PROFILE = "default"  # smoke, default or full
 SEED = 0
-
-# %%
-SETTINGS = {
-    "smoke": dict(
-        size=32, every=3, backbones=1, widths=(4, 5), depths=1, epochs=3, batch=50,
-        timed_slow=1, timed_fast=2, grid=3, trials=5, startup=2, warmup=0, pruned=(0, 1),
-        cuts=1, budget=6, own_cuts=1, own_trials=4, redraws=5, shared_trials=3,
-    ),
-    "default": dict(
-        size=64, every=1, backbones=3, widths=(3, 6), depths=2, epochs=10, batch=64,
-        timed_slow=2, timed_fast=20, grid=13, trials=24, startup=5, warmup=2, pruned=(0.1, 0.9),
-        cuts=3, budget=200, own_cuts=3, own_trials=40, redraws=100, shared_trials=12,
-    ),
-    "full": dict(
-        size=96, every=1, backbones=4, widths=(3, 8), depths=3, epochs=24, batch=64,
-        timed_slow=3, timed_fast=40, grid=25, trials=100, startup=5, warmup=4, pruned=(0.1, 0.9),
-        cuts=10, budget=720, own_cuts=5, own_trials=120, redraws=500, shared_trials=24,
-    ),
-}[PROFILE]  # fmt: skip
-SIZE, EPOCHS = SETTINGS["size"], SETTINGS["epochs"]  # side of a picture in pixels; passes over the data
+SIZE = 64  # side of an image in pixels
+EVERY = 1  # every how many-th pictogram is used
+BACKBONE_COUNT = 3
+WIDTHS = [3, 6]  # log2 of the smallest and the widest hidden layer
+DEPTHS = 2  # how many depths of fine-tuning there are to choose from
+EPOCHS = 10
+BATCH = 64
+TIMED_SLOW = 2  # trials timed with everything in every trial
+TIMED_FAST = 20  # trials timed with features and graphs built once
+GRID = 13  # learning rates of the curve
+TRIALS = 24  # of the first study
+STARTUP = 5  # trials that end before the pruner begins
+WARMUP = 2  # epochs of a trial that the pruner leaves alone
+PAIRS = 3  # splits of the comparison, each used twice
+BUDGET = 200  # epochs of one search
+OWN_SPLITS = 3  # splits of the best-of-many experiment
+OWN_TRIALS = 40  # trained configurations to choose from, for each split
+REDRAWS = 100  # times that 50 images are drawn
+SHARED_TRIALS = 8  # of the study that several processes share
 
 # %%
 import warnings
 from functools import cache
 from typing import NamedTuple
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
@@ -68,11 +68,10 @@ from keras import layers
 
 from course_utils.data import load_openmoji, stratified_split
 from course_utils.evaluation import (
-    PALETTE,
     ROLE_COLOURS,
     confidence_interval,
     mean_and_interval,
-    show_source,
+    mean_plus_minus,
 )
 from course_utils.models import extract_features, for_cpu_training, unfreeze
 from course_utils.zoo import load_backbone
@@ -87,19 +86,20 @@ tf.get_logger().setLevel("ERROR")  # it takes the many graphs of this notebook f
 # %% [markdown]
 # ## 1. What is to be tuned, and what stays sealed
 #
-# The task is that of notebook 02: eight kinds of drawings, here in smaller pictures, so all scores are lower than
-# there. A configuration has many parts. Which backbone? A head of which width, with how much dropout? Which learning
+# The task is that of notebook 02: eight classes of pictograms, here in smaller images, so all scores are lower than
+# there. A configuration is many choices. Which backbone? A head of which width, with how much dropout? Which learning
 # rate, how much weight decay? Frozen, or with some blocks trained, and how many? Such choices are called
 # **hyperparameters**: training does not find them, it needs them.
 #
 # A search tries configurations, one **trial** after the other, and keeps the one with the best score. The score is the
-# balanced accuracy on the *validation* part. The *test* part must have no say in it, or nothing is left to measure with.
-# Good intentions are easily forgotten in a long notebook. So we seal the test part, and count how often it is opened.
+# balanced accuracy on the *validation* set. The *test* set must not decide anything, or nothing is left to measure
+# with. Good intentions are easily forgotten in a long notebook. So we seal the test set, and count how often it is
+# opened.
 
 
 # %%
 class Sealed:
-    """The row numbers of the test drawings, and how often somebody asked for them."""
+    """The row numbers of the test set, and how often somebody asked for them."""
 
     def __init__(self, numbers):
         self._numbers, self.openings = numbers, 0
@@ -109,8 +109,8 @@ class Sealed:
         return self._numbers
 
 
-class Cut(NamedTuple):
-    """Row numbers of the drawings in three parts."""
+class Split(NamedTuple):
+    """Row numbers of the pictograms of three sets."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -118,27 +118,26 @@ class Cut(NamedTuple):
 
 
 # %%
-drawings = load_openmoji(size=SIZE)
-pictures, y = (
-    np.concatenate(arrays) for arrays in zip(drawings.train, drawings.validation, drawings.test)
-)
-pictures, y = pictures[:: SETTINGS["every"]], y[:: SETTINGS["every"]]  # all of them, except in `smoke`
-class_names = drawings.class_names
+pictograms = load_openmoji(size=SIZE)
+everything = zip(pictograms.train, pictograms.validation, pictograms.test)
+images, y = (np.concatenate(arrays) for arrays in everything)
+images, y = images[::EVERY], y[::EVERY]  # all of them, except in `smoke`
+class_names = pictograms.class_names
 
 
-def new_cut(seed):
+def new_split(seed):
     train, validation, test = stratified_split(y, seed=seed)
-    return Cut(train, validation, Sealed(test))
+    return Split(train, validation, Sealed(test))
 
 
-first = new_cut(100 * SEED)
-print(f"{len(first.train)} drawings to train, {len(first.validation)} to validate, and a sealed part")
+first = new_split(100 * SEED)
+print(f"{len(first.train)} to train, {len(first.validation)} to validate, and a sealed test set")
 
 # %% [markdown]
-# *The drawings are from [OpenMoji](https://openmoji.org), licence
-# [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
+# *The pictograms are from [OpenMoji](https://openmoji.org), licence [CC BY-SA
+# 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
-# About 115 drawings to validate is little. A score on them moves by several hundredths when other drawings are
+# About 115 pictograms to validate is little. A score on them moves by several hundredths when other pictograms are
 # drawn. Keep that in mind: it is the reason for section 7.
 
 # %% [markdown]
@@ -150,8 +149,13 @@ print(f"{len(first.train)} drawings to train, {len(first.validation)} to validat
 # `study.ask()`, and train nothing.
 
 # %%
-BACKBONES = ["EfficientNetLite0", "EfficientNetLite2", "MobileNetV2Torch", "EfficientNetLite1"]
-BACKBONES = BACKBONES[: SETTINGS["backbones"]]
+BACKBONES = [
+    "EfficientNetLite0",
+    "EfficientNetLite2",
+    "MobileNetV2Torch",
+    "EfficientNetLite1",
+]
+BACKBONES = BACKBONES[:BACKBONE_COUNT]
 STRATEGIES = ["frozen", "fine-tuned"]
 
 
@@ -165,9 +169,9 @@ def suggest(trial, strategies=STRATEGIES):
     }
     if chosen["strategy"] == "frozen":
         chosen["backbone"] = trial.suggest_categorical("backbone", BACKBONES)
-        chosen["width"] = 2 ** trial.suggest_int("log2_width", *SETTINGS["widths"])
+        chosen["width"] = 2 ** trial.suggest_int("log2_width", *WIDTHS)
     else:
-        chosen["depth"] = trial.suggest_int("depth", 1, SETTINGS["depths"])
+        chosen["depth"] = trial.suggest_int("depth", 1, DEPTHS)
     return chosen
 
 
@@ -184,10 +188,10 @@ shown.replace("nan", "")
 #
 # - The width is asked for as its logarithm, an integer from 3 to 6: 8, 16, 32 or 64 units. The sampler then knows
 #   that 16 lies between 8 and 32. As a categorical it would not.
-# - The backbones, EfficientNet-Lite (Tan & Le 2019; Liu 2020) and MobileNetV2 (Sandler et al. 2018), have no order: they
-#   are categorical.
-# - Learning rate and weight decay are sampled with `log=True`. (AdamW multiplies the weight decay by the learning rate at
-#   each step. So a decay of 10 is strong only beside a large rate.)
+# - The backbones, EfficientNet-Lite (Tan & Le 2019; Liu 2020) and MobileNetV2 (Sandler et al. 2018), have no order:
+#   they are categorical.
+# - Learning rate and weight decay are sampled with `log=True`. (AdamW multiplies the weight decay by the learning rate
+#   at each step. So a decay of 10 is strong only beside a large rate.)
 #
 # ### Mistake: a learning rate sampled uniformly
 #
@@ -207,9 +211,10 @@ for ax, (name, drawn), role in zip(axes, rates.items(), ("transfer", "wrong way"
     ax.hist(drawn, bins=np.logspace(-5, -1, 17), color=ROLE_COLOURS[role], edgecolor="white")
     ax.set(title=name, xscale="log", xlabel="learning rate")
 axes[0].set_ylabel("trials of 400")
+figure.set_label("400 sampled learning rates: even over the decades, or crowded above .01")
 plt.show()
 
-# %% tags=["nbval-check-output"]
+# %%
 large = {name: np.mean(drawn > 1e-2) for name, drawn in rates.items()}
 expect("large_rates", large["log=True"], contrast=large["uniform"])
 
@@ -234,26 +239,23 @@ print(
 #
 # A search is as good as the number of trials one can afford. Two things make ours cheap.
 #
-# **Features once.** A frozen backbone gives the same vector for the same picture in every trial (notebook 02). So all
+# **Features once.** A frozen backbone gives the same vector for the same image in every trial (notebook 02). So all
 # trials, and all workers, share one cached array for each backbone. Only fine-tuned trials touch a backbone, and of it
 # only the upper blocks: the network is cut below the lowest block that may train, and the activations there are
 # cached too.
 
 # %%
-features = {
-    name: tf.constant(extract_features(load_backbone(name, input_size=SIZE), pictures))
-    for name in BACKBONES
-}
-BLOCKS = ["top", "block7a", "block6d"][: SETTINGS["depths"]]  # from the top down
+features = {}
+for name in BACKBONES:
+    features[name] = tf.constant(extract_features(load_backbone(name, input_size=SIZE), images))
+BLOCKS = ["top", "block7a", "block6d"][:DEPTHS]  # from the top down
 
 lite = load_backbone("EfficientNetLite0", input_size=SIZE)
 lowest = unfreeze(lite, BLOCKS[-1]).layers[0]
 below = lite.get_layer(lowest).input
-flat = extract_features(keras.Model(lite.input, layers.Flatten()(below)), pictures)
+flat = extract_features(keras.Model(lite.input, layers.Flatten()(below)), images)
 activations = tf.constant(flat.reshape(-1, *below.shape[1:]))
-print(
-    f"{len(features)} backbones; activations below {lowest}: {activations.shape[1:]} for each drawing"
-)
+print(f"{len(features)} backbones; activations below {lowest}: {activations.shape[1:]} each")
 
 # %% [markdown]
 # **Graphs once.** TensorFlow builds a graph the first time a network trains, which takes longer than the training of
@@ -297,9 +299,8 @@ class Network:
         self.adam.weight_decay = keras.Variable(0.0, trainable=False)
         self.model.compile(self.adam, "sparse_categorical_crossentropy")
         self.adam.build(self.model.trainable_variables)
-        self.first = [
-            (variable, variable.numpy()) for variable in self.model.variables + self.adam.variables
-        ]
+        variables = self.model.variables + self.adam.variables
+        self.first = [(variable, variable.numpy()) for variable in variables]
 
     def start_anew(self, learning_rate, dropout, weight_decay):
         for variable, value in self.first:
@@ -346,13 +347,13 @@ def fine_tuned_network(depth):
 
 # %%
 def training(chosen, train):
-    """Train a configuration; after each epoch yield a function from row numbers to predicted kinds."""
+    """Train a configuration; after each epoch yield a function that predicts rows."""
     if chosen["strategy"] == "frozen":
         network, x = frozen_network(chosen["width"]), features[chosen["backbone"]]
     else:
         network, x = fine_tuned_network(chosen["depth"]), activations
     network.start_anew(chosen["learning_rate"], chosen["dropout"], chosen["weight_decay"])
-    random, batch = np.random.default_rng(SEED), SETTINGS["batch"]
+    random, batch = np.random.default_rng(SEED), BATCH
     whole = len(train) // batch * batch  # a smaller last batch would need a graph of its own
     for _ in range(EPOCHS):
         batches = random.permutation(train)[:whole].reshape(-1, batch)
@@ -368,12 +369,14 @@ def balanced_accuracy(numbers, predicted):
 # %% [markdown]
 # The **objective** takes a trial and returns a score. It reports the score after each epoch, and asks whether to go on.
 # Note what it returns: the score after the *last* epoch. To return the best epoch would be one more choice by luck.
+# (Who trains with `fit` gets reporting and pruning from one callback,
+# `optuna_integration.KerasPruningCallback(trial, "val_accuracy")`.)
 
 
 # %%
-def objective(trial, cut, strategies=STRATEGIES):
-    for epoch, predict in enumerate(training(suggest(trial, strategies), cut.train)):
-        score = balanced_accuracy(cut.validation, predict(cut.validation))
+def objective(trial, split, strategies=STRATEGIES):
+    for epoch, predict in enumerate(training(suggest(trial, strategies), split.train)):
+        score = balanced_accuracy(split.validation, predict(split.validation))
         trial.report(score, epoch)
         if trial.should_prune():
             raise optuna.TrialPruned
@@ -382,8 +385,8 @@ def objective(trial, cut, strategies=STRATEGIES):
 
 # %% [markdown]
 # Networks that are used again invite a subtle bug: something of the last trial is left over. So the first test is
-# whether a configuration gives the same score again, with another trial in between. A `FixedTrial` answers each question
-# with the value that we put in.
+# whether a configuration gives the same score again, with another trial in between. A `FixedTrial` answers each
+# question with the value that we put in.
 
 # %% tags=["nbval-check-output"]
 one = dict(
@@ -402,36 +405,47 @@ print("the same configuration, before and after another one: the same score")
 # %% [markdown]
 # ### How many trials a minute?
 #
-# The naive objective does in every trial what most scripts do: load the backbone, run it over the drawings, build a
+# The naive objective does in every trial what most scripts do: load the backbone, run it over the pictograms, build a
 # head, compile it, `fit`. In between there is the way of notebook 02: features once, but a new head for each trial. No
 # trial is cut short here: a study without a pruner of its own gets Optuna's, which ends trials below the median, so we
 # give it the one that never prunes.
 
 
 # %%
-def fit_new_head(x, chosen, cut):
+def fit_new_head(x, chosen, split):
     inputs = keras.Input(x.shape[1:])
     hidden = layers.Dense(chosen["width"], activation="relu")(inputs)
-    outputs = layers.Dense(len(class_names), activation="softmax")(
-        layers.Dropout(chosen["dropout"])(hidden)
-    )
+    dropped = layers.Dropout(chosen["dropout"])(hidden)
+    outputs = layers.Dense(len(class_names), activation="softmax")(dropped)
     head = keras.Model(inputs, outputs)
     adam = keras.optimizers.AdamW(chosen["learning_rate"], weight_decay=chosen["weight_decay"])
     head.compile(adam, "sparse_categorical_crossentropy")
-    head.fit(x[: len(cut.train)], y[cut.train], epochs=EPOCHS, batch_size=SETTINGS["batch"], verbose=0)
-    predicted = head.predict(x[len(cut.train) :], verbose=0).argmax(axis=1)
-    return balanced_accuracy(cut.validation, predicted)
+    head.fit(
+        x[: len(split.train)],
+        y[split.train],
+        epochs=EPOCHS,
+        batch_size=BATCH,
+        verbose=0,
+    )
+    predicted = head.predict(x[len(split.train) :], verbose=0).argmax(axis=1)
+    return balanced_accuracy(split.validation, predicted)
 
 
 def new_head(trial):
-    chosen, seen = suggest(trial, ["frozen"]), np.concatenate([first.train, first.validation])
+    chosen, seen = (
+        suggest(trial, ["frozen"]),
+        np.concatenate([first.train, first.validation]),
+    )
     return fit_new_head(features[chosen["backbone"]].numpy()[seen], chosen, first)
 
 
 def naive(trial):
-    chosen, seen = suggest(trial, ["frozen"]), np.concatenate([first.train, first.validation])
+    chosen, seen = (
+        suggest(trial, ["frozen"]),
+        np.concatenate([first.train, first.validation]),
+    )
     backbone = load_backbone(chosen["backbone"], input_size=SIZE)
-    return fit_new_head(backbone.predict(pictures[seen], verbose=0), chosen, first)
+    return fit_new_head(backbone.predict(images[seen], verbose=0), chosen, first)
 
 
 # %%
@@ -439,7 +453,10 @@ import time
 
 
 def trials_per_minute(objective, count):
-    sampler, pruner = optuna.samplers.RandomSampler(seed=SEED), optuna.pruners.NopPruner()
+    sampler, pruner = (
+        optuna.samplers.RandomSampler(seed=SEED),
+        optuna.pruners.NopPruner(),
+    )
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     start = time.perf_counter()
     study.optimize(objective, n_trials=count)
@@ -447,41 +464,43 @@ def trials_per_minute(objective, count):
 
 
 # %%
-smallest, largest = SETTINGS["widths"]
+def fast(trial):
+    return objective(trial, first, ["frozen"])
+
+
+smallest, largest = WIDTHS
 for width in range(smallest, largest + 1):  # the graphs are built before the clock starts
     objective(optuna.trial.FixedTrial(one | {"log2_width": width}), first)
 speed = {
-    "everything in every trial": trials_per_minute(naive, SETTINGS["timed_slow"]),
-    "features once": trials_per_minute(new_head, SETTINGS["timed_slow"]),
-    "features and graphs once": trials_per_minute(
-        lambda trial: objective(trial, first, ["frozen"]), SETTINGS["timed_fast"]
-    ),
+    "everything in every trial": trials_per_minute(naive, TIMED_SLOW),
+    "features once": trials_per_minute(new_head, TIMED_SLOW),
+    "features and graphs once": trials_per_minute(fast, TIMED_FAST),
 }
 pd.DataFrame({"trials per minute": speed}).round(0).astype(int)
 
-# %% tags=["nbval-check-output"]
+# %%
 ratio = speed["features and graphs once"] / speed["everything in every trial"]
 expect("frozen_speedup", ratio, contrast=1, timing=True)
 
 # %% [markdown]
-# {{frozen_speedup.mean:.0f}} times as many trials in the same time. Look at the middle row as well: with the features at
-# hand, most of the time went into building graphs. (The one pass of each backbone and the building of four graphs are
-# paid once, before the first trial. They are not in the ratio.) From here on we can afford what searches rarely
+# {{frozen_speedup.mean:.0f}} times as many trials in the same time. Look at the middle row as well: with the features
+# at hand, most of the time went into building graphs. (The one pass of each backbone and the building of four graphs
+# are paid once, before the first trial. They are not in the ratio.) From here on we can afford what searches rarely
 # get: repetitions.
 #
 # ### What the wrong scale costs
 #
-# Back to the learning rate. We train one good head with rates over the whole interval, on three cuts, and so know the
+# Back to the learning rate. We train one good head with rates over the whole interval, on three splits, and so know the
 # score of every rate. What score does a trial have on average, if its rate is sampled in one way or the other? That is
 # the mean of the curve over a logarithmic axis, or over a linear one.
 
 # %%
-grid = np.logspace(-5, -1, SETTINGS["grid"]).clip(1e-5, 1e-1)
+grid = np.logspace(-5, -1, GRID).clip(1e-5, 1e-1)
 good = one | dict(dropout=0.1, log2_width=5)
 curve = np.mean(
     [
         [objective(optuna.trial.FixedTrial(good | {"learning_rate": rate}), each) for rate in grid]
-        for each in (first, new_cut(100 * SEED + 50), new_cut(100 * SEED + 51))
+        for each in (first, new_split(100 * SEED + 50), new_split(100 * SEED + 51))
     ],
     axis=0,
 )
@@ -492,34 +511,40 @@ uniform_mean = np.interp(np.log10(np.linspace(1e-5, 1e-1, 10_001)), np.log10(gri
 figure, ax = plt.subplots(figsize=(8, 3.6))
 ax.plot(grid, curve, "o-", color=ROLE_COLOURS["reference"])
 ax.axhline(log_mean, color=ROLE_COLOURS["transfer"], linestyle="--", label="mean of log=True")
-ax.axhline(uniform_mean, color=ROLE_COLOURS["wrong way"], linestyle=":", label="mean of uniform")
+ax.axhline(
+    uniform_mean,
+    color=ROLE_COLOURS["wrong way"],
+    linestyle=":",
+    label="mean of uniform",
+)
 ax.axvspan(1e-2, 1e-1, color=ROLE_COLOURS["wrong way"], alpha=0.12, linewidth=0)
 ax.text(3.2e-2, 0.03, "90% of the\nuniform trials", ha="center", va="bottom", fontsize=12)
 ax.set(xscale="log", xlabel="learning rate", ylabel="balanced accuracy", ylim=(0, None))
 ax.set_title("One head, all rates")
 ax.legend(loc="upper left")
+figure.set_label("Balanced accuracy over the learning rate: a hill that falls on both sides")
 plt.show()
 
-# %% tags=["nbval-check-output"]
+# %%
 expect("log_scale_gain", log_mean - uniform_mean)
 
 # %% [markdown]
-# The average trial scores {{log_scale_gain.mean:.2f}} more with `log=True`, with a standard deviation of
-# {{log_scale_gain.std:.2f}} over repetitions with other drawings: in one of five, where the hill reached far to the
-# right, it was hardly anything. Nine of ten uniform trials fall into the shaded decade, on the far slope. (The *best*
-# of many trials suffers less than the average one, because a single lucky rate is enough. But a search is not meant to
-# live on luck.)
+# Over five runs with other splits the average trial scores {{log_scale_gain.mean:.2f}} ±
+# {{log_scale_gain.half_width:.2f}} more with `log=True`. A single run shows little: in one of the five, where the hill
+# reached far to the right, it was hardly anything. Nine of ten uniform trials fall into the shaded decade, on the far
+# slope. (The *best* of many trials suffers less than the average one, because a single lucky rate is enough. But a
+# search is not meant to live on luck.)
 
 # %% [markdown]
 # ## 4. A first study
 #
-# Now the whole space, with Optuna's usual sampler and the usual pruner.
+# Now the whole space, with Optuna's default sampler, one option added, and its default pruner.
 #
-# **TPE** (Bergstra et al. 2011; Watanabe 2023 explains every part) divides the trials so far into a few good ones and the
-# rest. It models where the good ones lie, $l(x)$, and where the others lie, $g(x)$; for numbers, both are sums of
-# Gaussians. It draws some candidates from $l$, and the next trial is the one with the largest $l(x) / g(x)$. The
-# first ten trials are random. `multivariate=True` models the parameters together and not one by one; `group=True` gives
-# those of each strategy a model of their own.
+# **TPE** (Bergstra et al. 2011; Watanabe 2023 explains every part) divides the trials so far into a few good ones and
+# the rest. It models where the good ones lie, $l(x)$, and where the others lie, $g(x)$; for numbers, both are sums of
+# Gaussians. It draws some candidates from $l$, and the next trial is the one with the largest $l(x) / g(x)$. The first
+# ten trials are random. For one objective Optuna 5 models the parameters together and not one by one; `group=True`,
+# which Optuna still calls experimental, gives those of each strategy a model of their own.
 #
 # **Pruning.** After each epoch the objective reports its score. The median pruner stops a trial whose best score so far
 # is below the median of what the finished trials had at that epoch. It waits until five trials have finished, and
@@ -530,15 +555,15 @@ expect("log_scale_gain", log_mean - uniform_mean)
 
 # %%
 def tpe(seed):
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    return optuna.samplers.TPESampler(seed=seed, group=True)
 
 
 def median_pruner():
-    return optuna.pruners.MedianPruner(SETTINGS["startup"], SETTINGS["warmup"])
+    return optuna.pruners.MedianPruner(STARTUP, WARMUP)
 
 
 first_study = optuna.create_study(direction="maximize", sampler=tpe(SEED), pruner=median_pruner())
-first_study.optimize(lambda trial: objective(trial, first), n_trials=SETTINGS["trials"])
+first_study.optimize(lambda trial: objective(trial, first), n_trials=TRIALS)
 
 # %%
 trials = first_study.trials_dataframe(attrs=("number", "value", "params", "state"))
@@ -547,60 +572,57 @@ trials["epochs"] = [len(trial.intermediate_values) for trial in first_study.tria
 trials.sort_values("value", ascending=False).head(8).round(4).astype(object).fillna("")
 
 # %% tags=["nbval-check-output"]
-least, most = SETTINGS["pruned"]
-share = np.mean(trials["state"] == "PRUNED")
-assert least <= share <= most, f"{share:.0%} of the trials were pruned: the pruner does not work"
-assert len(trials) == SETTINGS["trials"], "trials were forgotten"
-assert first.test.openings == 0, "the search has looked at the test part"
-print(f"{len(trials)} trials; the share of pruned ones lies in its range")
-print(f"the test part was opened {first.test.openings} times")
+if PROFILE != "smoke":  # of so few trials none need be pruned
+    assert (trials["state"] == "PRUNED").any(), "no trial was pruned: the pruner does not work"
+assert len(trials) == TRIALS, "trials were forgotten"
+assert first.test.openings == 0, "the search has looked at the test set"
+print(f"{len(trials)} trials, some of them pruned")
+print(f"the test set was opened {first.test.openings} times")
 
 # %% [markdown]
 # A pruner that never prunes is a common bug: a `report` without `should_prune`, or a pruner that waits for more epochs
 # than there are. Nothing fails, the search is only slower. Hence the assertion.
 #
-# What the pruner saw:
+# What the pruner saw, drawn by Optuna, with the median of the finished trials added. (Optuna's plots change the style
+# of all later figures; the context keeps that inside.)
 
 # %%
-ENDS = {"COMPLETE": ("transfer", "finished"), "PRUNED": ("reference", "pruned")}
-figure, ax = plt.subplots(figsize=(9, 4.4))
-for trial in first_study.trials:
-    curve = pd.Series(trial.intermediate_values)
-    role, label = ENDS[trial.state.name]
-    ax.plot(curve.index + 1, curve, color=ROLE_COLOURS[role], linewidth=1.4, alpha=0.7)
-    ax.plot(len(curve), curve.iloc[-1], "x" if label == "pruned" else "o", color=ROLE_COLOURS[role])
-for (role, label), marker in zip(ENDS.values(), "ox"):
-    ax.plot([], [], marker, color=ROLE_COLOURS[role], label=label)
-ax.set(title="What the pruner saw", xlabel="epoch", ylabel="balanced accuracy, validation")
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+from optuna.visualization import matplotlib as optuna_plots
+
+finished = [trial for trial in first_study.trials if trial.state.name == "COMPLETE"]
+median = pd.DataFrame([trial.intermediate_values for trial in finished]).median()
+with plt.style.context({}):
+    ax = optuna_plots.plot_intermediate_values(first_study)
+    (line,) = ax.plot(median, color="black", linewidth=3, label="median of the finished trials")
+    ax.set(
+        title="What the pruner saw",
+        xlabel="epoch",
+        ylabel="balanced accuracy, validation",
+    )
+    ax.legend(handles=[line], loc="lower right")  # Optuna's own names every trial
+    ax.figure.set_label("Validation scores over epochs; pruned trials end below the median")
+    plt.show()
 
 # %% [markdown]
 # And the same trials in order, with the best one so far:
 
 # %%
-figure, ax = plt.subplots(figsize=(9, 4.4))
-for state, (role, label) in ENDS.items():
-    for strategy, marker in zip(STRATEGIES, "o^"):
-        rows = trials[(trials["state"] == state) & (trials["strategy"] == strategy)]
-        place = dict(marker=marker, linestyle="none", color=ROLE_COLOURS[role])
-        ax.plot(rows["number"], rows["value"], label=f"{label}, {strategy}", **place)
-best = trials["value"].where(trials["state"] == "COMPLETE").cummax().ffill()
-ax.step(trials["number"], best, where="post", color=ROLE_COLOURS["scratch"], label="best so far")
-ax.set(title="History of the study", xlabel="trial", ylabel="balanced accuracy, validation")
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
+with plt.style.context({}):
+    ax = optuna_plots.plot_optimization_history(first_study, target_name="balanced accuracy")
+    ax.figure.set_label("Scores of finished trials in order, and the best so far")
+    plt.show()
+
+# %%
+trials.groupby("strategy")["value"].agg(["size", "max"]).round(3)
 
 # %% [markdown]
-# Grey curves end where the pruner cut them. In the history, compare the first ten trials, drawn at random, with the
-# later ones, which TPE chose. Triangles are fine-tuned networks; the search may try either kind as often as it likes.
-# Which kind stands on top of the table is a verdict about small pictures, few epochs and one cut. Notebook 03 asks that
-# question properly.
+# Curves that end early were pruned. In the history, compare the first ten trials, drawn at random, with the later
+# ones, which TPE chose. Then count the trials of each strategy. A strategy whose first trials do badly gets hardly any
+# later ones: its branch is *starved*. So such a study does not compare the strategies fairly. What stands on top is a
+# verdict about a handful of trials, small images, few epochs and one split. Notebook 03 asks that question properly.
 #
-# The same two plots, and a dozen others, are one call each, for example
-# `optuna.visualization.plot_optimization_history(study)` (with plotly) or the same name in
-# `optuna.visualization.matplotlib`. For a search that runs for days, look at it live: `pip install optuna-dashboard`,
-# then `optuna-dashboard sqlite:///search.db`, or `optuna-dashboard search.journal` for the journal of section 8.
+# For a search that runs for days, look at these plots live: `pip install optuna-dashboard`, then
+# `optuna-dashboard sqlite:///search.db`.
 
 # %% [markdown]
 # ## 5. TPE with pruning against random search
@@ -612,15 +634,16 @@ plt.show()
 #   train the same number of epochs in all: those of 20 whole trials, plus what the last trial needs to end. (The
 #   sampler's own time is left out. Beside trials of minutes it would be nothing.)
 # - **One change at a time.** TPE and pruning are two ideas. We run all four combinations.
-# - **Repetitions.** One search against another is an anecdote. Each repetition has a cut and a seed of its own, the same
-#   for all four. And each cut is used **twice, with validation and test part exchanged**: if one of the two parts happens
-#   to be easier, it counts once for a search and once against it.
+# - **Repetitions.** One search against another is an anecdote. Each repetition has a split and a seed of its own, the
+#   same for all four. And each split is used **twice, with validation and test set exchanged**: if one of the two sets
+#   happens to be easier, it counts once for a search and once against it. The two searches of a split share their
+#   training set, so they count as one: differences are averaged over the two, and intervals go over the splits.
 #
-# Only frozen networks take part. They are the cheap ones. In the left figure, look where the curves part: TPE begins with
+# Only frozen networks are searched, because they are cheap, although fine-tuned ones may have led the first study. The
+# figures below say nothing about those. In the left figure, look where the curves part: TPE begins with
 # the same ten random trials as random search, so of twenty trials only the second half is its own.
 
 # %%
-BUDGET = SETTINGS["budget"]
 
 
 def random_search(seed):
@@ -639,11 +662,11 @@ def epochs_of(study):
     return sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
 
 
-def search(cut, sampler, pruner):
+def search(split, sampler, pruner):
     """Run trials until the budget is spent."""
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     study.optimize(
-        lambda trial: objective(trial, cut, ["frozen"]),
+        lambda trial: objective(trial, split, ["frozen"]),
         callbacks=[lambda study, trial: epochs_of(study) >= BUDGET and study.stop()],
     )
     return study
@@ -651,16 +674,14 @@ def search(cut, sampler, pruner):
 
 # %%
 def exchanged(seed):
-    """Return a cut, and the same one with its validation and test parts exchanged."""
+    """Return a split, and the same one with its validation and test sets exchanged."""
     train, one, other = stratified_split(y, seed=seed)
-    return [Cut(train, one, Sealed(other)), Cut(train, other, Sealed(one))]
+    return [Split(train, one, Sealed(other)), Split(train, other, Sealed(one))]
 
 
-cuts = [cut for number in range(SETTINGS["cuts"]) for cut in exchanged(100 * SEED + 1 + number)]
+splits = [split for number in range(PAIRS) for split in exchanged(100 * SEED + 1 + number)]
 studies = {
-    arm: [
-        search(cut, sampler(100 * SEED + repetition), pruner()) for repetition, cut in enumerate(cuts)
-    ]
+    arm: [search(split, sampler(100 * SEED + i), pruner()) for i, split in enumerate(splits)]
     for arm, (sampler, pruner) in ARMS.items()
 }
 
@@ -680,56 +701,57 @@ def best_so_far(study):
 every = np.arange(BUDGET, EPOCHS - 1, -max(1, EPOCHS // 3))[::-1]  # up to the whole budget
 courses = pd.DataFrame(
     [
-        (arm, *point)
+        (arm, epochs, best)
         for arm in ARMS
         for study in studies[arm]
-        for point in zip(every, best_so_far(study)[every])
+        for epochs, best in zip(every, best_so_far(study)[every])
     ],
     columns=["search", "epochs spent", "best on validation"],
 )
 best_scores = pd.DataFrame({arm: [study.best_value for study in studies[arm]] for arm in ARMS})
-ahead = best_scores.sub(best_scores["random"], axis=0).drop(columns="random")
+
+
+def by_split(values):
+    """Return the mean of the two searches of each split: only these means are independent."""
+    return values.groupby(np.arange(len(values)) // 2).mean()
+
+
+ahead = by_split(best_scores.sub(best_scores["random"], axis=0)).drop(columns="random")
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4.8), width_ratios=[3, 2])
 lines = dict(x="epochs spent", y="best on validation", hue="search", style="search")
 sns.lineplot(courses, **lines, errorbar=None, drawstyle="steps-post", ax=left)
-left.set(title=f"Best so far, mean over {len(cuts)} searches each")
+left.set(title=f"Best so far, mean over {len(splits)} searches each")
 left.legend(title=None, loc="lower right")
 points = dict(linestyle="none", color=ROLE_COLOURS["transfer"], capsize=0.1)
 sns.pointplot(ahead, errorbar=confidence_interval, ax=right, **points)
 right.axhline(0, color=ROLE_COLOURS["reference"], linestyle=":")
 right.set(title="Ahead of random search, 95% interval", ylabel="difference on validation")
+figure.set_label("Best score over epochs spent, and the lead over random search")
 plt.show()
 
 # %%
 counts = {arm: np.mean([len(study.trials) for study in studies[arm]]) for arm in ARMS}
-pruned = {
-    arm: np.mean(
-        [
-            trial.state == optuna.trial.TrialState.PRUNED
-            for study in studies[arm]
-            for trial in study.trials
-        ]
-    )
-    for arm in ARMS
-}
-summary = pd.DataFrame(
-    {"trials": counts, "share pruned": pruned, "best on validation": best_scores.mean()}
-)
+pruned = {}
+for arm in ARMS:
+    states = [trial.state.name for study in studies[arm] for trial in study.trials]
+    pruned[arm] = states.count("PRUNED") / len(states)
+summary = pd.DataFrame({"trials": counts, "share pruned": pruned})
+summary["best on validation"] = best_scores.mean()
 summary["ahead of random"] = ahead.mean()
-summary["± (95%)"] = [np.nan] + [mean_and_interval(ahead[arm])[1] for arm in ahead]
+summary["± (95%)"] = ahead.apply(lambda column: mean_and_interval(column)[1])
 summary.round(3)
 
 # %% tags=["nbval-check-output"]
 of_trials = [trial.value for study in studies["random"] for trial in study.trials]
-expect("found", best_scores.mean().mean(), contrast=np.mean(of_trials))
-expect("pruned_share", pruned["random, pruning"], contrast=0)
+expect("found", best_scores.mean().mean(), contrast=np.mean(of_trials), limits=(0, 1))
+expect("pruned_share", pruned["random, pruning"], contrast=0, limits=(0, 1))
 spent = np.mean([epochs_of(study) / len(study.trials) for study in studies["random, pruning"]])
-expect("epochs_of_a_trial", spent / EPOCHS, contrast=1)
+expect("epochs_of_a_trial", spent / EPOCHS, contrast=1, limits=(0, 1))
 expect("gain_validation", ahead["TPE, pruning"].mean())
-assert all(cut.test.openings == 0 for cut in cuts), "a search has looked at the test part"
-print("all test parts are still sealed")
+assert all(split.test.openings == 0 for split in splits), "a search has looked at the test set"
+print("all test sets are still sealed")
 
 # %%
 for arm in ahead:
@@ -739,16 +761,14 @@ for arm in ahead:
 
 # %% [markdown]
 # Any search finds something much better than the mean trial: {{found.mean:.2f}} against {{found.contrast:.2f}}. In
-# random search, pruning stops {{pruned_share.mean:.0%}} of the trials on average over repetitions (±
-# {{pruned_share.std:.0%}}); a trial then needs {{epochs_of_a_trial.mean:.0%}} of its epochs on average, so the same
-# budget holds more trials. The best of TPE with pruning differs from the best of random search by
-# {{gain_validation.mean:+.3f}} on average, and the standard deviation over repetitions of this whole experiment is
-# {{gain_validation.std:.3f}}. The lines above say whether the six searches of this run alone show a difference. Where
-# an interval contains zero, they do not; then the honest sentence is "not clearly different", not "state of the art"
-# (Dodge et al. 2019). (The two searches of an exchanged cut share their training part, so the intervals may be too
-# narrow.)
+# random search, pruning stops {{pruned_share.mean:.0%}} ± {{pruned_share.half_width:.0%}} of the trials over five
+# runs; a trial then needs {{epochs_of_a_trial.mean:.0%}} of its epochs on average, so the same budget holds more
+# trials. Over five runs of this whole experiment the best of TPE with pruning is {{gain_validation.mean:+.3f}} ±
+# {{gain_validation.half_width:.3f}} ahead of the best of random search. The lines above say whether the few splits of
+# this run alone show a difference. Where an interval contains zero, they do not; then the honest sentence is "not
+# clearly different", not "state of the art" (Dodge et al. 2019).
 #
-# All this is on **validation**, the part that the searches looked at. Whether anything is left elsewhere comes in
+# All this is on **validation**, the data that the searches looked at. Whether anything is left elsewhere comes in
 # section 7.
 #
 # ### Is pruning a good bet?
@@ -758,21 +778,29 @@ for arm in ahead:
 
 # %%
 bets = []
-for study, cut in zip(studies["random, pruning"], cuts):
+for study, split in zip(studies["random, pruning"], splits):
     for trial in study.trials:
         fixed = optuna.trial.FixedTrial(trial.params)
-        final = objective(fixed, cut, ["frozen"]) if trial.state.name == "PRUNED" else trial.value
+        final = objective(fixed, split, ["frozen"]) if trial.state.name == "PRUNED" else trial.value
         bets.append(
-            {"state": trial.state.name.lower(), "score": final, "wins": final > study.best_value}
+            {
+                "state": trial.state.name.lower(),
+                "score": final,
+                "wins": final > study.best_value,
+            }
         )
 bets = pd.DataFrame(bets)
 bets.groupby("state").agg(
-    trials=("score", "size"), mean=("score", "mean"), best=("score", "max"), winners=("wins", "sum")
+    trials=("score", "size"),
+    mean=("score", "mean"),
+    best=("score", "max"),
+    winners=("wins", "sum"),
 ).round(3)
 
-# %% tags=["nbval-check-output"]
+# %%
 by_state = bets.groupby("state")["score"].mean()
-expect("pruned_behind", by_state["complete"] - by_state.get("pruned", 0.0), contrast=0)
+behind = by_state["complete"] - by_state.get("pruned", 0.0)
+expect("pruned_behind", behind, contrast=0, limits=(-1, 1))
 
 # %% [markdown]
 # Trained to the end, the pruned trials stay {{pruned_behind.mean:.2f}} behind those that were spared, on average.
@@ -786,28 +814,30 @@ expect("pruned_behind", by_state["complete"] - by_state.get("pruned", 0.0), cont
 # ask how the score depends on the parameters. (The trials of TPE crowd where it is good: about the rest they know
 # little.)
 #
-# **Slices** show one parameter at a time. Each point is a trial, the line a running median; boxes stand where there are
-# only a few values.
+# For the next cell but one, each trial gets one more parameter: a random number that nobody used.
 
 # %%
-random_trials = pd.DataFrame(
-    [trial.params | {"score": trial.value} for study in studies["random"] for trial in study.trials]
-)
-figure, axes = plt.subplots(1, 5, figsize=(15, 3.6), sharey=True, width_ratios=[3, 3, 3, 2, 2])
-for ax, name in zip(axes, ["learning_rate", "dropout", "weight_decay", "log2_width", "backbone"]):
-    rows = random_trials.sort_values(name)
-    if rows[name].nunique() > 8:
-        ax.scatter(rows[name], rows["score"], s=22, alpha=0.6)
-        running = rows["score"].rolling(max(2, len(rows) // 6), center=True).median()
-        ax.plot(rows[name], running, color=ROLE_COLOURS["scratch"])
-        ax.set_xscale("log" if name != "dropout" else "linear")
-    else:
-        rows[name] = rows[name].astype(str).str.replace("EfficientNet", "").str.replace("Torch", "")
-        sns.boxplot(rows, x=name, y="score", ax=ax, color=PALETTE[0], fliersize=3)
-    ax.set(title=name.replace("_", " "), xlabel="")
-    ax.tick_params(axis="x", rotation=25 if name == "backbone" else 0)
-axes[0].set_ylabel("balanced accuracy")
-plt.show()
+from optuna.distributions import FloatDistribution
+
+random = np.random.default_rng(SEED)
+pooled = optuna.create_study(direction="maximize")
+for trial in (trial for study in studies["random"] for trial in study.trials):
+    made = optuna.create_trial(
+        params=trial.params | {"nothing": random.random()},
+        distributions=trial.distributions | {"nothing": FloatDistribution(0, 1)},
+        value=trial.value,
+    )
+    pooled.add_trial(made)
+
+# %% [markdown]
+# **Slices** show one parameter at a time. Each point is a trial; the darker, the later.
+
+# %%
+with plt.style.context({"figure.figsize": (6.6, 3.6)}):  # half of the width for each panel
+    shown = ["learning_rate", "dropout", "weight_decay", "log2_width"]
+    axes = optuna_plots.plot_slice(pooled, shown, target_name="balanced accuracy")
+    axes[0].figure.set_label("Score over each parameter; only the learning rate has a clear hill")
+    plt.show()
 
 # %% [markdown]
 # The learning rate has a hill in the middle and both slopes fall far. Wider heads are better, up to the edge of the
@@ -816,81 +846,56 @@ plt.show()
 #
 # **Importance** puts a number on it. fANOVA (Hutter et al. 2014) fits a random forest to the trials and splits the
 # variance of its predictions into shares of the parameters. Optuna 5's default, PED-ANOVA (Watanabe et al. 2023), asks
-# how far the distribution of a parameter among the *good* trials differs from that among all.
-
-# How large is the share of a parameter that does *nothing*? To have a measure, we give each trial one more parameter, a
-# random number that nobody used.
+# how far the distribution of a parameter among the *good* trials differs from that among all. How large is the share of
+# a parameter that does *nothing*? The random number tells.
 
 # %%
-random = np.random.default_rng(SEED)
-pooled = optuna.create_study(direction="maximize")
-for trial in (trial for study in studies["random"] for trial in study.trials):
-    params, distributions = (
-        trial.params | {"nothing": random.random()},
-        trial.distributions | {"nothing": optuna.distributions.FloatDistribution(0, 1)},
-    )
-    pooled.add_trial(optuna.create_trial(params=params, distributions=distributions, value=trial.value))
 evaluators = {
     "fANOVA: over the whole space": optuna.importance.FanovaImportanceEvaluator(seed=SEED),
     "PED-ANOVA: among the good": optuna.importance.PedAnovaImportanceEvaluator(),
 }
-importance = pd.DataFrame(
-    {
-        name: optuna.importance.get_param_importances(pooled, evaluator=each)
-        for name, each in evaluators.items()
-    }
-)
+importance = {}
+for name, evaluator in evaluators.items():
+    importance[name] = optuna.importance.get_param_importances(pooled, evaluator=evaluator)
 
 # %%
-importance = importance.drop(index="strategy", errors="ignore").sort_values(importance.columns[0])
-ax = importance.rename(index=lambda name: name.replace("_", " ")).plot.barh(
-    figsize=(8, 4.2), width=0.75
-)
-ax.set(title=f"Importance, from {len(random_trials)} random trials", xlabel="share")
+importance = pd.DataFrame(importance).drop(index="strategy", errors="ignore")
+importance = importance.sort_values(importance.columns[0])
+bars = importance.rename(index=lambda name: name.replace("_", " "))
+ax = bars.plot.barh(figsize=(8, 4.2), width=0.75)
+ax.set(title=f"Importance, from {len(pooled.trials)} random trials", xlabel="share")
 handles, labels = ax.get_legend_handles_labels()
 ax.legend(handles[::-1], labels[::-1], loc="lower right")  # in the order of the bars
+ax.figure.set_label("Importance of the parameters, one of which does nothing")
 plt.show()
 
-# %% tags=["nbval-check-output"]
+# %%
 fanova = importance.iloc[:, 0]
-expect("importance_of_nothing", fanova["nothing"], contrast=fanova["learning_rate"])
+expect(
+    "importance_of_nothing",
+    fanova["nothing"],
+    contrast=fanova["learning_rate"],
+    limits=(0, 1),
+)
 
 # %% [markdown]
 # Of what the parameters explain one by one, fANOVA gives the learning rate {{importance_of_nothing.contrast:.0%}}
-# (between {{importance_of_nothing.contrast_low:.0%}} and {{importance_of_nothing.contrast_high:.0%}} over repetitions),
-# and the parameter that does nothing {{importance_of_nothing.mean:.0%}}. (Optuna scales the shares so that they sum to
-# one.) A bar about as short as that of *nothing* is no evidence. And such numbers belong to the *space*, not to the
-# parameter: cut the learning rate to the top of its hill, and little of its importance is left. The two methods answer
-# different questions, so they may order the parameters differently.
+# (between {{importance_of_nothing.contrast_low:.0%}} and {{importance_of_nothing.contrast_high:.0%}} over
+# repetitions), and the parameter that does nothing {{importance_of_nothing.mean:.0%}}. (Optuna scales the shares so
+# that they sum to one.) A bar about as short as that of *nothing* is no evidence. And such numbers belong to the
+# *space*, not to the parameter: narrow the learning rate to the top of its hill, and little of its importance is left.
+# The two methods answer different questions, so they may order the parameters differently.
 #
 # **Contours** show two parameters together. Look whether the best learning rate moves when the other parameter changes.
-# The surface is a random forest fitted to the trials; trust it only where there are points.
+# Optuna interpolates the surface between the trials; trust it only where there are points.
 
 # %%
-from sklearn.ensemble import RandomForestRegressor
-
-
-def surface(name, steps=50):
-    """Return axes and height of the score over log10 of the learning rate and one other parameter."""
-    x = np.c_[np.log10(random_trials["learning_rate"]), random_trials[name]]
-    forest = RandomForestRegressor(200, min_samples_leaf=4, random_state=SEED)
-    forest.fit(x, random_trials["score"])
-    across, up = np.meshgrid(*(np.linspace(low, high, steps) for low, high in zip(x.min(0), x.max(0))))
-    return 10**across, up, forest.predict(np.c_[across.ravel(), up.ravel()]).reshape(across.shape)
-
-
-# %%
-figure, axes = plt.subplots(1, 2, figsize=(13, 4.6))
-levels = np.arange(0.1, 0.65, 0.05)
-for ax, name in zip(axes, ["dropout", "log2_width"]):
-    filled = ax.contourf(*surface(name), levels=levels, cmap="Blues", extend="both")
-    points = random_trials["learning_rate"], random_trials[name]
-    ax.scatter(*points, s=18, color="white", edgecolor="0.3", clip_on=False, zorder=3)
-    ax.set(title=f"Learning rate and {name.replace('_', ' ')}", xscale="log", xlabel="learning rate")
-    ax.set_ylabel(name.replace("_", " "))
-axes[1].set_yticks(sorted(random_trials["log2_width"].unique()))
-figure.colorbar(filled, ax=axes, label="balanced accuracy")
-plt.show()
+for other in ("dropout", "log2_width"):
+    with plt.style.context({"figure.figsize": (7, 4.4)}):
+        shown = ["learning_rate", other]
+        ax = optuna_plots.plot_contour(pooled, shown, target_name="balanced accuracy")
+        ax.figure.set_label(f"Score over learning rate and {other}; a hill at middle rates")
+        plt.show()
 
 # %% [markdown]
 # Look whether the hill moves. With dropout it hardly does; with wider heads it may move a little to larger rates. Both
@@ -903,12 +908,12 @@ plt.show()
 #
 # ### First, coins
 #
-# Twenty classifiers guess the labels of 50 pictures by tossing a coin. Each is right with probability one half. The
+# Twenty classifiers guess the labels of 50 images by tossing a coin. Each is right with probability one half. The
 # number right is binomial, and the largest $M$ of twenty independent ones has the mean
 #
 # $$\mathbb E[M] = \sum_{k=1}^{50} P(M \ge k) = \sum_{k=1}^{50} \left(1 - F(k-1)^{20}\right),$$
 #
-# where $F$ is the distribution function of one. Then the same by simulation. `choose_and_check` draws 50 pictures many
+# where $F$ is the distribution function of one. Then the same by simulation. `choose_and_check` draws 50 images many
 # times, each class in proportion, takes the trial that is best on them, and scores it on the others.
 
 # %%
@@ -917,19 +922,22 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 
 def score_of_all(right, labels):
-    """Return the balanced accuracy of each row of `right`, trials by pictures."""
-    return np.mean([right[:, labels == kind].mean(axis=1) for kind in np.unique(labels)], axis=0)
+    """Return the balanced accuracy of each row of `right`, trials by images."""
+    return np.mean([right[:, labels == label].mean(axis=1) for label in np.unique(labels)], axis=0)
 
 
 def choose_and_check(right, labels, count, random):
-    """Choose the best of `count` trials on 50 pictures; return its score there, and on all others."""
-    draws = StratifiedShuffleSplit(SETTINGS["redraws"], train_size=50, random_state=SEED)
+    """Choose the best of `count` trials on 50 images; return its score there, and on all others."""
+    draws = StratifiedShuffleSplit(REDRAWS, train_size=50, random_state=SEED)
     scores = []
     for here, there in draws.split(labels, labels):
         tried = right[random.choice(len(right), count, replace=False)]
         reported = score_of_all(tried[:, here], labels[here])
         scores.append(
-            [reported.max(), score_of_all(tried[[reported.argmax()]][:, there], labels[there])[0]]
+            [
+                reported.max(),
+                score_of_all(tried[[reported.argmax()]][:, there], labels[there])[0],
+            ]
         )
     return np.mean(scores, axis=0)
 
@@ -937,18 +945,16 @@ def choose_and_check(right, labels, count, random):
 # %%
 random = np.random.default_rng(SEED)
 tosses = random.random((2000, 100)) < 0.5
-coins = {
-    count: choose_and_check(tosses, np.zeros(100, int), count, random)
-    for count in (1, 2, 5, 10, 20, 50)
-}
+labels = np.zeros(100, int)  # all heads
+coins = {count: choose_and_check(tosses, labels, count, random) for count in (1, 2, 5, 10, 20, 50)}
 expected = np.sum(1 - binom.cdf(np.arange(50), 50, 0.5) ** 20) / 50
 print(
     f"best of 20 coins: expected {expected:.3f}, simulated {coins[20][0]:.3f};",
-    f"on other pictures {coins[20][1]:.3f}",
+    f"on other images {coins[20][1]:.3f}",
 )
 
 # %% tags=["nbval-check-output"]
-expect("coins", coins[20][0], contrast=coins[20][1])
+expect("coins", coins[20][0], contrast=coins[20][1], limits=(0, 1))
 assert abs(coins[20][0] - expected) < 0.02
 print("formula and simulation agree to .02")
 
@@ -957,31 +963,32 @@ print("formula and simulation agree to .02")
 #
 # ### Then, our own trials
 #
-# Coins have no merit at all; configurations do. The same experiment with real trials: random configurations are trained
-# once, and *all* drawings that they were not trained on take the place of the 100 tosses. For this we use some cuts of
-# their own, whose test parts decide nothing else.
+# Coins have no merit at all; configurations do. The same experiment with real trials: random configurations are
+# trained once, and *all* pictograms that they were not trained on take the place of the 100 tosses. For this we use
+# some splits of their own, whose test sets decide nothing else.
 
 
 # %%
-def trained_at_random(cut, seed):
-    """Train random configurations; return what they get right of all other drawings, and the kinds."""
+def trained_at_random(split, seed):
+    """Train random configurations; return what they get right of the unseen, and its labels."""
     study = optuna.create_study(sampler=random_search(seed))
-    unseen = np.concatenate([cut.validation, cut.test.open()])
+    unseen = np.concatenate([split.validation, split.test.open()])
     right = []
-    for _ in range(SETTINGS["own_trials"]):
-        *_, predict = training(suggest(study.ask(), ["frozen"]), cut.train)
+    for _ in range(OWN_TRIALS):
+        *_, predict = training(suggest(study.ask(), ["frozen"]), split.train)
         right.append(predict(unseen) == y[unseen])
     return np.array(right), y[unseen]
 
 
-seeds = [100 * SEED + 60 + number for number in range(SETTINGS["own_cuts"])]
-trained = [trained_at_random(new_cut(seed), seed) for seed in seeds]
+seeds = [100 * SEED + 60 + number for number in range(OWN_SPLITS)]
+trained = [trained_at_random(new_split(seed), seed) for seed in seeds]
 
 # %%
-sizes = [count for count in (1, 2, 5, 10, 20, 40, 120) if count <= SETTINGS["own_trials"]]
+sizes = [count for count in (1, 2, 5, 10, 20, 40, 120) if count <= OWN_TRIALS]
 ours = {
     count: np.mean(
-        [choose_and_check(*right_and_kinds, count, random) for right_and_kinds in trained], axis=0
+        [choose_and_check(*right_and_labels, count, random) for right_and_labels in trained],
+        axis=0,
     )
     for count in sizes
 }
@@ -990,13 +997,30 @@ ours = {
 figure, axes = plt.subplots(1, 2, figsize=(13, 4.4))
 for ax, scores, title in zip(axes, (coins, ours), ("Coins", "Configurations")):
     reported, true = np.array(list(scores.values())).T
-    ax.plot(list(scores), reported, "o-", color=ROLE_COLOURS["wrong way"], label="its own score")
-    ax.plot(list(scores), true, "s-", color=ROLE_COLOURS["transfer"], label="on other pictures")
+    ax.plot(
+        list(scores),
+        reported,
+        "o-",
+        color=ROLE_COLOURS["wrong way"],
+        label="its own score",
+    )
+    ax.plot(
+        list(scores),
+        true,
+        "s-",
+        color=ROLE_COLOURS["transfer"],
+        label="on other images",
+    )
     ax.fill_between(
-        list(scores), true, reported, color=ROLE_COLOURS["wrong way"], alpha=0.12, linewidth=0
+        list(scores),
+        true,
+        reported,
+        color=ROLE_COLOURS["wrong way"],
+        alpha=0.12,
+        linewidth=0,
     )
     ax.set(
-        title=f"{title}, chosen on 50 pictures",
+        title=f"{title}, chosen on 50 images",
         xscale="log",
         xlabel="trials to choose from",
         ylabel="score of the best trial",
@@ -1004,206 +1028,231 @@ for ax, scores, title in zip(axes, (coins, ours), ("Coins", "Configurations")):
     ax.set_xticks(list(scores), list(scores))
     ax.minorticks_off()
 axes[0].legend(loc="upper left")
+figure.set_label("Reported and true score of the best of 1 to many trials")
 plt.show()
 
-# %% tags=["nbval-check-output"]
+# %%
 optimism = {count: reported - true for count, (reported, true) in ours.items()}
 expect("optimism_of_one", optimism[1])
 expect("optimism_of_many", optimism[sizes[-1]])
 
 # %% [markdown]
-# A single trial, not chosen, is off by {{optimism_of_one.mean:+.3f}}, which is next to nothing. The best of 40 reports
-# {{optimism_of_many.mean:.3f}} more than it is worth. That is less than with coins, because configurations really
-# differ, and merit is part of their height. The gap grows with the number of trials; the solution of exercise 1 shows
-# what more pictures do. On the right the blue line rises as well: choosing does find better configurations. Searching
-# is right. Reporting the search's own score is wrong.
+# A single trial, not chosen, is off by {{optimism_of_one.mean:+.3f}} ± {{optimism_of_one.half_width:.3f}}. The best of
+# 40 reports {{optimism_of_many.mean:.3f}} ± {{optimism_of_many.half_width:.3f}} more than it is worth. That is less
+# than with coins, because configurations really differ, and merit is part of their height. The gap grows with the
+# number of trials; the solution of exercise 1 shows what more images do. On the right the blue line rises as well:
+# choosing does find better configurations. Searching is right. Reporting the search's own score is wrong.
 #
 # ### And the four searches
 #
-# Now the nested test: for each search of section 5, the best configuration is trained once more and scored on the part
-# that its search has never seen. Beside them a configuration nobody searched for: Keras' default learning rate and
-# the usual dropout of one half.
+# Now the nested test: for each search of section 5, the best configuration is trained once more and scored on the set
+# that its search has never seen. Beside them stand two configurations that nobody searched for: Keras' default learning
+# rate with a dropout of one half, and a guess, the head of "One head, all rates" with a rate of .002. (It is not quite
+# innocent: that curve was drawn on validation sets of other splits.)
 
 # %%
 default = dict(one, learning_rate=1e-3, dropout=0.5, weight_decay=4e-3, log2_width=5)
+unsearched = {"default": default, "guess": good}
 
 
-def score_on(numbers, params, cut):
-    *_, predict = training(suggest(optuna.trial.FixedTrial(params)), cut.train)
+def score_on(numbers, params, split):
+    *_, predict = training(suggest(optuna.trial.FixedTrial(params)), split.train)
     return balanced_accuracy(numbers, predict(numbers))
 
 
 rows = []
-for repetition, cut in enumerate(cuts):
-    test = cut.test.open()
+for repetition, split in enumerate(splits):
+    test = split.test.open()
     for arm in ARMS:
         best = studies[arm][repetition].best_trial
-        rows.append((repetition, arm, best.value, score_on(test, best.params, cut)))
-    rows.append(
-        (repetition, "default", score_on(cut.validation, default, cut), score_on(test, default, cut))
-    )
+        rows.append((repetition, arm, best.value, score_on(test, best.params, split)))
+    for name, params in unsearched.items():
+        scores = [score_on(numbers, params, split) for numbers in (split.validation, test)]
+        rows.append((repetition, name, *scores))
 nested = pd.DataFrame(rows, columns=["repetition", "search", "validation", "test"])
 
 # %%
-means = nested.groupby("search")[["validation", "test"]].mean().loc[[*ARMS, "default"]]
+means = nested.groupby("search")[["validation", "test"]].mean().loc[[*ARMS, *unsearched]]
 means["optimism"] = means["validation"] - means["test"]
-tests = nested.pivot(index="repetition", columns="search", values="test")
-differences = tests[[*ahead, "default"]].sub(tests["random"], axis=0)
+scores = nested.pivot(index="repetition", columns="search")
+validations, tests = scores["validation"], scores["test"]
+differences = by_split(tests[[*ahead, *unsearched]].sub(tests["random"], axis=0))
 means["test, ahead of random"] = differences.mean()
-means["± (95%)"] = pd.Series({name: mean_and_interval(differences[name])[1] for name in differences})
+means["± (95%)"] = differences.apply(lambda column: mean_and_interval(column)[1])
 means.round(3)
 
 # %%
-long = nested.melt(["repetition", "search"], ["validation", "test"], "part", "balanced accuracy")
+of_splits = nested.groupby([nested["repetition"] // 2, "search"], sort=False).mean()
+long = (
+    of_splits[["validation", "test"]]
+    .reset_index("search")
+    .melt("search", var_name="set", value_name="balanced accuracy")
+)
 colours = {"validation": ROLE_COLOURS["wrong way"], "test": ROLE_COLOURS["transfer"]}
 ax = sns.pointplot(
-    long, x="search", y="balanced accuracy", hue="part", palette=colours, markers=["o", "s"],
+    long, x="search", y="balanced accuracy", hue="set", palette=colours, markers=["o", "s"],
     dodge=0.25, linestyle="none", errorbar=confidence_interval, capsize=0.08,
 )  # fmt: skip
 ax.figure.set_size_inches(10, 4.4)
 ax.set(title="Best configuration: where it was chosen, and elsewhere", xlabel="")
 ax.legend(title=None, loc="center left", bbox_to_anchor=(1, 0.5))
+ax.figure.set_label("Scores of the best configurations on validation and on the nested test")
 plt.show()
 
+# %%
+flattered = by_split((validations - tests)[list(ARMS)])
+flattered["TPE, pruning - random"] = flattered["TPE, pruning"] - flattered["random"]
+flattered.agg(mean_plus_minus).to_frame("optimism, mean ± 95% over splits")
+
 # %% tags=["nbval-check-output"]
-searched = nested[nested["search"] != "default"]
-expect("optimism", (searched["validation"] - searched["test"]).mean(), contrast=0)
+searched = nested[nested["search"].isin(ARMS)]
+expect(
+    "optimism",
+    (searched["validation"] - searched["test"]).mean(),
+    contrast=0,
+    limits=(-1, 1),
+)
 expect("gain_test", differences["TPE, pruning"].mean())
-if PROFILE != "smoke":
-    assert means["optimism"]["TPE, pruning"] > means["optimism"]["random"], (
-        "the closer, the more flattered"
-    )
-expect("default_behind", -differences["default"].mean(), contrast=0)
-expect("nested_test", searched["test"].mean(), contrast=1 / 8)
-assert [cut.test.openings for cut in cuts] == [1] * len(cuts)
-print("each test part was opened once, after the searches")
+expect("default_behind", -differences["default"].mean(), contrast=0, limits=(-1, 1))
+expect("nested_test", searched["test"].mean(), contrast=1 / 8, limits=(0, 1))
+assert [split.test.openings for split in splits] == [1] * len(splits)
+print("each test set was opened once, after the searches")
 
 # %%
 best = first_study.best_trial
 on_test = score_on(first.test.open(), best.params, first)
-print(f"the first study, best trial: {best.value:.3f} on validation, {on_test:.3f} on its test part")
+print(f"the first study, best trial: {best.value:.3f} on validation, {on_test:.3f} on its test set")
 
 # %% [markdown]
-# The first study has one score on each part. If the two differ, nobody can say how much of it was optimism and how much
-# the cut. So look at the means. The best trials were {{optimism.mean:.3f}} too good, over four ways of searching and
-# all cuts. But not all alike: look down the column *optimism*. A search that follows the score of validation more
-# closely, as TPE with pruning does, is also flattered more by it than random search. (Validation and test part were
-# exchanged in half of them, so a part that is easier than the other cannot be the reason.) They reach
-# {{nested_test.mean:.2f}} on drawings that had no say.
+# The first study has one score on each set. If the two differ, nobody can say how much of it was optimism and how much
+# the split. So look at the means. The best trials were {{optimism.mean:.3f}} ± {{optimism.half_width:.3f}} too good,
+# over four ways of searching and all splits. (Validation and test set were exchanged in half of them, so a set that is
+# easier than the other cannot be the reason.) They reach {{nested_test.mean:.2f}} on data that chose nothing.
 #
-# And the contest? TPE with pruning differed from random search by {{gain_validation.mean:+.3f}} on validation. On the
-# nested test the difference is {{gain_test.mean:+.3f}} on average, with a standard deviation of {{gain_test.std:.3f}}
-# over repetitions, so it is not to be told from zero, and a single run may show either sign. There is no evidence that
-# the lead on validation arrives elsewhere: with some hundred drawings to validate, much of it is luck. (In `full` there
-# are twenty searches of each kind.)
+# Are all searches flattered alike? The second table shows it for this run, with intervals over the splits. The
+# optimism of random search may come out negative there: with twenty trials it is small, and a hundred pictograms
+# measure it roughly. A search that follows the score of validation more closely, as TPE with pruning does, should be
+# flattered more. Whether this run shows that, the last row says; three splits show little.
 #
-# Note the last row of the table, too: the configuration that nobody searched for stays {{default_behind.mean:.2f}}
-# behind random search. But look back at "One head, all rates": with a dropout of .1 instead of .5, the same rate of
-# .001 does much better, and nobody searched for that either. A search has to beat a sensible guess, not a careless one.
+# And the contest? On validation TPE with pruning was {{gain_validation.mean:+.3f}} ±
+# {{gain_validation.half_width:.3f}} ahead of random search over five runs. On the nested test it is
+# {{gain_test.mean:+.3f}} ± {{gain_test.half_width:.3f}}: no gain was shown, and none was excluded. A single run may
+# show either sign. With some hundred pictograms to validate, much of a lead on validation is luck. (In `full` there
+# are ten splits.)
+#
+# (Nothing was chosen for the last two rows, and each set serves once as validation and once as test. So their optimism
+# is exactly zero.)
+#
+# Was the search worth it? The default stays {{default_behind.mean:.2f}} ± {{default_behind.half_width:.2f}} behind
+# random search. But that is a weak opponent. Look at the last row of the first table: the guess needs no search at
+# all. Where its interval reaches zero, these searches have not shown that they beat it.
 
 # %% [markdown]
 # ## 8. Killed, resumed, shared
 #
 # A search in earnest runs for days, and machines do not. A study in memory is lost with its process. Optuna keeps a
-# study in a **storage**: each parameter and each reported score is written at once. On one machine, a journal file does;
-# it only grows at its end.
+# study in a **storage**: each parameter and each reported score is written at once. On one machine an SQLite file will
+# do.
 #
-# One question is left to us. A process that is killed leaves its trial behind, marked as running, for ever. For databases
-# Optuna has a heartbeat that notices. For a journal we write down, with each trial, the number and the start time
-# of its process. Whoever takes the next trial first looks whether the owners of running trials still live. The
-# configuration of a dead one goes back into the queue:
-
-# %%
-from course_utils.tuning import open_study, run_trials
-from course_utils.tuning.study import is_alive, queue_again, take_trial
-
-show_source(run_trials, take_trial, queue_again, is_alive)
-
-# %% [markdown]
-# Details that are easily got wrong:
+# A process that is killed leaves its trial behind, marked as running. For databases Optuna has a **heartbeat**: while a
+# trial runs, its process writes the time every `heartbeat_interval` seconds. Whoever starts a trial looks for running
+# ones without a sign of life for `grace_period` seconds, marks them as failed, and calls back;
+# `RetryHeartbeatStaleTrialCallback` puts their configuration into the queue again. `MaxTrialsCallback` ends the search
+# when the *storage* holds enough finished trials. (`n_trials=100` after a restart would run 100 *more*.)
 #
-# - Taking a trial is one step under a lock. Otherwise two workers see the same gap and run one trial too many.
-# - First the queue, then the mark "failed". In the other order a kill between the two would lose the configuration.
-# - Finished trials are counted in the file, not in the process. `study.optimize(n_trials=100)` after a restart
-#   would run 100 *more*.
-# - A sampler that starts again with the same seed draws the same configurations again. So it gets a new seed.
-#
-# A worker is a script of its own. It shares two files with the others: the cached features and the journal. It imports no
-# TensorFlow, trains a linear head with scikit-learn, and so starts quickly.
-
-# %%
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-from course_utils.settings import ROOT
+# A worker is a script of its own. It shares two files with the others: the cached features and the database. It imports
+# no TensorFlow, trains a linear head with scikit-learn, and so starts quickly.
 
 # %%
 WORKER = """
 import sys
 import numpy as np
 import optuna
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.study import MaxTrialsCallback
+from optuna.trial import TrialState
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import balanced_accuracy_score
-from course_utils.tuning import run_trials
 
 file, n_trials, seed = np.load("features.npz"), int(sys.argv[1]), int(sys.argv[2])
+x, y, x_validation, y_validation = (file[name] for name in file)
 
 def objective(trial):
+    trial.set_user_attr("worker", seed)
     rate = trial.suggest_float("learning_rate", 1e-6, 1e-1, log=True)
     alpha = trial.suggest_float("alpha", 1e-6, 1e-1, log=True)
     head = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=rate, alpha=alpha)
-    for epoch in range(60):
-        head.partial_fit(file["x"], file["y"], classes=range(8))
-        score = balanced_accuracy_score(file["y_validation"], head.predict(file["x_validation"]))
-        trial.report(score, epoch)
+    for step in range(6):
+        for epoch in range(10):
+            head.partial_fit(x, y, classes=range(8))
+        score = balanced_accuracy_score(y_validation, head.predict(x_validation))
+        trial.report(score, step)
         if trial.should_prune():
             raise optuna.TrialPruned
     return score
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-sampler, pruner = optuna.samplers.TPESampler(seed=seed), optuna.pruners.MedianPruner(4, 5)
-run_trials("search.journal", objective, n_trials, sampler, pruner)
+storage = RDBStorage(
+    "sqlite:///search.db", heartbeat_interval=1, grace_period=3,
+    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3),
+)
+study = optuna.load_study(
+    study_name="search", storage=storage, sampler=optuna.samplers.TPESampler(seed=seed),
+    pruner=optuna.pruners.MedianPruner(4, 1),
+)
+enough = MaxTrialsCallback(n_trials, states=(TrialState.COMPLETE, TrialState.PRUNED))
+study.optimize(objective, callbacks=[enough])
 """
 
+# %% [markdown]
+# The study is created before the workers start, so that they do not create the tables at the same moment. Then we start
+# one worker, wait until it is in the middle of a trial, and kill it. It gets no chance to tidy up: `kill()` sends what
+# `kill -9` sends, and what Linux sends when memory runs out.
+
 # %%
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 directory = tempfile.TemporaryDirectory()
 folder = Path(directory.name)
-journal, N_TRIALS = folder / "search.journal", SETTINGS["shared_trials"]
 (folder / "worker.py").write_text(WORKER)
 x = features[BACKBONES[0]].numpy()
 np.savez(
     folder / "features.npz", x=x[first.train], y=y[first.train],
     x_validation=x[first.validation], y_validation=y[first.validation],
 )  # fmt: skip
+address = f"sqlite:///{folder}/search.db"
+shared = optuna.create_study(study_name="search", storage=address, direction="maximize")
 
 
 def start_worker(seed):
-    command = [sys.executable, "-W", "ignore", "worker.py", str(N_TRIALS), str(seed)]
-    return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)})
-
-
-# %% [markdown]
-# We start a worker, wait until it is in the middle of a trial, and kill it. It gets no chance to tidy up: `kill()` sends
-# what `kill -9` sends, and what Linux sends when memory runs out. (Windows ends the process as abruptly.)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "worker.py",
+        str(SHARED_TRIALS),
+        str(seed),
+    ]
+    return subprocess.Popen(command, cwd=folder)
 
 
 # %%
 def in_mid_trial(number):
     """Whether trial `number`, or a later one, is running and has reported something."""
-    found = open_study(journal).trials if journal.exists() else []
-    return any(trial.state.name == "RUNNING" and trial.intermediate_values for trial in found[number:])
+    later = shared.get_trials(deepcopy=False)[number:]
+    return any(trial.state.name == "RUNNING" and trial.intermediate_values for trial in later)
 
 
 worker = start_worker(SEED)
-while not in_mid_trial(N_TRIALS // 4):
+while not in_mid_trial(SHARED_TRIALS // 4):
     assert worker.poll() is None, "the worker ended before it could be killed"
     time.sleep(0.02)
 worker.kill()
 worker.wait()
-before = open_study(journal).trials
+before = shared.trials
 
 # %% tags=["nbval-check-output"]
 running = [trial for trial in before if trial.state.name == "RUNNING"]
@@ -1211,41 +1260,50 @@ assert len(running) == 1 and worker.returncode != 0
 print("worker killed - trials left running:", len(running))
 
 # %% [markdown]
-# Now two workers at once, on the same journal. No one tells them what happened.
+# We wait until the grace period is over. Then two workers at once, on the same study. No one tells them what happened.
 
 # %%
+time.sleep(4)
 workers = [start_worker(SEED + 1), start_worker(SEED + 2)]
 assert [worker.wait() for worker in workers] == [0, 0]
-after = open_study(journal).trials
-owners = list(dict.fromkeys(trial.user_attrs["process"][0] for trial in after))
+after = shared.trials
+again_of = optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number
 pd.DataFrame(
     {
         "state": [trial.state.name.lower() for trial in after],
         "score": [trial.value for trial in after],
-        "epochs": [len(trial.intermediate_values) for trial in after],
-        "worker": [1 + owners.index(trial.user_attrs["process"][0]) for trial in after],
-        "runs again": [trial.user_attrs.get("retry_of", "") for trial in after],
+        "reports": [len(trial.intermediate_values) for trial in after],
+        "worker": [1 + trial.user_attrs["worker"] - SEED for trial in after],
+        "runs again": pd.array([again_of(trial) for trial in after], dtype="Int64"),
     }
 ).rename_axis("trial").round(3).astype(object).fillna("")
 
 # %% tags=["nbval-check-output"]
 finished = [trial for trial in after if trial.state.name in ("COMPLETE", "PRUNED")]
-lost = running[0]
-again = [trial for trial in finished if trial.user_attrs.get("retry_of") == lost.number]
-assert len(finished) == N_TRIALS, "trials were forgotten, or counted twice"
-assert len({tuple(trial.params.values()) for trial in finished}) == N_TRIALS
-assert [(trial.number, trial.value) for trial in before if trial is not lost] == [
-    (trial.number, trial.value) for trial in after[: len(before)] if trial.number != lost.number
-]
-assert len(again) == 1 and again[0].params == lost.params and after[lost.number].state.name == "FAIL"
-print("as many finished trials as asked for, all different; those from before the kill are unchanged")
+(lost,) = running
+again = [trial for trial in finished if again_of(trial) == lost.number]
+assert after[lost.number].state.name == "FAIL"
+assert [trial.params for trial in again] == [lost.params]
+assert all(after[trial.number].value == trial.value for trial in before if trial is not lost)
+assert SHARED_TRIALS <= len(finished) <= SHARED_TRIALS + 1, "trials were forgotten"
 print("the killed trial is marked as failed; its configuration ran again, once")
+print("finished trials from before the kill are unchanged")
 directory.cleanup()
 
 # %% [markdown]
-# Nothing was lost and nothing counted twice. The tests of this course kill workers in the same way.
+# Nothing was lost. What this recipe does not do:
 #
-# Compare the best scores of this table with those of section 5, too. (The cuts differ, so not to the digit.) A plain
+# - **The count is not exact.** A worker that is in a trial when the number is reached still ends it: two workers may
+#   finish one trial more than was asked for. And a worker that joins a finished study runs one trial before it looks.
+# - **Someone must come by.** A dead trial is noticed when a trial *starts* after the grace period. At the very end of a
+#   search it stays "running".
+# - **Only death is retried.** A trial that ends by an exception, by Ctrl-C or with NaN is marked as failed, and its
+#   configuration is gone.
+# - **A heartbeat needs a database.** Journal files have none.
+# - **Same seed, same configurations.** A worker that starts again with its old seed draws what it drew before. So give
+#   each start a seed of its own.
+#
+# Compare the best scores of this table with those of section 5, too. (The splits differ, so not to the digit.) A plain
 # linear head, trained for sixty epochs, holds its own. The space of section 2 does not contain it, and no search finds
 # what is not in its space.
 #
@@ -1255,11 +1313,8 @@ directory.cleanup()
 #   wait, little use for TensorFlow, which by itself uses all cores (here we limited it to one), and wrong for our
 #   shared networks.
 # - **Processes on one machine**: as above. Give each its share of the cores.
-# - **Several machines**: a journal needs a lock that they all respect, so take a database instead:
-#   `optuna.create_study(storage="postgresql://...", study_name="search", load_if_exists=True)`, with
-#   `RDBStorage(url, heartbeat_interval=60, heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback())` for killed
-#   workers (in Optuna 4 `failed_trial_callback=RetryFailedTrialCallback()`). On a Dask cluster,
-#   `optuna_integration.DaskStorage` keeps the study on the scheduler.
+# - **Several machines**: the same code with a database server instead of a file, `RDBStorage("postgresql://...", ...)`,
+#   and a longer heartbeat. On a Dask cluster, `optuna_integration.DaskStorage` keeps the study on the scheduler.
 # - What the workers share: the storage and the cache of features. What they must not share: the seed.
 #
 # With many workers at once TPE knows less at each step: it proposes before the others have answered. Random search does
@@ -1269,7 +1324,7 @@ directory.cleanup()
 #
 # ### Exercise 1: how many coins?
 #
-# With 50 pictures to validate, how many coin-flip trials does it take until the best one reports .70 on average?
+# With 50 images to validate, how many coin-flip trials does it take until the best one reports .70 on average?
 # Compute the expected score of the best of $m$ coins with the formula of section 7, and put the smallest $m$ that
 # reaches .70 into `enough`.
 #
@@ -1280,23 +1335,23 @@ enough = None
 
 
 # %% tags=["solution", "nbval-check-output"]
-def best_of(coins, pictures=50):
-    return np.sum(1 - binom.cdf(np.arange(pictures), pictures, 0.5) ** coins) / pictures
+def best_of(coins, images=50):
+    return np.sum(1 - binom.cdf(np.arange(images), images, 0.5) ** coins) / images
 
 
 enough = next(count for count in range(1, 10_000) if best_of(count) >= 0.7)
 assert best_of(enough) >= 0.7 > best_of(enough - 1)
-print(f"{enough} coins with 50 pictures; {best_of(enough, 200):.2f} if there are 200 pictures")
+print(f"{enough} coins with 50 images; {best_of(enough, 200):.2f} if there are 200 images")
 
 # %% [markdown] tags=["solution"]
-# A search of a few hundred trials is common. Four times the pictures halve the optimism, as always with standard errors.
+# A search of a few hundred trials is common. Four times the images halve the optimism, as always with standard errors.
 
 # %% [markdown]
 # ### Exercise 2: a conditional parameter
 #
-# Write `suggest_optimizer(trial)`. It chooses `"adam"` or `"sgd"`, and a learning rate between .0001 and 1 on the right
-# scale. SGD also has a `momentum` between 0 and .99; Adam has none. For momentum the distance from 1 is what matters: .9
-# averages over 10 steps, .99 over 100. So ask for `one_minus_momentum`, on the right scale, too.
+# Write `suggest_optimizer(trial)`. It chooses `"adam"` or `"sgd"`, and a learning rate between .0001 and 1 on the
+# right scale. SGD also has a `momentum` between 0 and .99; Adam has none. For momentum the distance from 1 is what
+# matters: .9 averages over 10 steps, .99 over 100. So ask for `one_minus_momentum`, on the right scale, too.
 #
 # *Hint:* return a dictionary, as `suggest` does.
 
@@ -1357,3 +1412,6 @@ print("the search begins with the default and cannot end below it, on validation
 # This is how to continue by hand, too: configurations that a colleague believes in, or the best of an earlier study, go
 # into the queue. It costs one trial. It does not free you from the nested test: the maximum of eight scores is still an
 # optimistic one.
+
+# %% tags=["headline"]
+expect.table()
