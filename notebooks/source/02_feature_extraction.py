@@ -190,8 +190,8 @@ head.fit(train_features, epochs=EPOCHS, verbose=0)
 head.evaluate(validation_features, verbose=2);
 
 # %% [markdown]
-# Compare the two `Wall time`s, here and in the second cell of the lesson. In the experiment, with 10 epochs on 320 images, the cached way was
-# {{experiment.cached_speedup.mean:.0f}} ± {{experiment.cached_speedup.half_width:.0f}} times faster. A second head, another learning
+# Compare the two `Wall time`s, here and in the second cell of the lesson. In the experiment, with 10 epochs on 320 images, the cached way took
+# {{experiment.cached_speedup.mean:.0f}} ± {{experiment.cached_speedup.half_width:.0f}} times less processor time. A second head, another learning
 # rate, a search over both: each costs nothing but the head.
 #
 # ### The mistake: cache *behind* augmentation
@@ -236,7 +236,8 @@ for name, epochs in copies.items():
 # copies of each image on purpose. Does augmentation help at all here? With ten images a class the experiment found, for a head on frozen
 # features, {{experiment.augmented_none.mean:.2f}} without it,
 # {{experiment.augmented_fresh.mean:.2f}} with fresh copies and {{experiment.augmented_frozen.mean:.2f}} with the late cache
-# (paired difference fresh − none {{experiment.augmentation_gain.mean:+.2f}} ± {{experiment.augmentation_gain.half_width:.2f}}).
+# (paired difference fresh − none {{experiment.augmentation_gain.mean:+.2f}} ± {{experiment.augmentation_gain.half_width:.2f}}): no
+# gain that we can see, a null result. Lesson 03 lets the backbone learn, and asks again.
 
 # %% [markdown]
 # ## 4. Look at the features
@@ -338,8 +339,8 @@ ax.set(xlabel="training images per class (dotted: chance level)", ylabel="balanc
 # backbone = keras.Model(pixels, features)
 # ```
 #
-# `pooling="avg"` takes the mean over the places of the last feature map. Older tutorials use `Flatten` there. In the experiment a trained `Flatten` head was
-# {{experiment.flatten_loss.mean:+.2f}} ± {{experiment.flatten_loss.half_width:.2f}} better than the pooled one, for {{experiment.flatten_weights.mean:.0f}} times the weights.
+# `pooling="avg"` takes the mean over the places of the last feature map. Older tutorials use `Flatten` there. In the experiment a trained `Flatten` head differed from the pooled one by
+# {{experiment.flatten_loss.mean:+.2f}} ± {{experiment.flatten_loss.half_width:.2f}}, for {{experiment.flatten_weights.mean:.0f}} times the weights.
 # A better ImageNet classifier is usually, not always, a better backbone (Kornblith et al. 2019); lesson 05 compares many.
 
 # %% [markdown]

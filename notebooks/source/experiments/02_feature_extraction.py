@@ -9,7 +9,7 @@
 #       gain_10: "paired gain over a CNN from scratch, ten images of each class (0)"
 #       gain_all: "paired gain over a CNN from scratch, all training images (0)"
 #       own_preprocessing: "top-1 on photographs with the network's own preprocessing (raw pixels)"
-#       cached_speedup: "training a head on cached features, times faster (1)"
+#       cached_speedup: "training a head on cached features, times less processor time (1)"
 #     goals:
 #       - check each figure that the lesson quotes, and change what it depends on;
 #       - see four mistakes measured, and three that cost nothing that can be seen.
@@ -341,7 +341,7 @@ for name, model in {"as trained": after, "folded": run}.items():
 # ### The backbone in every epoch, or once
 #
 # Backbone and head in one model, trained with `fit`, run the frozen backbone on every image in every epoch. One epoch of that way is timed and multiplied by `EPOCHS`; the
-# cached way is one pass and `EPOCHS` epochs of the head, all timed. Both models are fitted for a moment first, so that the clock does not measure the building of graphs.
+# cached way is one pass and `EPOCHS` epochs of the head, all timed. Both models are fitted for a moment first, so that the building of graphs is not measured.
 
 
 # %%
@@ -357,10 +357,11 @@ def new_head_of(width):
     return model
 
 
-def seconds(work):
-    start = time.perf_counter()
+def cpu_seconds(work):
+    """Return the processor time of all threads: other programs do not lengthen it."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 # %%
@@ -381,15 +382,15 @@ head.fit(vectors[:32], y[:32], verbose=0)
 backbone.predict(x[:32], verbose=0);
 
 # %%
-in_every_epoch = EPOCHS * seconds(lambda: naive.fit(x, y, verbose=0))
-one_pass = seconds(lambda: backbone.predict(x, verbose=0))
-head_alone = seconds(lambda: head.fit(vectors, y, epochs=EPOCHS, verbose=0))
+in_every_epoch = EPOCHS * cpu_seconds(lambda: naive.fit(x, y, verbose=0))
+one_pass = cpu_seconds(lambda: backbone.predict(x, verbose=0))
+head_alone = cpu_seconds(lambda: head.fit(vectors, y, epochs=EPOCHS, verbose=0))
 cached_speedup = in_every_epoch / (one_pass + head_alone)
 print(f"{EPOCHS} epochs, backbone in every epoch: {in_every_epoch:.1f} s")
 print(f"one pass {one_pass:.1f} s + head {head_alone:.1f} s: {cached_speedup:.1f} times")
 
 # %% [markdown]
-# Over five runs: {{cached_speedup.mean:.1f}} ± {{cached_speedup.half_width:.1f}} times. The ratio grows with the number of epochs and with each further head.
+# Over five runs the cached way took {{cached_speedup.mean:.1f}} ± {{cached_speedup.half_width:.1f}} times less processor time. The ratio grows with the number of epochs and with each further head.
 #
 # ## 5. The head: pooled or flattened
 #
@@ -428,7 +429,7 @@ facts = {
 pd.DataFrame(facts, index=["pooled", "flattened"]).round(3)
 
 # %% [markdown]
-# Over five runs, each with another split, the flattened head is better by {{flatten_loss.mean:+.3f}} ± {{flatten_loss.half_width:.3f}}, with {{flatten_weights.mean:.0f}} times the
+# Over five runs, each with another split, flattened minus pooled is {{flatten_loss.mean:+.3f}} ± {{flatten_loss.half_width:.3f}}: no difference that we can see, for {{flatten_weights.mean:.0f}} times the
 # weights. On VGG16 at 224 pixels, with a hidden layer of 256, it is 6.4 million weights against 0.13 million.
 #
 # ## 6. Augmentation and the cache
@@ -473,7 +474,8 @@ pd.DataFrame({"balanced accuracy, validation": augmented}).round(3)
 # %% [markdown]
 # Over five runs: none {{augmented_none.mean:.2f}} ± {{augmented_none.half_width:.2f}}, fresh {{augmented_fresh.mean:.2f}} ± {{augmented_fresh.half_width:.2f}}, late cache
 # {{augmented_frozen.mean:.2f}} ± {{augmented_frozen.half_width:.2f}}. Paired, fresh copies differ from none by {{augmentation_gain.mean:+.3f}} ± {{augmentation_gain.half_width:.3f}}, and the late cache from
-# fresh copies by {{late_cache_loss.mean:+.3f}} ± {{late_cache_loss.half_width:.3f}}.
+# fresh copies by {{late_cache_loss.mean:+.3f}} ± {{late_cache_loss.half_width:.3f}}. Both intervals contain zero: with a frozen backbone and this head, neither the gain of augmentation nor the loss by the
+# late cache shows in five runs. A **null result**; what the late cache does to the *images* is certain, and the lesson shows it.
 #
 # ## 7. How many labels are enough?
 #
@@ -664,7 +666,8 @@ for name, way in {"none": "none", "fresh": "fresh", "frozen": "late cache"}.item
 expect("augmentation_gain", augmented["fresh"] - augmented["none"])
 expect("late_cache_loss", augmented["late cache"] - augmented["fresh"])
 for (label, method), score in scores.items():
-    contrast = scores[label, "random"] if method == "transfer" else None
+    compared = method == "transfer" and label != 5  # five images a class scatter too much
+    contrast = scores[label, "random"] if compared else None
     expect(f"{method}_{label}", score, contrast=contrast, limits=(0, 1))
 for label in curves.index:
     expect(f"gain_{label}", scores[label, "transfer"] - scores[label, "scratch"])
