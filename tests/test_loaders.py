@@ -1,14 +1,11 @@
 """Each loader gives the stated counts, shapes and types, and refuses what it cannot read."""
 
-import shutil
-
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import ImageFont
 
 from course_utils.data import (
     fetch,
-    load_image_folder,
     load_imagenet_photos,
     load_mnist,
     load_openmoji,
@@ -131,63 +128,3 @@ def test_bad_arguments_are_refused():
         load_openmoji(size=8)
     with pytest.raises(CourseError, match="at least 1 pixel; got 0"):
         load_imagenet_photos(size=0)
-
-
-@pytest.fixture
-def images(tmp_path):
-    """Five red and six blue images of different shades, wider than high."""
-    for name, channel, count in (("red", 0, 5), ("blue", 2, 6)):
-        (tmp_path / name).mkdir()
-        for i in range(count):
-            colour = [255 - i if c == channel else 0 for c in range(3)]
-            Image.new("RGB", (30, 20), tuple(colour)).save(tmp_path / name / f"{i}.png")
-    return tmp_path
-
-
-def test_image_folder(images):
-    Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(images / "red" / "clear.png")
-    Image.new("L", (9, 9), 255).save(images / "red" / "grey.JPG")
-    (images / "red" / "notes.txt").write_text("no image")
-    (images / ".hidden").mkdir()
-    split = load_image_folder(images, size=16)
-    x, y = all_samples(split)
-    assert split.class_names == ("blue", "red")
-    assert x.shape == (13, 16, 16, 3) and x.dtype == np.uint8
-    assert (x[y == 0][..., :2] == 0).all() and sorted(np.unique(x[y == 0][..., 2])) == [*range(250, 256)]
-    assert (x[y == 1] == 255).all(axis=(1, 2, 3)).sum() == 2  # transparent and grey ones are white
-
-
-def test_copies_of_a_image_stay_in_one_part(images):
-    for name in ("red", "blue"):
-        for path in list((images / name).iterdir()):
-            shutil.copy(path, path.with_name(f"copy of {path.name}"))
-    split = load_image_folder(images, size=16)
-    parts = [{image.tobytes() for image in getattr(split, part).x} for part in PARTS]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 11
-    assert sum(len(getattr(split, part).x) for part in PARTS) == 22
-
-
-def test_image_folder_refusals(images, tmp_path):
-    with pytest.raises(CourseError, match="no directory .*nowhere"):
-        load_image_folder(tmp_path / "nowhere")
-    for size in (0, 64.5, "64", None):
-        with pytest.raises(CourseError, match="give a whole number, at least 1"):
-            load_image_folder(images, size=size)
-    with pytest.raises(CourseError, match="has 0 subfolders"):
-        load_image_folder(images / "red")
-    (images / "green").mkdir()
-    with pytest.raises(CourseError, match="green holds no image"):
-        load_image_folder(images)
-    Image.new("RGB", (9, 9)).save(images / "green" / "only.png")
-    with pytest.raises(CourseError, match="Class green has 1 samples"):
-        load_image_folder(images)
-    (images / "green" / "broken.png").write_bytes(b"not an image")
-    with pytest.raises(CourseError, match="broken.png cannot be read"):
-        load_image_folder(images)
-    (images / "green" / "broken.png").write_bytes((images / "red" / "0.png").read_bytes()[:60])
-    with pytest.raises(CourseError, match="broken.png cannot be read"):
-        load_image_folder(images)
-    (images / "green" / "broken.png").unlink()
-    Image.fromarray(np.zeros((9, 9), np.float32)).save(images / "green" / "broken.tif")
-    with pytest.raises(CourseError, match="broken.tif has more than 16 bits"):
-        load_image_folder(images)

@@ -4,7 +4,6 @@ from course_utils.data.assets import fetch
 from course_utils.data.chest_xrays import load_chest_xrays
 from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.data.digits import load_mnist, load_uci_digits, load_usps
-from course_utils.data.folders import load_image_folder
 from course_utils.data.image_folders import load_openmoji_folder
 from course_utils.data.image_split import split_image_folder
 from course_utils.data.mnist_m import load_mnist_m, load_mnist_m_folder

