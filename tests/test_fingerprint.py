@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from course_tools.build.compose import compose
-from course_tools.build.fingerprint import _assets_named_in, fingerprint, import_closure, is_stale
+from course_tools.build.fingerprint import _assets_named_in, fingerprint, imported_files, is_stale
 from course_tools.notebooks import Notebook, all_notebooks
 from course_utils.data import catalog
 from course_utils.settings import ROOT
@@ -105,8 +105,7 @@ def test_magics_and_mistakes_make_stale_and_nothing_else(stored, edit, code):
 
 @pytest.mark.parametrize("notebook", all_notebooks(), ids=lambda notebook: notebook.key)
 def test_no_real_notebook_hangs_on_the_tools(notebook):
-    code = "\n".join(cell.source for cell in compose(notebook, measured=False).cells if cell.cell_type == "code")
-    files = [file.relative_to(ROOT) for file in import_closure(code)]
+    files = [file.relative_to(ROOT) for file in imported_files(compose(notebook, measured=False).cells)]
     assert {file.parts[0] for file in files} == {"course_utils"}
     assert {"notebook.py", "errors.py"} <= {file.name for file in files}
     everything = sum(1 for _ in (ROOT / "course_utils").rglob("*.py"))

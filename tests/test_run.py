@@ -130,7 +130,7 @@ def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
     )
     process = subprocess.Popen([sys.executable, main], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     family = waited_for(lambda: pid.exists() and pid.read_text())
-    assert len(living(family)) == 3
+    assert len(living(family)) == 4
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -208,12 +208,12 @@ def test_a_notebook_that_kills_its_kernel_fails_alone(write_notebook, tmp_path):
     assert "os._exit(3)" in result["error"]["cell"]
 
 
-# Starts a process, and one that lives on in a session of its own without a parent; notes them; never ends.
+# Starts a process, and one that lives on in a session of its own without a parent; notes all; never ends.
 BUSY = """
 import os, pathlib, subprocess, time
 child = subprocess.Popen(["sleep", "600"])
 orphan = subprocess.run("setsid sleep 601 >/dev/null 2>&1 & echo $!", shell=True, capture_output=True, text=True).stdout
-pathlib.Path({pid!r}).write_text(f"{{os.getpid()}} {{child.pid}} {{orphan}}")
+pathlib.Path({pid!r}).write_text(f"{{os.getppid()}} {{os.getpid()}} {{child.pid}} {{orphan}}")
 print("before")
 while True:
     time.sleep(0.01)
@@ -227,14 +227,14 @@ def test_a_notebook_that_never_ends_is_stopped_with_all_that_it_started(write_no
     assert result["error"]["message"].startswith(
         "The notebook was stopped after 0.05 minutes, 0.1 of them in this cell: `course run` allows more"
     )
-    assert len(pid.read_text().split()) == 3 and living(pid.read_text()) == []
+    assert len(pid.read_text().split()) == 4 and living(pid.read_text()) == []
 
 
 def test_what_a_notebook_leaves_running_ends_with_it(write_notebook, tmp_path):
     pid = tmp_path / "pid"
     leaves = BUSY.format(pid=str(pid)).partition("while")[0]
     assert execute(write_notebook("01_leaves", leaves), tmp_path / "output.ipynb", {})["status"] == "passed"
-    assert len(pid.read_text().split()) == 3 and living(pid.read_text()) == []
+    assert len(pid.read_text().split()) == 4 and living(pid.read_text()) == []
 
 
 def test_a_killed_runner_is_told(write_notebook, tmp_path):

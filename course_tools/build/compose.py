@@ -46,7 +46,9 @@ def compose(notebook: Notebook, measured: bool = True, address: str | None = Non
         if "parameters" in cell.metadata.get("tags", []):
             cells.append(_prepared(frame.start_cell(notebook)))
     headline = [cells.pop()] if "headline" in cells[-1].metadata.get("tags", []) else []
-    cells += [*frame.closing_cells(course), *headline]
+    quiz = next((at for at, cell in enumerate(cells) if cell.source.startswith("## Quiz")), len(cells))
+    cells[quiz:quiz] = frame.recap_cells(course)
+    cells += [frame.references_cell(course), *headline]
     for position, cell in enumerate(cells):
         cell.id = f"cell-{position:02d}"  # stable, so that a rebuild shows only real changes
         if cell.cell_type == "markdown":

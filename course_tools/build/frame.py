@@ -72,16 +72,19 @@ def start_cell(notebook: Notebook) -> NotebookNode:
     return new_code_cell(START.format(key=notebook.key), metadata={"tags": ["start"]})
 
 
-def closing_cells(course: dict) -> list[NotebookNode]:
-    """Return the recap, where the front matter has one, and the references from ``data/references.toml``."""
+def recap_cells(course: dict) -> list[NotebookNode]:
+    """Return the recap, where the front matter has one."""
+    return [new_markdown_cell("## Recap\n\n" + _bullets(course["recap"]))] if "recap" in course else []
+
+
+def references_cell(course: dict) -> NotebookNode:
+    """Return the references, which come from ``data/references.toml``."""
     known = tomllib.loads((ROOT / "data" / "references.toml").read_text(encoding="utf-8"))
     missing = [key for key in course["references"] if key not in known]
     if missing:
         raise CourseError(f"References {', '.join(missing)} are not in data/references.toml.")
-    named = [known[key] for key in course["references"]]
-    references = [f"{work['text']} [{_host(work['url'])}]({work['url']})" for work in named]
-    recap = [new_markdown_cell("## Recap\n\n" + _bullets(course["recap"]))] if "recap" in course else []
-    return [*recap, new_markdown_cell("## References\n\n" + _bullets(references))]
+    lines = [f"{known[key]['text']} [{_host(known[key]['url'])}]({known[key]['url']})" for key in course["references"]]
+    return new_markdown_cell("## References\n\n" + _bullets(lines))
 
 
 def _other_storey(notebook: Notebook) -> str:

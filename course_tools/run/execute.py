@@ -50,6 +50,11 @@ def execute(
     dict
         ``status`` ("passed" or "failed"), ``seconds``, ``gigabytes`` (largest resident memory of the kernel and
         what it starts), ``records`` (one per ``expect``) and ``error`` (``cell``, ``message``) when it failed.
+
+    Raises
+    ------
+    OSError
+        When a file could not be read or written, on a full disk, say.
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
@@ -100,10 +105,12 @@ def _watch(runner: subprocess.Popen, told: Path, limit: float, on_cell) -> tuple
 
 
 def _error(told: list[dict], log: Path, passed_limit: float | None) -> dict[str, str] | None:
-    """Return cell and message of what went wrong, None if nothing did."""
+    """Return cell and message of what went wrong, None if nothing did; raise the `OSError` that no cell made."""
     end = told.pop() if told and "error" in told[-1] else {}
     begun = told[-1] if told else {"cell": "", "at": time.time()}
     last_words = log.read_text(encoding="utf-8", errors="replace").splitlines()[1 - ERROR_LINES :]
+    if end.get("refused"):
+        raise OSError(*end["refused"])
     if end:
         message = [end["error"], *(last_words if end["died"] else [])]
     elif passed_limit is not None:

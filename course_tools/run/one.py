@@ -1,8 +1,8 @@
 """One notebook in a process of its own: ``python -m course_tools.run.one JOB.json``, which `execute` starts.
 
 It tells on its output a line of JSON before each cell (``done``, ``total``, ``cell``, ``at``) and one at its end
-(``error``: a message or null, ``died``: whether the kernel was lost). Its input tells nothing: when that is closed,
-whoever started it is gone, and it ends with all that it has started.
+(``error``: a message or null, ``died``: whether the kernel was lost, ``refused``: what an `OSError` consists of).
+Its input tells nothing: when that is closed, whoever started it is gone, and it ends with all that it has started.
 """
 
 import json
@@ -66,7 +66,7 @@ def main(job_file: str) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     papermill_engines.register("course", CourseEngine)
-    error, died = None, False
+    error, died, refused = None, False, None
     try:
         papermill.execute_notebook(
             **job,
@@ -80,9 +80,11 @@ def main(job_file: str) -> None:
         error = f"{failure.ename}: {failure.evalue}"
     except DeadKernelError:
         error, died = "DeadKernelError: the kernel died in this cell; the system kills it when memory runs out.", True
-    except Exception as failure:  # a disk that is full, a file that is no notebook: the one who started it tells it
+    except OSError as failure:  # a disk that is full, say; errors of cells have come as one of papermill's
+        error, refused = str(failure), [failure.errno, failure.strerror, failure.filename]
+    except Exception as failure:  # a file that is no notebook: whoever started this tells it
         error = f"{type(failure).__name__}: {failure}"
-    _tell(error=error, died=died)
+    _tell(error=error, died=died, refused=refused)
 
 
 def _tell(**message) -> None:

@@ -36,7 +36,7 @@ class House:
     def __init__(self, folder: Path):
         self.folder, self.build, self.cache = folder, folder / "build", folder / "cache"
         ignored = shutil.ignore_patterns("cache", "__pycache__")
-        for part in ("course_utils", "data"):
+        for part in ("course_utils", "course_tools", "data"):
             shutil.copytree(ROOT / part, folder / part, ignore=ignored)
         shutil.copy(ROOT / "requirements.lock", folder)
         (folder / "notebooks" / "source").mkdir(parents=True)
