@@ -79,8 +79,7 @@ for ax, image, p in zip(axes, new / 255, model.predict(new, verbose=0)):
 # `split_image_folder` made three folders. `train` has exactly ten images of each class. The rest of each class is halved: `validation`
 # serves for all questions below, and `test` stays unread until the end. (Keras can split by itself, with
 # `validation_split=0.2`. That split is not *stratified*: a class may get many images by chance, or none.)
-
-# %% [markdown]
+#
 # ## 1. What was trained, and what was not?
 #
 # **Predict.** The model has about 3.4 million weights. How many of them did `fit` change?
@@ -114,8 +113,7 @@ ax.axis("off");
 # the **features** $h = M(x)$. It was trained to tell the 1,000 classes of ImageNet apart, on 1.3 million photographs. The small part is
 # the **head** $y = L(h)$, a softmax regression on these numbers. Using a frozen network in this way is called *feature
 # extraction*. Donahue et al. (2014) and Razavian et al. (2014) showed how far it carries.
-
-# %% [markdown]
+#
 # ## 2. Preprocessing belongs to the weights
 #
 # Networks are not trained on raw pixels. One family divides by 127.5 and subtracts 1, another subtracts the mean colour of ImageNet and
@@ -190,8 +188,8 @@ head.fit(train_features, epochs=EPOCHS, verbose=0)
 head.evaluate(validation_features, verbose=2);
 
 # %% [markdown]
-# Compare the two `Wall time`s, here and in the second cell of the lesson. In the experiment, with 10 epochs on 320 images, the cached way took
-# {{experiment.cached_speedup.mean:.0f}} ± {{experiment.cached_speedup.half_width:.0f}} times less processor time. A second head, another learning
+# Compare the totals of the two `CPU times`, here and in the second cell of the lesson. In the experiment, with 10 epochs on 320 images, the cached way took
+# {{experiment.cached_speedup.mean:.1f}} ± {{experiment.cached_speedup.half_width:.1f}} times less processor time. A second head, another learning
 # rate, a search over both: each costs nothing but the head.
 #
 # ### The mistake: cache *behind* augmentation
@@ -238,8 +236,7 @@ for name, epochs in copies.items():
 # {{experiment.augmented_fresh.mean:.2f}} with fresh copies and {{experiment.augmented_frozen.mean:.2f}} with the late cache
 # (paired difference fresh − none {{experiment.augmentation_gain.mean:+.2f}} ± {{experiment.augmentation_gain.half_width:.2f}}): no
 # gain that we can see, a null result. Lesson 03 lets the backbone learn, and asks again.
-
-# %% [markdown]
+#
 # ## 4. Look at the features
 #
 # A vector of 1,280 numbers says little to the eye. A **map** does. *Principal component analysis* (PCA) projects vectors onto the plane in which they differ most.
@@ -263,7 +260,7 @@ for ax, (title, x) in zip(axes, by.items()):
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5));
 
 # %% [markdown]
-# By pixels the faces stand apart, being yellow circles; by features also animals and buildings do, though no label was used. But a plane shows little of 1,280 dimensions.
+# By pixels the faces stand apart, being yellow circles; by features animals hold together, too, though no label was used. But a plane shows little of 1,280 dimensions.
 # To see *what* is alike, look at **nearest neighbours**: for four images, the three most similar others, once by pixels and once by features.
 
 # %%
@@ -289,7 +286,7 @@ for column, (space, x) in zip([1, 4], by.items()):
 # %% [markdown]
 # ## 5. How many labels are enough?
 #
-# **Predict.** Here is the strongest rival: a convolutional network made for small data, trained from scratch on the same images at the same
+# **Predict.** Here is a strong rival: a convolutional network made for small data, trained from scratch on the same images at the same
 # resolution (96 pixels here, so that it trains in minutes), with a recipe settled on validation images. From how many images a class on will it catch up with the frozen network?
 
 # %% tags=["fold"]
@@ -307,13 +304,12 @@ ax.set(xlabel="training images per class (dotted: chance level)", ylabel="balanc
 
 # %% [markdown]
 # *Balanced accuracy* is the mean over the classes of the share recognised, so that a frequent class counts no more than a rare one. With ten
-# images a class the frozen network reaches {{experiment.transfer_10.mean:.2f}} ± {{experiment.transfer_10.half_width:.2f}}, the network from
+# images a class the frozen network (its head is a logistic regression, regularised on validation) reaches {{experiment.transfer_10.mean:.2f}} ± {{experiment.transfer_10.half_width:.2f}}, the network from
 # scratch {{experiment.scratch_10.mean:.2f}} ± {{experiment.scratch_10.half_width:.2f}}, nearest neighbours on pixels
-# {{experiment.neighbour_10.mean:.2f}} ± {{experiment.neighbour_10.half_width:.2f}}. (Its head is a logistic regression, regularised on validation.) With all images the lead is still
+# {{experiment.neighbour_10.mean:.2f}} ± {{experiment.neighbour_10.half_width:.2f}}. With all images the lead is still
 # {{experiment.gain_all.mean:.2f}} ± {{experiment.gain_all.half_width:.2f}} (paired). It does not say that transfer always wins: digits on a plain ground, for example, need no ImageNet
 # (lesson 03 shows it).
-
-# %% [markdown]
+#
 # ## 6. Another backbone, by name
 #
 # `BACKBONE` and `SIZE` stand in the folded parameters cell at the top. With internet, any of the names below runs the same cells. Each has a size it was trained at and a
@@ -377,8 +373,8 @@ check.check_extract(extract_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
-# A colleague's `build` runs without an error. But the validation accuracy is at chance level, every epoch behind the first is suspiciously fast, faces are called
-# animals, and `model.summary()` shows millions of trainable weights. Copy it, mend it, check it.
+# A colleague's `build` runs without an error. But every epoch after the first is suspiciously fast, faces are called
+# animals, `model.summary()` shows millions of trainable weights, and something is wrong with the pixels. Copy it, mend it, check it.
 
 # %% tags=["exercise"]
 def build(folder, backbone):
@@ -501,7 +497,8 @@ print(new_file.name, "is called", finished.stdout)
 
 # %% [markdown]
 # `load_img` is called without a size on purpose: its resizing differs from the one that the model was trained behind.
-#
+
+# %% [markdown]
 # ## Quiz
 #
 # **1.** Your training set has 200 images. Where do you put `cache()`: behind loading, behind augmentation, or behind the frozen backbone?
