@@ -1,5 +1,6 @@
 """What every notebook begins with: seeds, the house style, quiet, alt text of figures, its bands."""
 
+import logging
 import warnings
 
 from IPython import get_ipython
@@ -30,6 +31,7 @@ def begin(notebook: str, profile: str, seed: int) -> Expectations:
         import keras
 
         keras.utils.set_random_seed(seed)
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it takes several models in one notebook for a mistake
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=message)
     use_course_style()
