@@ -471,22 +471,26 @@ print("Everything is better than block 6 and above:", by_way["fine-tuned"] > by_
 
 
 # %%
-def statistics(model):
-    """Return the moving means of all BatchNormalization layers, and the standard deviations beside them."""
-    norms = [layer for layer in backbone_of(model).layers if isinstance(layer, layers.BatchNormalization)]
-    means = np.concatenate([norm.moving_mean.numpy() for norm in norms])
-    return means, np.sqrt(np.concatenate([norm.moving_variance.numpy() + 1e-3 for norm in norms]))
+moving = tunable(FAR_SIDE, 10, norm_frozen=False)
+kinds = [weight.path.split("/")[-1] for weight in backbone_of(moving[0]).weights]
+pretrained = backbone_of(moving[0]).get_weights()
 
 
-moving, drifts = tunable(FAR_SIDE, 10, norm_frozen=False), []
-for pair, way in ((models["far"], "BatchNorm frozen"), (moving, "BatchNorm moves")):
-    restart(pair, None, SEED)
-    before, deviations = statistics(pair[0])
-    for seed in SEEDS:
-        for rate in (0.0, RATE) if way == "BatchNorm moves" else (0.0,):
-            tune(pair, "far", seed, way, rate, epochs=1 if rate == 0 else None)
-            drifts.append(np.abs((statistics(pair[0])[0] - before) / deviations).mean())
-            results[-1]["drift"] = drifts[-1]
+def drift(weights):
+    """Return how far the moving means are from the pretrained ones, in pretrained standard deviations, on average."""
+    spreads = [np.sqrt(w + 1e-3) for w, kind in zip(pretrained, kinds, strict=True) if kind == "moving_variance"]
+    pairs = [(new, old) for new, old, kind in zip(weights, pretrained, kinds, strict=True) if kind == "moving_mean"]
+    steps = [np.abs(new - old) / spread for (new, old), spread in zip(pairs, spreads, strict=True)]
+    return np.concatenate(steps).mean()
+
+
+for way, pair, rates in (
+    ("BatchNorm frozen", models["far"], (0.0,)),
+    ("BatchNorm moves", moving, (0.0, RATE)),
+):
+    for seed, rate in itertools.product(SEEDS, rates):
+        weights = tune(pair, "far", seed, way, rate, epochs=1 if rate == 0 else None)
+        results[-1]["drift"] = drift(weights)
 
 # %%
 runs = pd.DataFrame(results)
@@ -501,7 +505,7 @@ at_zero = norms[(norms["way"] == "BatchNorm moves") & (norms["rate"] == 0)]
 print("At rate zero the statistics alone lower the accuracy:", at_zero["accuracy"].mean() < frozen_far)
 
 # %% [markdown]
-# After one epoch at rate zero the means have drifted by {{norm_drift.mean:.2f}} of their standard deviation, and the accuracy is
+# After one epoch at rate zero the means have drifted by a few hundredths of their standard deviation only, and the accuracy is
 # {{norm_rate_0.mean:.2f}} ± {{norm_rate_0.half_width:.2f}} instead of {{frozen_far.mean:.2f}} ± {{frozen_far.half_width:.2f}}. **The statistics alone do it**; with frozen layers the drift is 0. At the tuned rate the
 # network with moving statistics ends at {{norm_moving.mean:.2f}} ± {{norm_moving.half_width:.2f}}, with frozen ones at {{rate_1e3.mean:.2f}} ± {{rate_1e3.half_width:.2f}}.
 # Three epochs are not enough to get over it.
@@ -514,7 +518,7 @@ print("At rate zero the statistics alone lower the accuracy:", at_zero["accuracy
 # %%
 classifier = load_backbone(include_top=True)
 photos, answers = load_imagenet_photos(size=classifier.input_shape[1])
-pretrained, old_head = classifier.get_weights()[:-2], classifier.get_weights()[-2:]
+old_head = classifier.get_weights()[-2:]
 
 
 def photos_named(weights):
@@ -559,14 +563,15 @@ for name, (sizes, rates) in grids.items():
 
 # %%
 grid = pd.DataFrame(results)
-grid = grid[grid["way"].isin(["frozen", "fine-tuned", "augmented"]) & grid["n"].notna()]
+grid = grid[grid["way"].isin(["frozen", "fine-tuned", "augmented"])]
+grid = grid[[n in grids[t][0] for n, t in zip(grid["n"], grid["task"], strict=True)]]
 grid = grid[[pd.isna(r) or r in grids[t][1] for r, t in zip(grid["rate"], grid["task"], strict=True)]]
 grid["way"] = [w if pd.isna(r) else f"{w}, rate {r:g}" for w, r in zip(grid["way"], grid["rate"], strict=True)]
 grid.groupby(["task", "n", "way"])["accuracy"].agg(mean_plus_minus).unstack("way").fillna("")
 
 # %% [markdown]
 # With all 1,000 images and three epochs, augmentation changes the far task by {{gain_augmented.mean:+.2f}} ±
-# {{gain_augmented.half_width:.2f}} (pairs, five seeds). GRID_VERDICT `full` has 250 and 2,000 images, the near task, and two rates.
+# {{gain_augmented.half_width:.2f}} (pairs, five seeds). That is no effect that we can see. In so few epochs no image is seen often. `full` has 250 and 2,000 images, the near task, and two rates.
 #
 # ## 8. A rate for each part
 #
@@ -675,7 +680,7 @@ print("The generator leaves at most two levels:", levels["ImageDataGenerator"] <
 
 # %% [markdown]
 # With the wrong range an upward shift keeps the image on top of an offset of 51: far outside what the network knows, but not lost. A
-# downward shift leaves nothing but zeros. The generator leaves 0 and perhaps 1. So the sign of the shift decides, and no warning
+# downward shift leaves nothing but zeros. So does the generator, here at a factor of 0.8. So the sign of the shift decides, and no warning
 # is given. What a network makes of such images, we did not test.
 
 # %% [markdown]
@@ -719,7 +724,7 @@ balanced = (wide["balanced"]["fine-tuned"] - wide["balanced"]["frozen"]).groupby
 at_rate = runs[(runs["task"] == "far") & (runs["rate"] == RATE) & (runs["n"] == FAR_IMAGES)]
 at_rate = at_rate.groupby("way")["accuracy"].mean()
 controls = runs[(runs["task"] == "far") & runs["rate"].isin([0.0, np.nan])]
-controls = controls.groupby("way")[["accuracy", "drift"]].mean()
+controls = controls.groupby("way")["accuracy"].mean()
 single = {f"depth_{depth}": at_rate[f"{depth} and above"] for depth in DEPTHS}
 single |= {f"parts_{factor:g}".replace(".", "_"): at_rate[f"rates by part, {factor}"] for factor in FACTORS}
 by_name = {f"{rate:.0e}".replace("-0", ""): rate for rate in FAR_RATES}  # 1e-05 becomes 1e5
@@ -730,7 +735,8 @@ photo_means = photo_runs.groupby(["task", "rate"], dropna=False)["photos"].mean(
 for name in ("near", "far"):
     expect(f"frozen_{name}", means.loc[name, "frozen"], **share)
     expect(f"scratch_{name}", means.loc[name, "scratch"], **share)
-    expect(f"tuned_{name}", means.loc[name, "fine-tuned"], **share)
+    against = {"contrast": means.loc[name, "frozen"]} if name == "far" else {}  # near: see the pairs
+    expect(f"tuned_{name}", means.loc[name, "fine-tuned"], **against, **share)
     expect(f"gain_{name}", means.loc[name, "tuned_minus_frozen"])
     expect(f"gain_{name}_balanced", balanced[name])
     expect(f"scratch_minus_tuned_{name}", -means.loc[name, "tuned_minus_scratch"])
@@ -740,13 +746,12 @@ for name, rate in by_name.items():
     expect(f"photos_{name}", photo_means["far", rate], **share)
 expect("photos_before", photo_means["before"].iloc[0], **share)
 expect("photos_near", photo_means["near", NEAR_RATES[0]], **share)
-expect("frozen_far_large", controls.loc["frozen, 96 pixels", "accuracy"], **share)
+expect("frozen_far_large", controls["frozen, 96 pixels"], **share)
 expect("random_head", at_rate["random head"], contrast=at_rate["fine-tuned"], **share)
 for name, accuracy in single.items():
     expect(name, accuracy, **share)
 expect("depth_gain", at_rate["fine-tuned"] - at_rate[f"{DEPTHS[-1]} and above"])
-expect("norm_drift", controls.loc["BatchNorm moves", "drift"], contrast=controls.loc["BatchNorm frozen", "drift"])
-expect("norm_rate_0", controls.loc["BatchNorm moves", "accuracy"], **share)
+expect("norm_rate_0", controls["BatchNorm moves"], **share)
 expect("norm_moving", at_rate["BatchNorm moves"], **share)
 expect("augmented_far", at_rate["augmented"], **share)
 expect("gain_augmented", at_rate["augmented"] - at_rate["fine-tuned"])
