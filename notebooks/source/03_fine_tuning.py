@@ -260,7 +260,7 @@ print(f"validation before: {still:.2f}, training accuracy in fit: {in_fit:.2f}, 
 # %% [markdown]
 # ## 5. May I fine-tune *all* layers? And when does it pay?
 #
-# A common advice is to unfreeze only the upper layers. Lower ones hold edges and colours, which serve almost any image (Yosinski et al. 2014). The experiment measured
+# Guides often unfreeze only the upper layers. Lower ones hold edges and colours, which serve almost any image (Yosinski et al. 2014). The experiment measured
 # it on two tasks, one **near** to ImageNet and one **far** from it: 820 pictograms in eight Unicode categories at 96 pixels, and our digits.
 
 # %% tags=["fold"]
@@ -286,7 +286,7 @@ plt.show()
 # **Far**, the frozen features do not fit, and fine-tuning repairs them: {{experiment.gain_far.mean:+.2f}} ± {{experiment.gain_far.half_width:.2f}}. Tuning only the
 # upper layers is not enough. From block 6 on it gives {{experiment.depth_block6.mean:.2f}} ± {{experiment.depth_block6.half_width:.2f}}, from block 3 on {{experiment.depth_block3.mean:.2f}} ±
 # {{experiment.depth_block3.half_width:.2f}}, everything {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. So you *may* tune all layers, with a fitted head, a still BatchNorm and a tried rate.
-# Leaving the lowest blocks frozen made no difference that we can see. Leaving the middle ones frozen did: far from photographs, they have to move. Larger
+# Leaving the lowest blocks frozen made no difference that we can see. Leaving the middle ones frozen did: on these images they have to move. Larger
 # images alone do not help as much: at 96 pixels the frozen network reaches {{experiment.frozen_far_large.mean:.2f}} ± {{experiment.frozen_far_large.half_width:.2f}}.
 #
 # **And here, training from scratch wins.** A small CNN that never saw a photograph is {{experiment.scratch_minus_tuned_far.mean:.2f}} ± {{experiment.scratch_minus_tuned_far.half_width:.2f}} better on the digits, after 15
