@@ -143,7 +143,7 @@ body = keras.layers.Dense(16, activation="relu", trainable=False)
 small = keras.Sequential([keras.Input((8,)), body, keras.layers.Dense(1)])
 x = np.random.default_rng(SEED).normal(size=(64, 8))
 small.compile("adam", "mse")
-small.fit(x, x.sum(axis=1), verbose=0)  # stage one
+small.fit(x, x.sum(axis=1), verbose=0);  # stage one
 
 # %% tags=["nbval-check-output"]
 body.trainable, start = True, body.kernel.numpy()
