@@ -54,22 +54,25 @@ def backbone():
     return keras.Sequential([keras.Input((32, 32, 3)), *layers])
 
 
-def build_with(scaled=False, cached_late=False, augmented=True, renamed=False, frozen=True, wide=False):
+def build_with(
+    cached_late=False, augmented=True, renamed=False, frozen=True, wide=False, order=None, change=None, in_front=()
+):
     """Return a `build` that has the faults asked for."""
 
     def build(folder, backbone):
-        dataset = keras.utils.image_dataset_from_directory(folder, image_size=(32, 32), batch_size=5, verbose=0)
+        options = {"image_size": (32, 32), "batch_size": 5, "verbose": False}
+        dataset = keras.utils.image_dataset_from_directory(folder, class_names=order, **options)
         names = dataset.class_names[::-1] if renamed else dataset.class_names
         augment = keras.layers.RandomTranslation(0.2, 0.2, fill_mode="constant", fill_value=255.0)
-        if scaled:
-            dataset = dataset.map(lambda x, y: (x / 255, y))
         if augmented:
-            dataset = dataset.map(lambda x, y: (augment(x, training=True) / (255 if scaled else 1), y))
+            dataset = dataset.map(lambda x, y: (augment(x, training=True), y))
+        if change:
+            dataset = dataset.map(lambda x, y: (change(x), y))
         if cached_late:
             dataset = dataset.cache()
         backbone.trainable = not frozen
         head = [keras.layers.Dense(7)] if wide else []
-        model = keras.Sequential([backbone, *head, keras.layers.Dense(3, activation="softmax")])
+        model = keras.Sequential([*in_front, backbone, *head, keras.layers.Dense(3, activation="softmax")])
         return dataset, model, names
 
     return build
@@ -80,10 +83,20 @@ def test_a_mended_pipeline_is_accepted(folder, backbone, capsys):
     assert "mended" in capsys.readouterr().out and not backbone.trainable
 
 
+def test_names_may_have_another_order_where_the_dataset_has_it_too(folder, backbone):
+    check.check_pipeline(build_with(order=["cow", "ant", "bee"]), folder, backbone)
+    with pytest.raises(ExerciseError, match="Class 0 is called 'bee', but its images lie in 'cow'"):
+        check.check_pipeline(build_with(order=["cow", "ant", "bee"], renamed=True), folder, backbone)
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ({"scaled": True}, "wants raw pixels"),
+        ({"change": lambda x: x / 255}, "wants raw pixels"),
+        ({"change": lambda x: x - 127}, "wants raw pixels"),
+        ({"change": lambda x: x[..., ::-1]}, "wants raw pixels"),
+        ({"change": lambda x: keras.applications.resnet50.preprocess_input(x)}, "wants raw pixels"),
+        ({"in_front": [keras.layers.Rescaling(1 / 255)]}, "in front of the backbone"),
         ({"cached_late": True}, "exactly the same images"),
         ({"augmented": False}, "exactly the same images"),
         ({"renamed": True}, "called 'cow', but its images lie in 'ant'"),
@@ -110,3 +123,13 @@ def test_predictions(folder, capsys):
     ]:
         with pytest.raises(ExerciseError, match=sentence):
             check.check_predictions(*wrong, folder)
+
+
+def test_labels_of_another_pass_are_refused(folder):
+    labels, refused = np.repeat([0, 1, 2], 4), 0
+    for seed in range(20):
+        try:
+            check.check_predictions(np.random.default_rng(seed).permutation(labels), labels, folder)
+        except ExerciseError:
+            refused += 1
+    assert refused >= 18

@@ -52,7 +52,7 @@ def test_each_fault_of_let_train_is_named(faults, sentence):
         check.check_let_train(let_train_with(**faults))
 
 
-def stage_two_with(base=True, still=True, new_head=False, rate=1e-4, compiled=True):
+def stage_two_with(base=True, still=True, new_head=False, rate=1e-4, compiled=True, frozen=()):
     """Return a `stage_two` that has the faults asked for."""
 
     def stage_two(model):
@@ -67,6 +67,9 @@ def stage_two_with(base=True, still=True, new_head=False, rate=1e-4, compiled=Tr
                 layer.trainable = True
         if new_head:
             model = keras.Sequential([backbone, keras.layers.Dense(3, activation="softmax")])
+        for layer in [*backbone.layers, model.layers[-1]]:
+            if layer.name.startswith(tuple(frozen)):
+                layer.trainable = False
         if compiled or new_head:
             model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
         return model
@@ -85,6 +88,27 @@ def test_a_rate_that_warms_up_is_accepted():
     )
 
 
+def test_a_rate_that_warms_up_too_far_is_named():
+    rate = keras.optimizers.schedules.CosineDecay(0.0, 500, warmup_target=0.1, warmup_steps=200)
+    with pytest.raises(ExerciseError, match="rate reaches 0.1: such a rate destroys"):
+        check.check_stage_two(stage_two_with(rate=rate))
+
+
+@pytest.mark.parametrize(("lower", "others", "right"), [(1e-5, 1e-4, True), (1e-5, 0.1, False), (0.1, 1e-5, False)])
+def test_each_of_several_rates_is_read(lower, others, right):
+    def stage_two(model):
+        model = stage_two_with()(model)
+        adam, optimizers = keras.optimizers.Adam, keras.optimizers
+        rates = optimizers.OptimizerMap(adam(others), {"conv1.*": adam(lower)})
+        model.compile(optimizers.MultiOptimizer(rates), "sparse_categorical_crossentropy")
+        return model
+
+    if right:
+        return check.check_stage_two(stage_two)
+    with pytest.raises(ExerciseError, match="such a rate destroys"):
+        check.check_stage_two(stage_two)
+
+
 @pytest.mark.parametrize(
     ("faults", "sentence"),
     [
@@ -92,6 +116,10 @@ def test_a_rate_that_warms_up_is_accepted():
         ({"still": False}, "statistics of BatchNormalization moved"),
         ({"new_head": True}, "fitted head was thrown away"),
         ({"rate": 0.1}, "such a rate destroys"),
+        ({"rate": 3e-3}, "such a rate destroys"),
+        ({"frozen": ["dense"]}, "The head is frozen"),
+        ({"frozen": ["dense", "conv2", "conv3"]}, "is frozen"),
+        ({"frozen": ["conv2", "conv3"]}, "top layer of the backbone is frozen"),
         ({"compiled": False}, "compile again"),
     ],
 )
@@ -143,3 +171,14 @@ def test_a_model_of_the_readers_own_data_is_evaluated(folder, capsys):
 def test_each_fault_of_the_readers_own_model_is_named(faults, sentence, folder):
     with pytest.raises(ExerciseError, match=sentence):
         check.check_own_data(red_or_blue(**faults), folder, frozen=0.5)
+
+
+@pytest.mark.parametrize("frozen", [None, "0.5", 50, 0.55, float("nan")])
+def test_an_accuracy_that_the_frozen_network_cannot_have_is_named(frozen, folder):
+    with pytest.raises(ExerciseError, match="no share of these 6 images"):
+        check.check_own_data(red_or_blue(), folder, frozen)
+
+
+def test_a_model_that_is_not_there_is_named(folder):
+    with pytest.raises(ExerciseError, match="The model is None"):
+        check.check_own_data(None, folder, 0.5)

@@ -51,7 +51,6 @@ BOUNDS = {
 # the last cell that needs it.
 NOT_YET = {
     "experiments/01_concepts_and_math": {"cells": 146, "figures without alt text": 11},
-    "experiments/03_fine_tuning": {"cells before a figure": 10, "figures without alt text": 8},
     "experiments/04_domain_adaptation": {"cells": 129, "words": 5033, "figures without alt text": 4},
     "experiments/05_pretrained_zoo": {"lines of a cell": 26, "figures without alt text": 6},
     "experiments/06_bert_and_gpt": {"cells": 129, "lines of a cell": 29, "figures without alt text": 4},

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from course_utils.settings import ROOT
 from course_utils.whole_file import read_json
 
 BUILD = ROOT / "build"
+READING = threading.Lock()  # nbformat imports its validator at the first use, which two threads must not do at once
 
 
 def job_for(notebook: Notebook, profile: str, typed: dict[str, str]) -> "Job":
@@ -71,7 +73,8 @@ class Job:
         try:
             with tempfile.TemporaryDirectory(prefix=".partial-", dir=self.output.parent) as folder:
                 partial = Path(folder) / self.output.name
-                now = self.fingerprint()
+                with READING:
+                    now = self.fingerprint()
                 environment = {"COURSE_MEASURE": "1"} if self.measuring else {}
                 result = execute(self.path, partial, self.parameters, on_cell, environment, limit)
                 result |= {"name": self.name, "parameters": self.parameters, "fingerprint": now}

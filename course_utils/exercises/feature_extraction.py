@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
 from course_utils.data.image_folders import class_folders, visible_files
@@ -86,31 +88,60 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     ExerciseError
         With the first fault that is still there.
     """
+    expected = list(class_folders(folder))
     backbone.trainable = True  # so that a backbone frozen by an earlier cell does not hide the fault
-    dataset, model, names = build(folder, backbone)
+    _check_pixels_and_names(lambda probe: build(probe, backbone), expected)
+    backbone.trainable = True
+    dataset, model, _ = build(folder, backbone)
     epochs = [np.concatenate([images for images, _ in dataset]) for _ in range(2)]
     require(
-        epochs[0].max() > 2,
-        f"The largest pixel is {epochs[0].max():.3g}: the backbone has its own preprocessing and wants raw pixels.",
-    )
-    means = [np.sort(images.mean(axis=(1, 2, 3))) for images in epochs]
-    require(
-        not np.allclose(*means),
+        not np.allclose(*[np.sort(images.mean(axis=(1, 2, 3))) for images in epochs]),
         "Two epochs bring exactly the same images: is the augmentation there, and behind the cache?",
     )
-    expected = list(class_folders(folder))
-    require(
-        list(names) == expected,
-        f"Class 0 is called {names[0]!r}, but its images lie in {expected[0]!r}: take the names from the dataset.",
-    )
+    answers = model(epochs[0][:8], training=False)  # which also builds the model
     frozen = not backbone.trainable_weights
     backbone.trainable = False
     require(frozen, "The backbone is not frozen: fit would change its weights and its BatchNorm statistics.")
     require(
-        len(model.trainable_weights) == 2 and model.output_shape[-1] == len(expected),
+        len(model.trainable_weights) == 2 and answers.shape[-1] == len(expected),
         f"The model should train one Dense layer of {len(expected)} classes and nothing else.",
     )
+    outputs = backbone(epochs[0][:8], training=False)
+    for layer in model.layers[model.layers.index(backbone) + 1 :] if backbone in model.layers else model.layers[-1:]:
+        outputs = layer(outputs)
+    require(
+        np.allclose(answers, outputs, atol=1e-4),
+        "A layer of the model changes the pixels in front of the backbone, which has its own preprocessing: remove it.",
+    )
     print("The pipeline is mended: raw pixels, fresh augmentation, right names, frozen backbone.")
+
+
+def _check_pixels_and_names(build: Callable, expected: list[str]) -> None:
+    """Build on images of one colour for each class, so that the dataset shows what became of pixels and names."""
+    shares = np.linspace(0, 1, len(expected))
+    colours = np.stack([90 + 160 * shares, 40 + 160 * shares, 5 + 60 * shares], axis=1).astype("uint8")
+    with TemporaryDirectory() as probe:
+        for name, colour in zip(expected, colours, strict=True):
+            Path(probe, name).mkdir()
+            for number in range(4):
+                Image.new("RGB", (64, 64), tuple(colour.tolist())).save(Path(probe, name, f"{number}.png"))
+        dataset, _, names = build(probe)
+        images, labels = (np.concatenate(part) for part in zip(*dataset, strict=True))
+    height, width = images.shape[1] // 4, images.shape[2] // 4
+    seen = np.median(images[:, height:-height, width:-width], axis=(1, 2))  # the centre: augmentation fills borders
+    require(
+        np.allclose(seen.mean(axis=0), colours.mean(axis=0), atol=20),
+        f"Red, green and blue are {colours.mean(axis=0).round()} on average in the files, but "
+        f"{seen.mean(axis=0).round(2)} in the dataset: the backbone has its own preprocessing and wants raw pixels.",
+    )
+    require(sorted(names) == expected, f"The names are {', '.join(names)}, but the folders are {', '.join(expected)}.")
+    for label, name in enumerate(names):
+        distance = np.abs(colours - np.median(seen[labels == label], axis=0)).sum(axis=1)
+        found = expected[distance.argmin()]
+        require(
+            name == found,
+            f"Class {label} is called {name!r}, but its images lie in {found!r}: take the names from the dataset.",
+        )
 
 
 def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | Path) -> None:
@@ -119,14 +150,15 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | P
     Parameters
     ----------
     labels, predicted : array of int, shape (n,)
-        True and predicted class numbers; classes are numbered in alphabetical order.
+        True and predicted class numbers, in the same order; classes are numbered in alphabetical order.
     folder : str or pathlib.Path
         With a subfolder for each class; n images in all.
 
     Raises
     ------
     ExerciseError
-        When the arrays cannot belong to the folder, or the predictions are no better than guessing.
+        When the arrays cannot belong to the folder, or the predictions are not clearly better than
+        guessing: the same predictions in random order reach their balanced accuracy in one of a hundred cases.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     counts = [len(visible_files(path)) for path in class_folders(folder).values()]
@@ -144,9 +176,13 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | P
         f"Predictions must be class numbers from 0 to {len(counts) - 1}.",
     )
     accuracy = balanced_accuracy_score(labels, predicted)
+    random = np.random.default_rng(0)
+    share = 1 / (len(counts) * np.bincount(labels)[labels])  # of each image in the balanced accuracy
+    shuffled = [share[labels == random.permutation(predicted)].sum() for _ in range(1000)]
+    limit = max(chance, np.quantile(shuffled, 0.99))
     require(
-        accuracy > chance,
-        f"The balanced accuracy is {accuracy:.2f}, no better than guessing ({chance:.2f}): "
-        "do features and labels belong to the same images?",
+        accuracy > limit + 1e-9,
+        f"The balanced accuracy is {accuracy:.2f}, no better than guessing: the same predictions in random order reach "
+        f"up to {limit:.2f}. Do labels and predictions belong to the same images, from one pass?",
     )
     print(f"Balanced accuracy {accuracy:.2f}; guessing gives {chance:.2f}.")
