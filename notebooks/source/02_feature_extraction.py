@@ -78,9 +78,8 @@ for ax, image, p in zip(axes, new / 255, model.predict(new, verbose=0)):
 # accuracy is {{validation_accuracy.mean:.2f}} ± {{validation_accuracy.half_width:.2f}}. Guessing among eight classes gives 0.125.
 #
 # `split_image_folder` made three folders. `train` has exactly ten images of each class. The rest of each class is halved: `validation`
-# serves for all questions below, and `test` stays unread until the end. (This folder work is all that comes from the course, with the carried weights;
-# section 6 shows the same in Keras alone. Keras can split by itself, with
-# `validation_split=0.2`. That split is not *stratified*: a class may get many images by chance, or none.)
+# serves for all questions below, and `test` stays unread until the end. (Keras' own
+# `validation_split=0.2` is not *stratified*: a class may get many images by chance, or none.)
 #
 # ## 1. What was trained, and what was not?
 #
@@ -89,7 +88,7 @@ for ax, image, p in zip(axes, new / 255, model.predict(new, verbose=0)):
 # <details><summary>Answer</summary>
 #
 # 10,248: the 1,280 × 8 weights and 8 biases of the last layer. With `backbone.trainable = False` the others stay as they were
-# downloaded. `model.summary()` says so. (It also counts what Adam keeps, two numbers for each weight that trains.)
+# downloaded. `model.summary()` says so, and counts beside it what Adam keeps.
 #
 # </details>
 
@@ -113,22 +112,15 @@ ax.axis("off")
 # The large part is the **backbone**, here EfficientNet-Lite0 (Tan & Le 2019). It maps an image $x$ to a vector of 1,280 numbers,
 # the **features** $h = M(x)$. It was trained to tell the 1,000 classes of ImageNet apart, on 1.3 million photographs. The small part is
 # the **head** $y = L(h)$, a softmax regression on these numbers. Using a frozen network in this way is called *feature
-# extraction*. Donahue et al. (2014) and Razavian et al. (2014) showed how far it carries.
+# extraction*. See Donahue et al. (2014) and Razavian et al. (2014).
 #
 # ## 2. Preprocessing belongs to the weights
 #
 # Networks are not trained on raw pixels. One family divides by 127.5 and subtracts 1, another subtracts the mean colour of ImageNet and
-# swaps red and blue. EfficientNet-Lite subtracts 127 and divides by 128. The weights expect what they were trained on. In this course each backbone carries its preprocessing as its first layer. To see
-# what it is worth, we cut it off and put others in its place.
+# swaps red and blue. EfficientNet-Lite subtracts 127 and divides by 128. The weights expect what they were trained on. In this course each backbone carries its preprocessing as its first layer. We cut it off and put others in its place.
 #
 # **Predict.** With its own preprocessing, the network and its original head name 17 of 20 photographs. What will raw pixels from 0 to 255 do? And the
 # preprocessing of another family?
-#
-# <details><summary>Answer</summary>
-#
-# Raw pixels ruin it. Of the others some do and some do not: run the cells and see which.
-#
-# </details>
 
 # %%
 from course_utils.data import load_imagenet_photos
@@ -199,8 +191,7 @@ head.evaluate(validation_features, verbose=2)
 # *after* it; else every epoch would see the same batches.
 #
 # Most of the time of this small cell is start-up. In the experiment, with 10 epochs on 320 images, the cached way took
-# {{experiment.cached_speedup.mean:.1f}} ± {{experiment.cached_speedup.half_width:.1f}} times less processor time. A second head, another learning
-# rate, a search over both: each costs nothing but the head.
+# {{experiment.cached_speedup.mean:.1f}} ± {{experiment.cached_speedup.half_width:.1f}} times less processor time.
 #
 # ### The mistake: cache *after* augmentation
 #
@@ -256,8 +247,7 @@ for name, epochs in copies.items():
 #
 # ## 4. Look at the features
 #
-# A vector of 1,280 numbers says little to the eye. A **map** does. *Principal component analysis* (PCA) projects vectors onto the plane in which they differ most.
-# It does not know the labels; they only colour the points.
+# *Principal component analysis* (PCA) projects vectors onto the plane in which they differ most. It does not know the labels; they only colour the points.
 
 # %%
 features = np.concatenate([x for x, _ in validation_features])
@@ -276,8 +266,8 @@ for ax, (title, x) in zip(axes, by.items()):
     ax.set(title=title.title(), xticks=[], yticks=[])
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 # %% [markdown]
-# By pixels the faces stand apart, being yellow circles; by features animals hold together, too, though no label was used. But a plane shows little of 1,280 dimensions.
-# To see *what* is alike, look at **nearest neighbours**: for four images, the three most similar others, once by pixels and once by features.
+# By pixels the faces stand apart, being yellow circles; by features animals hold together, too, though no label was used. A plane shows little of 1,280 dimensions,
+# so look at **nearest neighbours** too: for four images, the three most similar others, once by pixels and once by features.
 
 # %%
 from sklearn.neighbors import NearestNeighbors
@@ -306,12 +296,6 @@ for column, (space, x) in zip([1, 4], by.items()):
 # **Predict.** Here is a strong rival: a convolutional network made for small data, trained from scratch on the same images at the same
 # resolution (96 pixels here, so that it trains in minutes), with a recipe settled on validation images. From how many images a class on will it catch up with the frozen network?
 # ("All" is a different number for each class, 43 on average.)
-#
-# <details><summary>Answer</summary>
-#
-# Here it never does. The distance becomes smaller, but there are no more images.
-#
-# </details>
 
 # %% tags=["fold"]
 # Figure: accuracy over the number of labels, from the experiment
@@ -329,9 +313,8 @@ ax.set(xlabel="training images per class (dotted: chance level)", ylabel="balanc
 # *Balanced accuracy* is the mean over the classes of the share recognised, so that a frequent class counts no more than a rare one. With ten
 # images a class the frozen network reaches {{experiment.transfer_10.mean:.2f}} ± {{experiment.transfer_10.half_width:.2f}}, the network from
 # scratch {{experiment.scratch_10.mean:.2f}} ± {{experiment.scratch_10.half_width:.2f}}, nearest neighbours on pixels
-# {{experiment.neighbour_10.mean:.2f}} ± {{experiment.neighbour_10.half_width:.2f}}. With all images the lead is still
-# {{experiment.gain_all.mean:.2f}} ± {{experiment.gain_all.half_width:.2f}} (paired). It does not say that transfer always wins: digits on a plain ground, for example, need no ImageNet
-# (lesson 03 shows it). The five runs share most of their images, so these intervals are a little too narrow.
+# {{experiment.neighbour_10.mean:.2f}} ± {{experiment.neighbour_10.half_width:.2f}}. It never catches up here: with all images the lead is still
+# {{experiment.gain_all.mean:.2f}} ± {{experiment.gain_all.half_width:.2f}} (paired). Transfer does not always win: lesson 03 shows a task where it loses. The five runs share most of their images, so these intervals are a little too narrow.
 #
 # Why not the {{validation_accuracy.mean:.2f}} of this lesson? The figure's head is a logistic regression, its images have 96 pixels, and its measure is balanced accuracy on test images.
 #
@@ -434,7 +417,7 @@ check.check_pipeline(build_solution, folder / "train", backbone)
 
 # %% [markdown] tags=["solution"]
 # The division by 255 is right for many networks; this one has its own preprocessing, so it was one too many. The cache belongs before the
-# augmentation (with `shuffle` after it, as in section 3, when the order is to change). Class numbers follow the alphabetical order of the folders: ask the dataset. And nobody had frozen the backbone.
+# augmentation. Class numbers follow the alphabetical order of the folders: ask the dataset. And nobody had frozen the backbone.
 
 # %% [markdown]
 # ### Exercise 3 (your own data; take it home if the time is up)
@@ -461,7 +444,7 @@ check.check_predictions(y, my_head.predict(x), mine / "validation")
 
 # %% [markdown] tags=["solution"]
 # Logistic regression and a `Dense` layer with softmax are the same function; they differ in how they are fitted. Unicode's categories are harder than ours: "Symbols" and
-# "Objects" hold everything. Look at the mistakes before you collect more images.
+# "Objects" hold everything.
 
 # %% [markdown]
 # ## Take it home
@@ -481,7 +464,7 @@ print(f"accuracy on {len(truth)} test images: {np.mean(named == truth):.2f}")
 print(f"balanced accuracy: {test_accuracy:.2f}")
 
 # %% [markdown]
-# Compare the accuracy with the one at the top. The balanced one is a mean over classes, so it may be lower: small classes are harder here.
+# Compare the accuracy with the one at the top. The balanced one may be lower: small classes are harder here.
 #
 # Save the model with what a user needs to know beside it: the class names in their order, and a short **model card**.
 
@@ -537,8 +520,8 @@ print(new_file.name, "is called", finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# Without augmentation, after the backbone: nothing is computed twice. With augmentation, after loading: files are read once, and every epoch still gets fresh
-# copies. After augmentation is the mistake of section 3; each image is then augmented once for ever. Shuffle after the cache in both cases.
+# Without augmentation, after the backbone. With augmentation, after loading: every epoch still gets fresh copies. After augmentation is the mistake of section 3.
+# Shuffle after the cache in both cases.
 #
 # </details>
 #
@@ -562,7 +545,7 @@ print(new_file.name, "is called", finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# The best of 30 was also the luckiest on these images, so the figure is too good. Reporting the mean of all 30 is not the answer either: it describes no model. Choose on
+# The best of 30 was also the luckiest on these images, so the figure is too good. Choose on
 # validation, then read the test images once.
 #
 # </details>
@@ -571,8 +554,7 @@ print(new_file.name, "is called", finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# `train` is shuffled at each pass, so features and labels are in different orders. The learning rate is not to blame, and more epochs would only
-# learn the wrong pairs by heart. Take both from one pass.
+# `train` is shuffled at each pass, so features and labels are in different orders. More epochs would only learn the wrong pairs by heart. Take both from one pass.
 #
 # </details>
 #

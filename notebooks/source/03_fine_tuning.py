@@ -84,8 +84,7 @@ plt.show()
 # %% [markdown]
 # The title counts all validation images. Over five draws of the data the lesson's frozen network reaches {{frozen_accuracy.mean:.2f}} ±
 # {{frozen_accuracy.half_width:.2f}} and the fine-tuned one {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}. The rest of the
-# lesson takes these lines apart, and shows how each of them can ruin the result. (A single run, like the one above, may lie outside "±": that is the
-# 95% interval of the mean.)
+# lesson takes these lines apart, and shows how each of them can ruin the result.
 
 # %% [markdown]
 # ## 1. Freezing is three lines
@@ -186,14 +185,14 @@ ax.legend(loc="lower left", fontsize=11);
 # {{experiment.frozen_far.half_width:.2f}}. The top is 0.001 with {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. Three times more is a gamble: of the five
 # networks some survive and some are ruined, so their interval is as wide as the figure. At 0.01 every run ends near chance level, {{experiment.rate_1e2.mean:.2f}} ± {{experiment.rate_1e2.half_width:.2f}}, far *below* the frozen network.
 #
-# The figure shows accuracy on *test* images, so no rate was chosen by it. Validation images chose, and took 0.001 in all five runs.
+# The figure shows *test* images; validation images chose the rate, 0.001 in all five runs.
 #
 # The best rate depends on the task, the number of steps and the batch. So try three or four, a factor of three apart, and compare on
-# *validation* images. **A symptom of a rate that is too large:** validation accuracy after the first epoch is below that of the frozen network. It is not the only possible
-# cause, as section 4 will show. With a rate that is too small, validation accuracy still climbs when you stop.
+# *validation* images. **A symptom of a rate that is too large:** validation accuracy after the first epoch is below that of the frozen network. Section 4 shows another cause.
+# With a rate that is too small, validation accuracy still climbs when you stop.
 #
 # Two more things are in our recipe. *Warm-up*: the rate rises from zero over the first steps, while Adam's averages rest on little data.
-# *Cosine decay*: it then falls to zero, so that the last steps settle. We did not test here what each adds.
+# *Cosine decay*: it then falls to zero, so that the last steps settle. We did not test what each adds.
 
 # %% [markdown]
 # ## 3. Fit the head first
@@ -209,7 +208,7 @@ ax.legend(loc="lower left", fontsize=11);
 #
 # {{experiment.random_head.mean:.2f}} ± {{experiment.random_head.half_width:.2f}} instead of {{experiment.rate_1e3.mean:.2f}} ±
 # {{experiment.rate_1e3.half_width:.2f}}: on this task the head decides, and stage one costs seconds. Kumar et al. (2022) call it *linear probing, then fine-tuning*, and show
-# that features are distorted otherwise. We did not test whether a smaller rate and many more steps make up for it.
+# that features are distorted otherwise. We did not test longer training.
 
 # %% [markdown]
 # ## 4. BatchNorm has two states
@@ -253,7 +252,7 @@ print(f"validation before: {still:.2f}, training accuracy in fit: {in_fit:.2f}, 
 # %% [markdown]
 # Over five runs: {{norm_before.mean:.2f}} ± {{norm_before.half_width:.2f}} before, {{norm_after.mean:.2f}} ± {{norm_after.half_width:.2f}} after. Every weight that a gradient moves is where it was. The statistics alone
 # did it, and `training=False` did not stop them: in a functional model of Keras 3, `fit` overrides it once the layers are trainable ([Keras issue
-# 20285](https://github.com/keras-team/keras/issues/20285)). What always works is `layer.trainable = False` on each BatchNorm layer, which [Keras'
+# 20285](https://github.com/keras-team/keras/issues/20285)). What works is `layer.trainable = False` on each BatchNorm layer, which [Keras'
 # guide](https://keras.io/guides/transfer_learning/) now recommends. **The symptom:** the very first training accuracy, here
 # {{norm_in_fit.mean:.2f}}, is far below what the frozen network had.
 #
@@ -293,12 +292,11 @@ plt.show()
 # images alone do not help as much: at 96 pixels the frozen network reaches {{experiment.frozen_far_large.mean:.2f}} ± {{experiment.frozen_far_large.half_width:.2f}}.
 #
 # **And here, training from scratch wins.** A small CNN that never saw a photograph, trained for 15 epochs, is {{experiment.scratch_minus_tuned_far.mean:.2f}} ± {{experiment.scratch_minus_tuned_far.half_width:.2f}} better on the digits
-# than the large network after its 3 epochs. Longer fine-tuning might close the distance; section 6 still gains. Raghu et al. (2019) found on medical images that small networks come close. Without this control we would have praised the transfer.
+# than the large network after its 3 epochs. Longer fine-tuning might close the distance. Raghu et al. (2019) found on medical images that small networks come close.
 #
 # What does the network forget? The pretrained one names {{experiment.photos_before.mean:.0%}} of 20 labelled photographs. After tuning on pictograms its old head still names
 # {{experiment.photos_near.mean:.0%}}. After tuning on digits it is {{experiment.photos_3e4.mean:.0%}} at a rate of 0.0003, and {{experiment.photos_1e3.mean:.0%}} at 0.001. The old head no
-# longer fits: this is *catastrophic forgetting*. (Patches of these photographs are the backgrounds of our digits, so the figure for digits may be too good.) If you still need the first
-# task, keep the old network too.
+# longer fits: this is *catastrophic forgetting*. (Patches of these photographs are the backgrounds of our digits, so the figure for digits may be too good.) Keep the old network if you need it.
 
 # %% [markdown]
 # ## 6. Going on safely
@@ -336,7 +334,7 @@ model.compile(keras.optimizers.MultiOptimizer(rates), "sparse_categorical_crosse
 # %% [markdown]
 # **Epoch 0 is a candidate.** `EarlyStopping` ends the training when validation no longer improves. `ModelCheckpoint` keeps the best model on disk. But
 # both look for the first time *after* epoch 1. If training does harm from the start, as beyond the cliff of section 2, they keep the least ruined model. So save the
-# model first, and tell the checkpoint what to beat: `initial_value_threshold`. (With two epochs `EarlyStopping` cannot act yet; with twenty it saves you most of them.)
+# model first, and tell the checkpoint what to beat: `initial_value_threshold`. (`EarlyStopping` acts in longer trainings than our two epochs.)
 
 # %%
 import tempfile
@@ -361,7 +359,7 @@ later = ", ".join(f"{value:.2f}" for value in history.history["val_accuracy"])
 print(f"validation accuracy: {epoch_0:.2f} in epoch 0, then {later}; kept: {kept:.2f}")
 
 # %% [markdown]
-# Over five runs the second round moved validation accuracy (the best of three looks, so a little flattered) from {{epoch_0.mean:.2f}} ± {{epoch_0.half_width:.2f}} to {{kept.mean:.2f}} ± {{kept.half_width:.2f}}. Whatever happens, what is kept is never worse on
+# Over five runs the second round moved validation accuracy (the best of three looks) from {{epoch_0.mean:.2f}} ± {{epoch_0.half_width:.2f}} to {{kept.mean:.2f}} ± {{kept.half_width:.2f}}. Whatever happens, what is kept is never worse on
 # validation than what you had. Beyond the cliff, at 0.01, this saves the day: the experiment's last epoch has {{experiment.rate_1e2.mean:.2f}} on test, its checkpoint {{experiment.kept_1e2.mean:.2f}} ±
 # {{experiment.kept_1e2.half_width:.2f}}, which is the frozen network.
 
@@ -430,7 +428,7 @@ check.check_stage_two(stage_two_solution)
 
 # %% [markdown] tags=["solution"]
 # A new head threw the fitted one away. The layers were unfrozen under a base whose own flag was still `False`, so nothing in it trained. Among the
-# last four layers was a BatchNorm. And a rate of 0.1 is far beyond the cliff (without warm-up, begin lower than 0.001). The solution unfreezes all layers; from a higher one on is right too. Whoever then changes flags and forgets `compile` meets a fifth.
+# last four layers was a BatchNorm. And a rate of 0.1 is far beyond the cliff (without warm-up, begin lower than 0.001). Whoever then changes flags and forgets `compile` meets a fifth.
 
 # %% [markdown]
 # ### Exercise 3 (your own data): does it pay for you?
@@ -515,7 +513,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 # <details><summary>Answer</summary>
 #
 # Moving BatchNorm, a rate that is too large, or a head that was thrown away. `evaluate` before `fit`: if it is low already, the head is gone. Then train one epoch at rate zero: if the accuracy is still
-# low, it is BatchNorm; if not, it was the rate. Overfitting would show a *high* training accuracy, and too few epochs would start at the frozen level and climb.
+# low, it is BatchNorm; if not, it was the rate. Overfitting would show a *high* training accuracy.
 #
 # </details>
 #
@@ -551,8 +549,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # </details>
 #
-# **Where to go next.** Lesson 04 has no labels for the digits on photographs and learns from plain ones. Lesson 05 chooses among many backbones. Kornblith et al. (2019) compare frozen and
-# fine-tuned networks on twelve data sets.
+# **Where to go next.** Lesson 04 learns without labels of the digits on photographs. Lesson 05 compares backbones, as do Kornblith et al. (2019).
 
 # %% tags=["headline"]
 share = {"limits": (0, 1)}

@@ -763,7 +763,6 @@ plt.show()
 
 
 # %%
-# %%
 def inside_and_across(values):
     """Return the mean of the diagonal of a matrix and the mean of all the rest."""
     on_diagonal = np.eye(len(values), dtype=bool)
