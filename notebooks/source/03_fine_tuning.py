@@ -180,7 +180,7 @@ ax.set(xscale="log", ylim=(0, 1), xlabel="peak of the learning rate", ylabel="ac
 ax.legend(loc="lower left", fontsize=11);
 
 # %% [markdown]
-# This is the figure to remember. At the left, 0.00001 (the rate in Keras' own guide) has hardly left the frozen
+# The figure to remember: at the left, 0.00001 (the rate in Keras' own guide) has hardly left the frozen
 # line after three epochs: {{experiment.rate_1e5.mean:.2f}} ± {{experiment.rate_1e5.half_width:.2f}} against {{experiment.frozen_far.mean:.2f}} ±
 # {{experiment.frozen_far.half_width:.2f}}. The top is 0.001 with {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. Three times more is a gamble: of the five
 # networks some survive and some are ruined, so their interval is as wide as the figure. At 0.01 every run ends near chance level, {{experiment.rate_1e2.mean:.2f}} ± {{experiment.rate_1e2.half_width:.2f}}, far *below* the frozen network.
@@ -192,7 +192,7 @@ ax.legend(loc="lower left", fontsize=11);
 # With a rate that is too small, validation accuracy still climbs when you stop.
 #
 # Two more things are in our recipe. *Warm-up*: the rate rises from zero over the first steps, while Adam's averages rest on little data.
-# *Cosine decay*: it then falls to zero, so that the last steps settle. We did not test what each adds.
+# *Cosine decay*: it then falls to zero, so that the last steps settle. What each adds we did not test.
 
 # %% [markdown]
 # ## 3. Fit the head first
@@ -549,7 +549,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # </details>
 #
-# **Where to go next.** Lesson 04 learns without labels of the digits on photographs. Lesson 05 compares backbones, as do Kornblith et al. (2019).
+# **Where to go next.** Lesson 04 learns without labels of the digits on photographs. Lesson 05 compares backbones, like Kornblith et al. (2019).
 
 # %% tags=["headline"]
 share = {"limits": (0, 1)}
