@@ -26,7 +26,6 @@ ALLOWED = {
     "text": {"errors", "settings", "cache", "data", "whole_file"},
     "adaptation": {"errors", "data"},
     "evaluation": {"errors", "settings", "whole_file"},
-    "tuning": {"errors", "settings", "whole_file"},
     "exercises": {"errors", "data", "evaluation", "models", "text", "zoo"},
     "notebook": {"errors", "quiet", "evaluation"},
 }
