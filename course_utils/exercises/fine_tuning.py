@@ -84,12 +84,14 @@ def check_stage_two(stage_two: Callable) -> None:
     )
     require(
         bool(backbone.trainable_weights),
-        "No weight of the backbone trains: its layers have their flags, but backbone.trainable is still False.",
+        "No weight of the backbone trains: set backbone.trainable = True first, then the flags of its layers.",
     )
     upper = {"head": head, "top layer of the backbone": backbone.get_layer("conv3")}
     for name, layer in upper.items():
         require(bool(layer.trainable_weights), f"The {name} is frozen: head and upper layers must train.")
     require(answer.compiled, "The model that stage_two returns is not compiled: compile it.")
+    rate = _largest_rate(answer.optimizer)
+    require(rate > 0, "The learning rate is 0: nothing can move.")
     norms = [layer for layer in backbone.layers if isinstance(layer, BatchNormalization)]
     before, statistics = _values(upper.values()), _values(norms)
     answer.fit(images, labels, batch_size=len(images), epochs=4, verbose=0)
@@ -101,10 +103,9 @@ def check_stage_two(stage_two: Callable) -> None:
         all(np.array_equal(*pair) for pair in zip(_values(norms), statistics, strict=True)),
         "The weights or statistics of BatchNormalization moved in fit: freeze these layers.",
     )
-    rate = _largest_rate(answer.optimizer)
     require(
         rate <= 1.001 * LARGEST_RATE,  # float32 rounds 1e-3 up
-        f"The learning rate reaches {rate:.2g}: such a rate destroys what was learned; try 1e-4.",
+        f"The learning rate reaches {rate:.2g}, beyond the cliff of section 2: try Adam with 1e-4.",
     )
     print("stage_two is mended: fitted head, flags that count, still BatchNorm, a small rate, compiled again.")
 
@@ -170,7 +171,8 @@ def check_own_data(model: keras.Model, folder: str | Path, frozen: float) -> flo
         "was the rate too large?",
     )
     print(
-        f"{len(labels)} test images: fine-tuned {accuracy:.2f}, frozen {frozen:.2f}, most frequent class {chance:.2f}."
+        f"{len(labels)} test images (one is {1 / len(labels):.2g}): fine-tuned {accuracy:.2f}, frozen {frozen:.2f}, "
+        f"most frequent class {chance:.2f}."
     )
     return accuracy
 
