@@ -106,14 +106,11 @@ def run(
     goes before the values of a profile.
     """
     notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    from course_tools.publish.page import result_table, write_pages
     from course_tools.run.job import BUILD, job_for
 
     jobs = [job_for(notebook, profile, given) for notebook in notebooks]
-    from course_tools.publish.page import result_table, write_pages
-    from course_tools.run.jobs import run_jobs
-
-    results = run_jobs(jobs, workers, scheduler, force, limit)
-    failures = _tell_failures(results)
+    results, failures = _executed(jobs, workers, scheduler, force, limit)
     console.print(result_table(results))
     console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
@@ -148,10 +145,7 @@ def sweep(
     from course_tools.run.sweep import gather, summarise, summary_table, sweep_jobs, write_csv
 
     jobs = sweep_jobs(notebooks, profile, given)
-    from course_tools.run.jobs import run_jobs
-
-    results = run_jobs(jobs, workers, scheduler, force, limit)
-    failures = _tell_failures(results)
+    results, failures = _executed(jobs, workers, scheduler, force, limit)
     table = gather(jobs, results, list(given))
     console.print(summary_table(summarise(table)))
     runs = f"{len(results) - failures} runs" + (f", {failures} failed" if failures else "")
@@ -174,15 +168,18 @@ def _given(parameter: list[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in parameter or [])
 
 
-def _tell_failures(results: list[dict]) -> int:
-    """Print the failed cell of each failed notebook, and return how many there are."""
+def _executed(jobs: list, *how) -> tuple[list[dict], int]:
+    """Return the results of jobs and how many failed; print the cell in which each of these failed."""
+    from course_tools.run.jobs import run_jobs  # late, so that bad input is told at once
+
+    results = run_jobs(jobs, *how)
     failed = [result for result in results if result["status"] == "failed"]
     for result in failed:
         error = result["error"]
         name, cell, message = (escape(text) for text in (result["name"], error["cell"], error["message"]))
         where = f" in this cell:\n\n{cell}" if cell else "."
         console.print(f"\n[bold red]{name} failed[/]{where}\n\n{message}\n")
-    return len(failed)
+    return results, len(failed)
 
 
 @app.command("list")
@@ -285,10 +282,7 @@ def bands(
     from course_utils.evaluation.metrics import half_width
 
     jobs = bands_jobs(notebooks, profile, seeds, given)
-    from course_tools.run.jobs import run_jobs
-
-    results = run_jobs(jobs, workers, scheduler, force, limit)
-    _tell_failures(results)
+    results, _ = _executed(jobs, workers, scheduler, force, limit)
     table, refused = Table("Notebook", "Figure", f"{seeds} runs: mean ± 95%", "Band", "Contrast"), []
     for notebook in notebooks:
         own = [result for job, result in zip(jobs, results, strict=True) if job.notebook == notebook]

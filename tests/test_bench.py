@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from course_tools.bench import peer, run
-from course_tools.bench.notebook_cell import repeat_cell
+from course_tools.bench import peer, run, speedups
 from course_tools.bench.rounds import clocked, time_rounds
-from course_tools.bench.table import Spread, bench_table, limit, versus
+from course_tools.bench.table import bench_table, limit, versus
 from course_utils.errors import CourseError
+from course_utils.evaluation.expectations import read_bands
 
 SCRIPT = """
 import sys
@@ -40,7 +40,7 @@ def script(tmp_path, monkeypatch):
 def test_a_ratio_is_taken_within_each_round():
     # Both are slower by the same in the second round: the ratio does not notice.
     row = versus("features", "images/s", [60.0, 6.0, 40.0], "torch", [20.0, 2.0, 10.0], at_least=3)
-    assert row.ratio == Spread(median=3.0, low=3.0, high=4.0)
+    assert row.ratio == (3.0, 3.0, 4.0)
     assert (row.ours, row.theirs) == (40.0, 10.0)
     assert row.met is True and row.goal == "at least 3"
 
@@ -111,9 +111,26 @@ def test_a_damaged_file_does_not_lose_the_measurement(tmp_path):
     assert list(json.loads(path.read_text())) == ["heads"]
 
 
-def test_a_notebook_without_the_measuring_cell_is_told():
-    with pytest.raises(CourseError, match="02_feature_extraction has 0 cells with 'no such text'"):
-        repeat_cell("02_feature_extraction", "no such text", {}, "smoke", 1)
+def test_an_experiment_is_run_anew_for_its_ratio(monkeypatch):
+    said, runs = [{"name": "frozen_speedup", "value": 40.0}, {"name": "gain", "value": 0.1}], []
+
+    def execute(notebook, output, parameters, environment):
+        runs.append((notebook.stem, parameters, environment))
+        return {"status": "passed", "records": said}
+
+    monkeypatch.setattr(speedups, "execute", execute)
+    (row,) = speedups.measure("trials", "default")
+    assert (row.ours, row.ratio, row.met) == (40.0, (40.0, 40.0, 40.0), True)
+    assert runs == 3 * [("09_optuna_tuning", {}, {"COURSE_MEASURE": "1"})]
+    monkeypatch.setattr(speedups, "execute", lambda *_, **__: {"status": "failed", "error": {"message": "no disk"}})
+    with pytest.raises(CourseError, match="experiments/02_feature_extraction failed: no disk"):
+        speedups.measure("heads", "smoke")
+
+
+@pytest.mark.parametrize("part", speedups.SPEEDUPS)
+def test_an_experiment_records_the_ratio_that_is_asked_of_it(part):
+    experiment, figure, *_ = speedups.SPEEDUPS[part]
+    assert read_bands()[f"experiments/{experiment}"]["default"]["bands"][figure].timing
 
 
 def test_no_peer_imports_the_course_and_only_peers_import_torch():

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 from course_utils.errors import CourseError
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
-from course_utils.evaluation.images import plot_embedding, plot_images
+from course_utils.evaluation.images import plot_images
 from course_utils.evaluation.metrics import mean_and_interval
 from course_utils.evaluation.style import MARKERS, PALETTE, ROLE_COLOURS, use_course_style
 
@@ -96,42 +96,6 @@ def test_history_has_a_panel_for_loss_first_and_none_for_the_learning_rate():
 def test_history_refuses(history):
     with pytest.raises(CourseError, match="what fit"):
         plot_history(history)
-
-
-@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
-def test_embedding_draws_every_point_the_same_each_time(method):
-    features = np.random.default_rng(0).normal(size=(24, 5))
-    labels = np.arange(24) % 3
-    first, second = (plot_embedding(features, labels, ["a", "b", "c"], method=method) for _ in range(2))
-    assert [len(points.get_offsets()) for points in first.collections] == [8, 8, 8]
-    for one, other in zip(first.collections, second.collections, strict=True):
-        assert np.array_equal(one.get_offsets(), other.get_offsets())
-    assert [text.get_text() for text in first.get_legend().texts] == ["a", "b", "c"]
-
-
-def test_embedding_of_some_classes_without_names():
-    ax = plot_embedding(np.arange(12.0).reshape(6, 2), [0, 0, 0, 2, 2, 2], method="PCA")
-    assert [text.get_text() for text in ax.get_legend().texts] == ["class 0", "class 2"]
-
-
-def test_many_classes_look_different_in_pairs_of_colour_and_marker():
-    ax = plot_embedding(np.arange(60.0).reshape(30, 2), np.arange(30), method="PCA")
-    looks = [(tuple(p.get_facecolor()[0]), p.get_paths()[0].vertices.tobytes()) for p in ax.collections]
-    assert len(set(looks)) == 30
-
-
-def test_embedding_refuses():
-    features = np.ones((6, 3))
-    with pytest.raises(CourseError, match="finite"):
-        plot_embedding(features * np.nan, LABELS)
-    with pytest.raises(CourseError, match=r"shape \(3, 3\)"):
-        plot_embedding(features[:3], LABELS[:3])
-    with pytest.raises(CourseError, match="6 labels for 5 rows"):
-        plot_embedding(features[:5], LABELS)
-    with pytest.raises(CourseError, match="'UMAP'; accepted"):
-        plot_embedding(features, LABELS, method="UMAP")
-    with pytest.raises(CourseError, match="hold 1; accepted are 0 to 0"):
-        plot_embedding(features, LABELS, ["only"])
 
 
 def test_images_of_every_kind():

@@ -6,7 +6,7 @@ import jupytext
 import pytest
 
 from course_tools.measure import results
-from course_tools.measure.results import keep_full_runs, read_results, results_table
+from course_tools.measure.results import keep_full_runs, results_table
 from course_tools.notebooks import Notebook
 from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import Band
@@ -37,7 +37,10 @@ def test_figures_of_a_full_run_are_kept_until_the_next(folder):
     finished(folder, "02_b", [RECORD | {"name": "gain", "value": 0.4}])
     (folder / "01_a.json").unlink()
     assert keep_full_runs(folder) == ["02_b"]
-    assert read_results() == {"01_a": {"gain": {"value": 0.1235, "contrast": 0.5}}, "02_b": {"gain": {"value": 0.4}}}
+    assert results.read_tables(results.RESULTS_PATH) == {
+        "01_a": {"gain": {"value": 0.1235, "contrast": 0.5}},
+        "02_b": {"gain": {"value": 0.4}},
+    }
 
 
 @pytest.mark.parametrize("other", [{"profile": "default"}, {"status": "failed"}, {"SEED": 3}, {"SIZES": [3]}])

@@ -1,6 +1,5 @@
 """The whole course: minutes with a cold and a warm cache, and the memory of each notebook."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,25 +8,27 @@ import time
 from pathlib import Path
 
 from course_tools.bench.table import Row, limit
+from course_tools.notebooks import select_notebooks
+from course_tools.run.job import BUILD
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT, cache_dir
+from course_utils.whole_file import read_json
 
 RUN = [sys.executable, "-c", "from course_tools.cli import main; main()", "run", "--force"]
-BUILD = ROOT / "build"
-WORKERS = (1, 2)
 MINUTES = {"cold": 18, "warm": 10}  # goals for the profile `default` with two workers on two cores
 GIGABYTES = 6
 
 
 def measure(profile: str) -> list[Row]:
-    """Run the course four times; return its minutes and the largest memory of each notebook.
+    """Run the lessons four times; return their minutes and the largest memory of each notebook.
 
     Weights and data are there from the beginning; what is computed from them is not, with a cold cache.
     """
     rows, memory = [], {}
-    for workers in WORKERS:
+    (assets := cache_dir().absolute() / "assets").mkdir(parents=True, exist_ok=True)
+    for workers in (1, 2):
         with tempfile.TemporaryDirectory(prefix="course-cache-") as folder:
-            link_assets(Path(folder))
+            (Path(folder) / "assets").symlink_to(assets, target_is_directory=True)
             for state, goal in MINUTES.items():
                 minutes, used = run_course(profile, workers, folder)
                 what = f"whole course, {state} cache, {workers} worker{'s' if workers > 1 else ''}"
@@ -36,25 +37,14 @@ def measure(profile: str) -> list[Row]:
     return rows + [limit(f"peak memory, {name}", "GB", value, GIGABYTES) for name, value in sorted(memory.items())]
 
 
-def link_assets(folder: Path) -> None:
-    """Give an empty cache the fetched weights and data."""
-    assets = cache_dir().absolute() / "assets"
-    assets.mkdir(parents=True, exist_ok=True)
-    (folder / "assets").symlink_to(assets, target_is_directory=True)
-
-
 def run_course(profile: str, workers: int, cache: str) -> tuple[float, dict[str, float]]:
     """Execute the lessons with a cache of their own; return the minutes, and gigabytes by notebook."""
-    start, began = time.perf_counter(), time.time()
+    start = time.perf_counter()
     command = [*RUN, "--profile", profile, "--workers", str(workers)]
     environment = os.environ | {"COURSE_CACHE": cache}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
     minutes = (time.perf_counter() - start) / 60
     if done.returncode:
         raise CourseError(f"`course run` failed:\n{(done.stderr or done.stdout).strip()[-1000:]}")
-    paths = [*BUILD.glob("[0-9][0-9]_*.json"), *BUILD.glob("experiments/[0-9][0-9]_*.json")]
-    fresh = [path for path in paths if path.stat().st_mtime >= began]
-    return minutes, {
-        path.relative_to(BUILD).with_suffix("").as_posix(): json.loads(path.read_text(encoding="utf-8"))["gigabytes"]
-        for path in fresh
-    }
+    keys = [notebook.key for notebook in select_notebooks(None)]
+    return minutes, {key: read_json(BUILD / f"{key}.json")["gigabytes"] for key in keys}

@@ -6,9 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from course_tools.bench.peer import Peer, peers_python
-from course_tools.bench.rounds import ROUNDS, clocked, time_rounds
+from course_tools.bench.rounds import ROUNDS, clocked, limit_threads, time_rounds
 from course_tools.bench.table import Row, limit, versus
-from course_tools.bench.threads import limit_threads
 from course_utils.data import fetch, load_imagenet_photos
 from course_utils.models.features import folded_graph
 from course_utils.zoo import load_backbone

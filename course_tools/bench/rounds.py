@@ -12,6 +12,16 @@ THREADS = 2  # for everyone who is compared
 Contender = Callable[[], tuple[np.ndarray, float]]
 
 
+def limit_threads() -> None:
+    """Give TensorFlow and NumPy `THREADS` threads; it must come before TensorFlow computes anything."""
+    import tensorflow as tf
+    from threadpoolctl import threadpool_limits
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    threadpool_limits(THREADS, user_api="blas")
+
+
 def clocked(work: Callable[[], np.ndarray]) -> Contender:
     """Return the work as a contender, timed in this process."""
 
@@ -24,21 +34,9 @@ def clocked(work: Callable[[], np.ndarray]) -> Contender:
 
 
 def time_rounds(contenders: dict[str, Contender], rounds: int) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
-    """Run all contenders once to warm up, then in rounds.
+    """Run all contenders once to warm up, then in rounds, see `clocked` and `Peer.contender`.
 
-    Parameters
-    ----------
-    contenders : dict of str to callable
-        See `clocked` and `Peer.contender`.
-    rounds : int
-        At least 1.
-
-    Returns
-    -------
-    results : dict of str to ndarray
-        What each computed while it warmed up.
-    seconds : dict of str to list of float
-        One time for each round.
+    Returns what each computed while it warmed up, and for each the seconds of every round.
     """
     results = {name: run()[0] for name, run in contenders.items()}
     seconds = {name: [] for name in contenders}

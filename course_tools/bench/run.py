@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from course_tools.bench import speedups
 from course_tools.bench.table import Row
+from course_tools.parameters import PROFILES
 from course_utils.errors import CourseError
 from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT
 from course_utils.whole_file import read_json, replacing
 
-SHORT = ("features", "sentences", "heads", "trials")  # minutes each
-PARTS = (*SHORT, "course")  # this one takes over an hour
 BESIDE_PYTORCH = ("features", "sentences")
-PROFILES = ("smoke", "default", "full")
+SHORT = (*BESIDE_PYTORCH, *speedups.SPEEDUPS)  # minutes each
+PARTS = (*SHORT, "course")  # this one takes over an hour
 RESULTS = ROOT / "build" / "bench.json"
 PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 
@@ -40,27 +41,27 @@ def check_parts(names: list[str] | None, profile: str) -> list[str]:
 
 def run_part(name: str, profile: str) -> list[Row]:
     """Measure one part; keep its lines in the file, beside those of other parts."""
-    with stderr_to():  # TensorFlow greets on the error stream
-        part = importlib.import_module(f"course_tools.bench.{name}")
-    rows = part.measure(profile)
+    if name in speedups.SPEEDUPS:
+        rows = speedups.measure(name, profile)
+    else:
+        with stderr_to():  # TensorFlow greets on the error stream
+            part = importlib.import_module(f"course_tools.bench.{name}")
+        rows = part.measure(profile)
     write_part(name, profile, rows)
     return rows
 
 
 def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -> None:
-    """Replace one part in the file of results."""
+    """Replace one part in the file of results, with what its figures depend on: time, processor, cores, versions."""
     path.parent.mkdir(exist_ok=True)
     parts = read_json(path) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
-    parts[name] = {"profile": profile, **describe_machine(), "rows": [asdict(row) for row in rows]}
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")
-
-
-def describe_machine() -> dict:
-    """Return what the figures depend on: time, processor, cores, versions."""
-    return {
+    parts[name] = {
+        "profile": profile,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "rows": [asdict(row) for row in rows],
     }
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")

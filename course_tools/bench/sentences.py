@@ -5,9 +5,8 @@ from contextlib import ExitStack
 import numpy as np
 
 from course_tools.bench.peer import Peer, peers_python
-from course_tools.bench.rounds import ROUNDS, clocked, time_rounds
+from course_tools.bench.rounds import ROUNDS, clocked, limit_threads, time_rounds
 from course_tools.bench.table import Row, limit, versus
-from course_tools.bench.threads import limit_threads
 from course_utils.data import fetch, load_sentiment
 from course_utils.data.sentiment import DOMAINS
 from course_utils.text import load_minilm, predict_sorted, sentence_encoder, tokenize

@@ -1,18 +1,17 @@
 """The figures of the last `full` runs, kept in a tracked file for the README's table of results."""
 
-import tomllib
 from pathlib import Path
 
 import jupytext
-import tomli_w
 
+from course_tools.measure.records import read_tables, write_tables
 from course_tools.notebooks import Notebook, all_notebooks
 from course_tools.parameters import run_parameters
 from course_tools.run.job import BUILD
 from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
-from course_utils.whole_file import read_json, replacing
+from course_utils.whole_file import read_json
 
 RESULTS_PATH = ROOT / "data" / "results.toml"
 
@@ -36,9 +35,7 @@ def keep_full_runs(folder: Path = BUILD) -> list[str]:
         raise CourseError(
             f"{folder.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`."
         )
-    text = tomli_w.dumps(dict(sorted((read_results() | runs).items())))
-    with replacing(RESULTS_PATH) as partial:
-        partial.write_text(f"# Written by `course results`: do not edit.\n\n{text}", encoding="utf-8")
+    write_tables(RESULTS_PATH, read_tables(RESULTS_PATH) | runs)
     return list(runs)
 
 
@@ -49,15 +46,10 @@ def _is_full(notebook: Notebook, run: dict) -> bool:
     return run["parameters"] == run_parameters(notebook, "full", {})
 
 
-def read_results() -> dict[str, dict]:
-    """Return the figures (name to ``value`` and perhaps ``contrast``) by notebook; empty before the first."""
-    return tomllib.loads(RESULTS_PATH.read_text(encoding="utf-8")) if RESULTS_PATH.exists() else {}
-
-
 def results_table() -> list[str]:
     """Return the lines of a Markdown table: the figures that each front matter names, in `full` and in `default`."""
     rows = ["| | Figure (what it is compared with) | `full` | `default`, 5 runs: mean ± 95% |", "|---|---|---|---|"]
-    kept, bands = read_results(), read_bands()
+    kept, bands = read_tables(RESULTS_PATH), read_bands()
     for notebook in all_notebooks():
         if notebook.key in kept:
             rows += _rows(notebook, kept[notebook.key], bands[notebook.key]["default"]["bands"])

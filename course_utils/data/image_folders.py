@@ -1,9 +1,6 @@
 """Folders of images, one subfolder for each class, as ``keras.utils.image_dataset_from_directory`` reads them."""
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from course_utils.data.emoji_names import load_emoji_names
 from course_utils.data.openmoji import CODE_POINTS, draw_pictograms, expand_ranges
 from course_utils.errors import CourseError
 from course_utils.settings import cache_dir
+from course_utils.whole_file import kept_in, replacing
 
 MANIFEST = ".files"  # first line: what the folder was made of; then the names of its files
 HIDDEN = (".", "__MACOSX")  # what systems and archives leave behind
@@ -113,16 +111,12 @@ def keep_folder(name: str, made_of: str, write: Callable[[Path], None]) -> Path:
     """
     images = cache_dir().absolute() / "images"
     target, key = images / name, hashlib.sha256(made_of.encode()).hexdigest()
-    try:
-        images.mkdir(parents=True, exist_ok=True)
-        with FileLock(images / f".{name}.lock"):
-            if not _is_whole(target, key):
-                _write_anew(target, key, write)
-    except OSError as error:
-        raise CourseError(
-            f"Images cannot be kept in {images} ({error.strerror or error}): free some space, or"
-            " let COURSE_CACHE name another folder."
-        ) from error
+    with kept_in(images, "Images"), FileLock(images / f".{name}.lock"):
+        if not _is_whole(target, key):
+            with replacing(target) as content:
+                content.mkdir()
+                write(content)
+                (content / MANIFEST).write_text("\n".join([key, *_listing(content)]), encoding="utf-8")
     return target
 
 
@@ -140,14 +134,3 @@ def _is_whole(folder: Path, key: str) -> bool:
 
 def _listing(folder: Path) -> list[str]:
     return [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in visible_files(folder)]
-
-
-def _write_anew(target: Path, key: str, write: Callable[[Path], None]) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as aside:
-        content = Path(aside) / "content"
-        content.mkdir()
-        write(content)
-        (content / MANIFEST).write_text("\n".join([key, *_listing(content)]), encoding="utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(content, target)

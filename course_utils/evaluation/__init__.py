@@ -4,7 +4,7 @@ from course_utils.evaluation.bootstrap import bootstrap_interval
 from course_utils.evaluation.calibration import calibration_error, fit_temperature, with_temperature
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
-from course_utils.evaluation.images import plot_embedding, plot_images
+from course_utils.evaluation.images import plot_images
 from course_utils.evaluation.inputs import class_probabilities
 from course_utils.evaluation.measured import plot_measured
 from course_utils.evaluation.metrics import (

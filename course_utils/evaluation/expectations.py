@@ -5,7 +5,8 @@ import math
 import numbers
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Band:
     contrast: float | None = None
     contrast_low: float | None = None
     contrast_high: float | None = None
-    seeds: tuple[int, ...] = ()
+    seeds: Sequence[int] = ()
     timing: bool = False
 
     @property
@@ -73,21 +74,18 @@ def read_bands(path: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]
     Raises
     ------
     CourseError
-        When the file is not TOML or a band lacks a field, has an unknown one, or is not an interval.
+        When the file is not TOML, or a band lacks a field or has an unknown one.
     """
     path = BANDS_PATH if path is None else Path(path)
     if not path.exists():
         return {}
     try:
         notebooks = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CourseError(f"{path} is not a TOML file: {error}.") from None
-    for notebook, profiles in notebooks.items():
-        for profile, table in _table(profiles, f"{notebook} in {path.name}").items():
-            place = f"{notebook}.{profile}.bands in {path.name}"
-            bands = _table(_table(table, place).get("bands", {}), place).items()
-            seeds = table.get("seeds", [])
-            table["bands"] = {name: _read_band(values, seeds, f"{name} of {place}") for name, values in bands}
+        for table in [table for profiles in notebooks.values() for table in profiles.values()]:
+            shared = {"seeds": table.get("seeds", [])}
+            table["bands"] = {name: Band(**shared | values) for name, values in table.get("bands", {}).items()}
+    except (ValueError, TypeError, AttributeError) as error:  # no TOML or no UTF-8; other fields; no table
+        raise CourseError(f"{path} is no file of bands: {error}; `course bands` writes it.") from None
     return notebooks
 
 
@@ -224,27 +222,6 @@ def _check_call(name: str, value: float, contrast: float | None, limits: tuple[f
             raise CourseError(f"The {role} of {name} is {number!r}; accepted is a finite number.")
         if not limits[0] <= number <= limits[1]:
             raise CourseError(f"The {role} of {name} is {number!r}, outside its limits {limits[0]} to {limits[1]}.")
-
-
-def _table(values: Any, place: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise CourseError(f"{place} is {values!r}; accepted is a table.")
-    return values
-
-
-def _read_band(values: Any, seeds: list[int], place: str) -> Band:
-    values = {"seeds": seeds} | _table(values, place)
-    known = {field.name for field in fields(Band)}
-    if unknown := sorted(values.keys() - known):
-        raise CourseError(f"{place} has the unknown field {unknown[0]!r}; accepted are {', '.join(sorted(known))}.")
-    try:
-        band = Band(**{**values, "seeds": tuple(values["seeds"])})
-        ordered = band.low is None or band.low <= band.mean <= band.high
-    except TypeError as error:
-        raise CourseError(f"{place} cannot be read: {error}.") from None
-    if not ordered:
-        raise CourseError(f"{place} is not an interval: low {band.low}, mean {band.mean}, high {band.high}.")
-    return band
 
 
 def _rounded(number: float, digits: int = 3) -> str:

