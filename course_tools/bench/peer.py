@@ -29,14 +29,9 @@ def peers_python() -> Path | None:
 
 
 class Peer:
-    """A script that loads its model once and then computes what it is asked for, timed over there.
+    """A script of `peers/` that loads its model once and then computes what it is asked for, timed over there.
 
-    Parameters
-    ----------
-    script : str
-        A file of `peers/`. It finds `arrays` in ``inputs.npz``.
-    arrays : ndarray
-        What to compute on, by name.
+    It finds `arrays`, what to compute on, by name in ``inputs.npz``.
     """
 
     def __init__(self, script: str, **arrays: np.ndarray):

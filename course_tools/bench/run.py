@@ -27,10 +27,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "optuna")
 def check_parts(names: list[str] | None, profile: str) -> list[str]:
     """Return the parts to run, the short ones when none is named.
 
-    Raises
-    ------
-    CourseError
-        For a part or a profile that does not exist.
+    Raises a CourseError for a part or a profile that does not exist.
     """
     if unknown := [name for name in names or [] if name not in PARTS]:
         raise CourseError(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")

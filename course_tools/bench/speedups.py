@@ -20,10 +20,7 @@ SPEEDUPS = {
 def measure(part: str, profile: str) -> list[Row]:
     """Return the line of one part: how many times as much is done in the same time.
 
-    Raises
-    ------
-    CourseError
-        When a run of the experiment fails.
+    Raises a CourseError when a run of the experiment fails.
     """
     experiment, figure, what, peer, goal = SPEEDUPS[part]
     notebook, ratios = Notebook(experiment, is_experiment=True), []

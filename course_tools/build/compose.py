@@ -20,19 +20,10 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def compose(notebook: Notebook, measured: bool = True, address: str | None = None) -> NotebookNode:
     """Return the notebook as its source and the shared frame make it, without outputs.
 
-    Parameters
-    ----------
-    notebook
-        Which notebook.
-    measured
-        Fill the prose with the measured figures; ``False`` leaves "…", as while they are being measured.
-    address
-        Public address of the repository; by default ``settings.REPOSITORY_URL``.
+    Its prose is filled with the figures when they are `measured`, else with "…", as while they are being measured. The
+    public `address` of the repository is by default ``settings.REPOSITORY_URL``.
 
-    Raises
-    ------
-    CourseError
-        When the source lacks its front matter or quotes a figure that has no band.
+    Raises a CourseError when the source lacks its front matter or quotes a figure that has no band.
     """
     source = jupytext.read(notebook.source, fmt="py:percent")
     course = source.metadata.get("course")

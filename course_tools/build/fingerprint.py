@@ -23,22 +23,12 @@ PACKAGE = "course_utils"
 def fingerprint(
     notebook: Notebook, cells: list[NotebookNode], parameters: dict[str, object], measuring: bool = False
 ) -> str:
-    """Return a hash of all that decides what the cells of a notebook show.
+    """Return a hash of all that decides what the cells of a notebook, composed or stored, show.
 
-    That is: its code cells and their tags, its parameters, the files of `course_utils` that it really imports,
-    the bands of its number, the catalog's rows of the assets that these files name, the lock, and Python's minor
-    version. Prose, times and `course_tools` have no part in it.
-
-    Parameters
-    ----------
-    notebook
-        Whose bands count.
-    cells
-        Its cells, as composed or as stored.
-    parameters
-        Values other than those of its cell tagged ``parameters``.
-    measuring
-        The figures are recorded and compared with nothing, so the bands do not count.
+    That is: its code cells and their tags, its parameters other than those of its tagged cell, the files of
+    `course_utils` that it really imports, the bands of its number, the catalog's rows of the assets that these files
+    name, the lock, and Python's minor version. Prose, times and `course_tools` have no part in it. While `measuring`,
+    figures are recorded and compared with nothing, so the bands do not count.
     """
     code = code_of(cells)
     texts = [file.read_text(encoding="utf-8") for file in imported_files(cells)]

@@ -24,19 +24,10 @@ LEAST_SHARE = 0.005  # other processors round differently, also where the seeds 
 
 
 def bands_jobs(notebooks: list[Notebook], profile: str, seeds: int, given: dict[str, str]) -> list[Job]:
-    """Return the jobs of a sweep over ``SEED`` = 0, 1, …, of the notebooks as their sources make them.
+    """Return the jobs of a sweep over ``SEED`` = 0, 1, …, at least 2, of the notebooks as their sources make them.
 
-    Parameters
-    ----------
-    notebooks
-        Which notebooks; they need not be built.
-    profile
-        The profile to measure.
-    seeds
-        How many runs each; at least 2.
-    given
-        Parameters as typed, other than the stored ones, for a notebook that keeps bands of their own for
-        them, as 07 does for its phantom.
+    Notebooks need not be built. `given` are parameters as typed, other than the stored ones, for a notebook that keeps
+    bands of their own for them, as 07 does for its phantom.
     """
     if seeds < 2:
         raise CourseError(f"A band needs at least 2 seeds to have a spread; got {seeds}.")
@@ -52,11 +43,8 @@ def bands_jobs(notebooks: list[Notebook], profile: str, seeds: int, given: dict[
 def write_bands(notebook: Notebook, profile: str, given: dict[str, str], results: list[dict]) -> dict[str, dict]:
     """Write the bands of a notebook, and its seconds, from the results of its runs; return the bands by name.
 
-    Raises
-    ------
-    CourseError
-        When a band would admit the variant it is contrasted with, or when figures of other parameters would be
-        written over those of the stored ones.
+    Raises a CourseError when a band would admit the variant it is contrasted with, or when figures of other parameters
+    would be written over those of the stored ones.
     """
     runs = [result["records"] for result in results]
     recorded_as, bands = profile_of(runs, profile, given), bands_from(runs)

@@ -19,12 +19,7 @@ RESULTS_PATH = ROOT / "data" / "results.toml"
 def keep_full_runs(folder: Path = BUILD) -> list[str]:
     """Put the figures of the finished `full` runs in ``folder`` into ``data/results.toml``; return the notebooks' keys.
 
-    Notebooks without such a run keep the figures of their last one. The file is written whole or not at all.
-
-    Raises
-    ------
-    CourseError
-        When no notebook has a finished `full` run.
+    Notebooks without such a run keep the figures of their last one. Raises a CourseError when none has one.
     """
     runs = {
         notebook.key: _figures(run)

@@ -22,21 +22,13 @@ WORKER_SECONDS = 30  # for its first worker to be there
 
 @contextmanager
 def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[Client]:
-    """Yield a client of a cluster whose workers write to ``folder``.
+    """Yield a client of a Dask cluster whose workers write to an existing folder.
 
-    Parameters
-    ----------
-    workers
-        Notebooks at a time on the local cluster; without effect on one that is already there.
-    scheduler
-        Address of a Dask scheduler, such as ``tcp://10.0.0.5:8786``; ``None`` starts a local cluster.
-    folder
-        An existing folder into which the workers will write.
+    It is the one at the address `scheduler`, such as ``tcp://10.0.0.5:8786``, or without an address a local one that
+    runs as many notebooks at a time as `workers` says.
 
-    Raises
-    ------
-    CourseError
-        When no scheduler answers, it has no workers, or a worker does not see this checkout and ``folder``.
+    Raises a CourseError when no scheduler answers, it has no workers, or a worker does not see this checkout and
+    ``folder``.
     """
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is told in a sentence instead
     connect = _connection(scheduler) if scheduler is not None else _local_client(workers)

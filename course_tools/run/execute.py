@@ -30,20 +30,11 @@ def execute(
     environment: dict[str, str] | None = None,
     limit: float = LIMIT_MINUTES,
 ) -> dict:
-    """Execute ``notebook`` and write it with its outputs to ``output``, also when a cell fails.
+    """Execute ``notebook`` and write it with its outputs to ``output``, also when a cell fails; both may be one file.
 
-    Parameters
-    ----------
-    notebook, output
-        Files; they may be the same.
-    parameters
-        Checked values for the cell tagged ``parameters``.
-    on_cell
-        Called twice a second with (cells done, cells in all); when it raises, the run is given up.
-    environment
-        Variables for the kernel, beside those of this process.
-    limit
-        Minutes after which all processes of the run are killed.
+    `parameters` are checked values for the cell tagged ``parameters``, `environment` variables for the kernel beside
+    those of this process. `on_cell` is called twice a second with (cells done, cells in all); when it raises, the run
+    is given up. After `limit` minutes all processes of the run are killed.
 
     Returns
     -------

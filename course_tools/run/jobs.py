@@ -27,26 +27,12 @@ def run_jobs(
 ) -> list[dict]:
     """Execute jobs in parallel and return their results in order.
 
-    A job whose fingerprint is that of its last success is not run again unless ``force``.
-    A failing notebook does not stop the others.
+    As many notebooks as `workers` says run at a time on this machine; instead, `scheduler` is the address of a Dask
+    cluster, whose workers need this checkout at the same path. A notebook is stopped after `limit` minutes; one that
+    fails does not stop the others. A job whose fingerprint is that of its last success is not run again unless
+    ``force``.
 
-    Parameters
-    ----------
-    jobs
-        What to run.
-    workers
-        Notebooks at a time on this machine.
-    scheduler
-        Address of a Dask scheduler to use instead; its workers need this checkout at the same path.
-    force
-        Run also what has not changed.
-    limit
-        Minutes after which a notebook is stopped.
-
-    Returns
-    -------
-    list of dict
-        As ``execute`` returns them, with ``name``, ``fingerprint``, ``parameters`` and ``reused``.
+    The results are as ``execute`` returns them, with ``name``, ``fingerprint``, ``parameters`` and ``reused``.
     """
     results = {} if force else {job.output: last for job in jobs if (last := job.last_success())}
     waiting = [job for job in jobs if job.output not in results]

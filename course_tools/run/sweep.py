@@ -27,25 +27,13 @@ COLUMNS = ["notebook", "figure", "value", "contrast", "timing", "seconds"]
 def sweep_jobs(
     notebooks: list[Notebook], profile: str, given: dict[str, str], paths: dict[Notebook, Path] | None = None
 ) -> list[Job]:
-    """Return a job for every combination of the given values, for each notebook.
+    """Return a job for every combination of the given values, for each notebook, which must have all these parameters.
 
-    Bands hold for the stored parameters alone, so the jobs record their figures and compare nothing.
+    Bands hold for the stored parameters alone, so the jobs record their figures and compare nothing. All runs take the
+    values of `profile`, but for those `given`: names and values as typed, see `parse_values`. `paths` are files to
+    execute instead of the stored notebooks; the same code in another file makes the same runs.
 
-    Parameters
-    ----------
-    notebooks
-        Which notebooks; each must have all the parameters given.
-    profile
-        The profile whose values all runs take, but for those given.
-    given
-        Names and values as typed, see `parse_values`.
-    paths
-        Files to execute instead of the stored notebooks; the same code in another file makes the same runs.
-
-    Raises
-    ------
-    CourseError
-        For a bad value, or more than 1,000 runs.
+    Raises a CourseError for a bad value, or more than 1,000 runs.
     """
     files = {notebook: (paths or {}).get(notebook, notebook.path) for notebook in notebooks}
     fixed = {notebook: profile_parameters(notebook, profile, path) for notebook, path in files.items()}

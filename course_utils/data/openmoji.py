@@ -1,14 +1,12 @@
 """Drawn pictograms of eight classes: unlike any photo of ImageNet, and quick to have offline."""
 
-from numbers import Integral
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.splits import make_split
-from course_utils.errors import CourseError
+from course_utils.errors import whole_number
 
 # Code points of the font, as hexadecimal numbers and inclusive ranges. They follow the groups of
 # the Unicode emoji list; those from E000 on are OpenMoji's own. Left out are cat faces, which are
@@ -79,8 +77,7 @@ def draw_pictograms(points: list[int], size: int) -> np.ndarray:
     CourseError
         If the size is no whole number of at least 16.
     """
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < 16:
-        raise CourseError(f"size must be a whole number, at least 16 pixels; got {size!r}.")
+    size = whole_number("size", size, 16)
     font = ImageFont.truetype(fetch("openmoji"), round(EM_OF_DRAWING * size), layout_engine=ImageFont.Layout.BASIC)
     return np.stack([_draw(chr(point), font, size) for point in points])
 
