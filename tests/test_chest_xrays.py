@@ -136,7 +136,7 @@ IMAGES = np.zeros((4, 28, 28), np.uint8)
         ({"val_labels": np.array([0, 1, 0.5, 1])}, "whole numbers, .* got float64"),
         ({"val_labels": np.array([0, 1, 2, 1])}, r"no other; got \[0, 1, 2\]"),
         ({"val_labels": np.array([-1, 1, 1, 1])}, r"no other; got \[-1, 1\]"),
-        ({"val_labels": np.ones((4, 1), int)}, r"both 0 \(normal\) and 1 .* got \[1\]"),
+        ({"val_labels": np.ones((4, 1), int)}, r"every number from 0 to 1 \(normal, pneumonia\), .* got \[1\]"),
         ({"val_images": np.array([None] * 4)}, "cannot be read as an npz file"),  # would need pickle
     ],
 )

@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-import numpy as np
-
 from course_utils.data.assets import fetch
-from course_utils.data.dataset import Card, DataSplit, Samples
+from course_utils.data.dataset import Card, DataSplit, checked_samples
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 from course_utils.whole_file import read_arrays
@@ -57,7 +55,7 @@ def load_chest_xrays(path: str | Path | None = None) -> DataSplit:
         raise CourseError(
             f"{path.name} cannot be read as an npz file with {', '.join(names)}; if it is cut short, fetch it again."
         )
-    parts = [_checked_part(*arrays[i : i + 2], *names[i : i + 2]) for i in (0, 2, 4)]
+    parts = [checked_samples(*arrays[i : i + 2], names[i : i + 2], SIZE, CLASS_NAMES) for i in (0, 2, 4)]
     return DataSplit(*parts, CLASS_NAMES, Card.of_asset("pneumonia_mnist", NOTE))
 
 
@@ -74,18 +72,3 @@ def _official_file() -> Path:
         raise CourseError(
             f"{str(error).rstrip('.')}; or give a path of your own to load_chest_xrays or in the variable {VARIABLE}."
         ) from error
-
-
-def _checked_part(images: np.ndarray, labels: np.ndarray, images_name: str, labels_name: str) -> Samples:
-    """Return the images and labels of one part, in the form that all data sets have."""
-    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) == 0:
-        raise CourseError(
-            f"{images_name} must be bytes (uint8) of shape (n, {SIZE}, {SIZE}); got {images.dtype} {images.shape}."
-        )
-    if labels.shape not in {(len(images), 1), (len(images),)} or labels.dtype.kind not in "iu":
-        raise CourseError(
-            f"{labels_name} must be {len(images)} whole numbers, one an image; got {labels.dtype} {labels.shape}."
-        )
-    if (found := np.unique(labels).tolist()) != [0, 1]:
-        raise CourseError(f"{labels_name} must hold both 0 (normal) and 1 (pneumonia), and no other; got {found[:5]}.")
-    return Samples(images[..., None], labels.reshape(-1).astype(np.int64))

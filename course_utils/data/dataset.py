@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from course_utils.data.catalog import find_asset
+from course_utils.errors import CourseError
 
 PARTS = ("train", "validation", "test")
 
@@ -25,6 +26,25 @@ class Samples(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
+
+
+def checked_samples(images: np.ndarray, labels: np.ndarray, names: list[str], side: int, classes: tuple) -> Samples:
+    """Return one part of a reader's file in the form that all data sets have; `names` tell in errors what is which.
+
+    Accepted are images uint8 of shape (n, side, side), and labels (n,) or (n, 1), numbers of all the classes.
+    """
+    if images.dtype != np.uint8 or images.shape[1:] != (side, side) or len(images) == 0:
+        raise CourseError(
+            f"{names[0]} must be bytes (uint8) of shape (n, {side}, {side}); got {images.dtype} {images.shape}."
+        )
+    if labels.shape not in {(len(images), 1), (len(images),)} or labels.dtype.kind not in "iu":
+        raise CourseError(
+            f"{names[1]} must be {len(images)} whole numbers, one an image; got {labels.dtype} {labels.shape}."
+        )
+    if (found := np.unique(labels).tolist()) != list(range(len(classes))):
+        accepted = f"0 to {len(classes) - 1} ({', '.join(classes)})"
+        raise CourseError(f"{names[1]} must hold every number from {accepted}, and no other; got {found[:5]}.")
+    return Samples(images[..., None], labels.reshape(-1).astype(np.int64))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from course_utils.data.assets import fetch
-from course_utils.data.dataset import Card, DataSplit, Samples
+from course_utils.data.dataset import Card, DataSplit, Samples, checked_samples
 from course_utils.data.splits import make_split
 from course_utils.errors import CourseError
 from course_utils.whole_file import read_arrays
@@ -86,15 +86,8 @@ def load_usps(path: str | Path, seed: int = 0) -> DataSplit:
 
 def _usps_part(path: Path, part: str) -> Samples:
     """Read one part of the file of USPS."""
-    arrays = read_arrays(path, [f"x_{part}", f"y_{part}"])
+    names = [f"x_{part}", f"y_{part}"]
+    arrays = read_arrays(path, names)
     if arrays is None:
         raise CourseError(f"{path} is not the file of USPS: give an npz file with x_train, y_train, x_test and y_test.")
-    images, labels = arrays
-    if images.shape != (len(labels), 16, 16) or images.dtype != np.uint8:
-        raise CourseError(
-            f"x_{part} of {path.name} has shape {images.shape} and type {images.dtype}; "
-            "accepted is one uint8 image of 16 by 16 pixels for each label."
-        )
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
-        raise CourseError(f"y_{part} of {path.name} are not n whole numbers from 0 to 9.")
-    return Samples(images[..., None], labels.astype(np.int64))
+    return checked_samples(*arrays, names, 16, DIGIT_NAMES)
