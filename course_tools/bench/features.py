@@ -1,12 +1,10 @@
 """Features of the frozen EfficientNet-Lite0: the folded graph of the course, Keras' `predict`, and PyTorch."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import tensorflow as tf
 
-from course_tools.bench.peer import Peer, peers_python
-from course_tools.bench.rounds import ROUNDS, clocked, limit_threads, time_rounds
+from course_tools.bench.peer import time_beside
+from course_tools.bench.rounds import clocked, limit_threads
 from course_tools.bench.table import Row, limit, versus
 from course_utils.data import fetch, load_imagenet_photos
 from course_utils.models.features import folded_graph
@@ -34,13 +32,9 @@ def measure_size(size: int, profile: str) -> list[Row]:
     photos, model = (load_imagenet_photos(size).x, load_backbone("EfficientNetLite0", input_size=size))
     images = np.resize(photos, (IMAGES[profile], *photos.shape[1:]))  # the twenty photos, again and again
     square = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
-    with ExitStack() as stack:
-        contenders = own_contenders(model, images, square)
-        if peers_python():
-            checkpoint = np.array(str(fetch("efficientnet_lite0")))
-            peer = stack.enter_context(Peer("torch_features.py", images=images, square=square, checkpoint=checkpoint))
-            contenders |= {name: peer.contender(name) for name in (*TORCH, "torch matmul")}
-        results, seconds = time_rounds(contenders, ROUNDS[profile])
+    own, checkpoint = own_contenders(model, images, square), np.array(str(fetch("efficientnet_lite0")))
+    arrays = {"images": images, "square": square, "checkpoint": checkpoint}
+    results, seconds = time_beside(own, profile, "torch_features.py", [*TORCH, "torch matmul"], **arrays)
     return size_rows(size, len(images), count_flops(model), results, seconds)
 
 

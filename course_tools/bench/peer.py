@@ -3,12 +3,13 @@
 import os
 import subprocess
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from course_tools.bench.rounds import THREADS, Contender
+from course_tools.bench.rounds import ROUNDS, THREADS, Contender, time_rounds
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
@@ -76,3 +77,10 @@ class Peer:
             self._process.wait()
             said = (self._path / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
             raise CourseError("\n".join([f"The peer broke off while it computed {name!r}:", *said])) from None
+
+
+def time_beside(own: dict[str, Contender], profile: str, script: str, names: list[str], **arrays: np.ndarray):
+    """Run `time_rounds` over contenders of this process, and over those of a script where the peers are set up."""
+    with Peer(script, **arrays) if peers_python() else nullcontext() as peer:
+        theirs = {name: peer.contender(name) for name in names} if peer else {}
+        return time_rounds(own | theirs, ROUNDS[profile])

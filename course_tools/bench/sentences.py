@@ -1,11 +1,9 @@
 """Sentence vectors of MiniLM: the course's way beside sentence-transformers."""
 
-from contextlib import ExitStack
-
 import numpy as np
 
-from course_tools.bench.peer import Peer, peers_python
-from course_tools.bench.rounds import ROUNDS, clocked, limit_threads, time_rounds
+from course_tools.bench.peer import time_beside
+from course_tools.bench.rounds import clocked, limit_threads
 from course_tools.bench.table import Row, limit, versus
 from course_utils.data import fetch, load_sentiment
 from course_utils.data.sentiment import DOMAINS
@@ -24,13 +22,9 @@ def measure(profile: str) -> list[Row]:
     texts = [text for domain in DOMAINS for text in load_sentiment(domain).train.x[:count]]
     tokenizer, backbone = load_minilm()
     encoder = sentence_encoder(backbone)
-    with ExitStack() as stack:
-        contenders = {"ours": clocked(lambda: predict_sorted(encoder, tokenize(tokenizer, texts)))}
-        if peers_python():
-            model = np.array(str(fetch("minilm")))
-            peer = stack.enter_context(Peer("torch_sentences.py", texts=np.array(texts), model=model))
-            contenders |= {name: peer.contender(name) for name in PEERS}
-        results, seconds = time_rounds(contenders, ROUNDS[profile])
+    own = {"ours": clocked(lambda: predict_sorted(encoder, tokenize(tokenizer, texts)))}
+    arrays = {"texts": np.array(texts), "model": np.array(str(fetch("minilm")))}
+    results, seconds = time_beside(own, profile, "torch_sentences.py", PEERS, **arrays)
     rates = {name: [len(texts) / s for s in times] for name, times in seconds.items()}
     rows = [
         versus("sentence vectors", "sentences/s", rates["ours"], name, rates[name], 1.2) for name in list(rates)[1:]
