@@ -36,7 +36,8 @@ EPOCHS = 3
 # Our images are handwritten digits on patches of photographs (MNIST-M, Ganin et al. 2016, made anew here). 1,000 of them train. EfficientNet-Lite0
 # has only seen photographs of things.
 #
-# First the network stays frozen and a head is fitted on its cached features, as in lesson 02. Then the whole network learns.
+# First the network stays frozen and a head is fitted on its cached features, as in lesson 02. Then the whole network learns, for 3 epochs of 32 steps, at a
+# rate of at most 0.001.
 
 # %%
 import keras
@@ -67,6 +68,7 @@ for layer in backbone.layers:
     layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
 steps = EPOCHS * len(train)
 warm = min(10, steps // 2)
+# from 0 up to RATE, then down to 0 again
 rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warm, warmup_target=RATE, warmup_steps=warm)
 model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(train, epochs=EPOCHS, verbose=0)
@@ -86,12 +88,12 @@ figure.suptitle(f"Accuracy on {len(labels)} validation images: frozen {frozen:.2
 plt.show()
 
 # %% [markdown]
-# Over five runs with other data the frozen network reaches {{frozen_accuracy.mean:.2f}} ±
-# {{frozen_accuracy.half_width:.2f}}, the fine-tuned one {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}. The rest of the
-# lesson takes these lines apart.
+# This is one run. Over five runs, each with other data, the frozen network reaches {{frozen_accuracy.mean:.2f}} ±
+# {{frozen_accuracy.half_width:.2f}} on validation images, the fine-tuned one {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}. (Mean and 95% interval of the
+# mean; a single run may lie outside it.) The rest of the lesson takes these lines apart.
 
 # %% [markdown]
-# ## 1. Freezing is three lines
+# ## 1. Unfreezing is three lines
 #
 # Every layer in Keras has a flag `trainable`. Fine-tuning sets it:
 #
@@ -137,7 +139,7 @@ for part, weights in {"head": model.layers[-1].trainable_weights, "all": model.t
 # %% [markdown]
 # ### The mistake: no `compile` after a change of flags
 #
-# `fit` builds its training step once, and keeps it until the next `compile`. It reads the flags at that moment.
+# The first `fit` after `compile` builds the training step and reads the flags. It keeps both until the next `compile`.
 #
 # **Predict.** A layer is frozen and the model is trained. Then the flag is set to `True`. How far does the layer move when `fit` goes on?
 
@@ -160,7 +162,8 @@ print("compiled again; has the layer moved?", np.any(body.kernel.numpy() != star
 # %% [markdown]
 # ## 2. The learning rate decides
 #
-# **Predict.** All else equal, which peak of Adam's rate is best for the digits: 0.00001, 0.0001, 0.001 or 0.01?
+# **Predict.** All else equal, which peak of Adam's rate is best for the digits: 0.00001, 0.0001, 0.001 or 0.01? Write it down before you look at the figure.
+# (A head alone bears more: stage one used 0.003.)
 
 # %% tags=["fold"]
 # Figure: accuracy over the learning rate, from the experiment
@@ -173,8 +176,8 @@ figure, ax = plt.subplots(figsize=(9.5, 4.8))
 figure.set_label("Accuracy rises from the frozen line to a peak at a rate of 0.001 and falls to chance level at 0.01.")
 ax.errorbar(points.values(), means, widths, marker="o", capsize=4, label="fine-tuned, fitted head")
 red = measured["random_head"]
-ax.errorbar(1.1e-3, red.mean, red.half_width, fmt="D", color="C3", capsize=4, label="fine-tuned, random head")
-for name, label, colour in (("frozen_far", "frozen", "0.5"), ("scratch_far", "small CNN from scratch", "C1")):
+ax.errorbar(1.1e-3, red.mean, red.half_width, fmt="D", color="C3", ms=8, capsize=4, label="fine-tuned, random head")
+for name, label, colour in (("frozen_far", "frozen", "0.5"), ("scratch_far", "small CNN from scratch", "C2")):
     ends = measured[name].mean - measured[name].half_width, measured[name].mean + measured[name].half_width
     ax.axhspan(*ends, color=colour, alpha=0.6, label=label)
 ax.set(xscale="log", ylim=(0, 1), xlabel="peak of the learning rate", ylabel="accuracy on test, mean ± 95%")
@@ -185,8 +188,10 @@ ax.legend(loc="lower left", fontsize=11);
 #
 # - 0.00001, the rate in Keras' own guide, has hardly left the frozen line after three epochs: {{experiment.rate_1e5.mean:.2f}} ± {{experiment.rate_1e5.half_width:.2f}}.
 # - 0.001 is best: {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. Validation images chose it in all five runs.
-# - 0.003 is a gamble. Some networks survive and some are ruined.
+# - 0.003 is a gamble. Some networks survive and some are ruined, so the interval is wide.
 # - 0.01 ends near chance level, *below* the frozen network.
+#
+# The red diamond is the subject of section 3, the green line of section 5.
 #
 # The best rate depends on task, steps and batch. So try three or four, a factor of three apart, and compare on *validation* images.
 #
@@ -198,7 +203,7 @@ ax.legend(loc="lower left", fontsize=11);
 # %% [markdown]
 # ## 3. Fit the head first
 #
-# **Predict.** The red diamond has the same rate, images and number of steps in stage two. Only its head started at random. Why is it so low?
+# **Predict.** The red diamond has the same rate, 0.001 (it is drawn a little to the right), the same images and steps in stage two. Only its head started at random. Why is it so low?
 #
 # <details><summary>Answer</summary>
 #
@@ -219,15 +224,16 @@ ax.legend(loc="lower left", fontsize=11);
 figure, axes = plt.subplots(1, 2, figsize=(12, 2.6))
 figure.set_label("In training mode BatchNorm uses the mean of the batch and updates the stored one; frozen, or in "
                  "predict, it uses the stored mean and changes nothing.")  # fmt: skip
-states = {"trainable, in fit": ("#fbdcb8", "subtract the batch's mean\nstored mean ← 0.99 stored + 0.01 batch"),
-          "frozen, or in predict": ("#cfe3f2", "subtract the stored mean\nnothing is updated")}  # fmt: skip
+states = {"trainable, in fit": ("#fbdcb8", "use mean and SD of the batch\nstored ones ← 0.99 stored + 0.01 batch"),
+          "frozen, or in predict": ("#cfe3f2", "use the stored mean and SD\nnothing is updated")}  # fmt: skip
 for ax, (state, (colour, text)) in zip(axes, states.items()):
     ax.barh([0], [0.66], 0.5, 0.17, color=colour, edgecolor="0.3")
     ax.text(0.5, 0, text, ha="center", va="center", fontsize=12)
     ax.annotate("batch", (0.17, 0), (0, 0), va="center", arrowprops={"arrowstyle": "->", "color": "0.3"})
     ax.annotate("out", (0.83, 0), (0.95, 0), va="center", arrowprops={"arrowstyle": "<-", "color": "0.3"})
-    ax.set(title=state, xlim=(0, 1.02), ylim=(-0.4, 0.4))
+    ax.set(title=state, xlim=(0, 1.02), ylim=(-0.3, 0.3))
     ax.axis("off")
+plt.show()
 
 # %% [markdown]
 # So its statistics change in `fit` without any gradient. To see what that does, we let *nothing else* happen. We take the network after stage one,
@@ -243,14 +249,13 @@ control.set_weights(stage_one)
 control.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 # %%
-still = control.evaluate(validation, verbose=0)[1]
 in_fit = control.fit(train, epochs=1, verbose=0).history["accuracy"][0]
 moved = control.evaluate(validation, verbose=0)[1]
-print(f"validation before: {still:.2f}, training in fit: {in_fit:.2f}, validation after one epoch: {moved:.2f}")
+print(f"validation before: {frozen:.2f}, training in fit: {in_fit:.2f}, validation after one epoch: {moved:.2f}")
 
 # %% [markdown]
-# Over five runs, validation falls from {{norm_before.mean:.2f}} ± {{norm_before.half_width:.2f}} to {{norm_after.mean:.2f}} ± {{norm_after.half_width:.2f}} in one epoch. The
-# statistics alone did it. **The symptom:** the very first training accuracy, here {{norm_in_fit.mean:.2f}}, is far below the frozen network.
+# Over five runs, validation falls from {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}} to {{norm_after.mean:.2f}} ± {{norm_after.half_width:.2f}} in one epoch. The
+# statistics alone did it. **The symptom:** the very first training accuracy, {{norm_in_fit.mean:.2f}} in five runs, is far below the frozen network.
 #
 # `training=False` did not help: in a functional model of Keras 3, `fit` overrides it once the layers are trainable ([Keras issue
 # 20285](https://github.com/keras-team/keras/issues/20285)). What works is `layer.trainable = False` on each BatchNorm layer, as [Keras'
@@ -276,22 +281,24 @@ for ax, title, names_of in zip(axes, ("Near: pictograms", "Far: digits"), (near,
     means, widths = zip(*[(measured[name].mean, measured[name].half_width) for name in names_of])
     colours = ["C1", "0.6", "C0", "C0", "C0"][: len(means)]
     bars = ax.bar(names_of.values(), means, yerr=widths, capsize=4, color=colours)
-    ax.bar_label(bars, fmt="%.2f", label_type="center", color="white", fontweight="bold")
+    ax.bar_label(bars, fmt="%.2f", label_type="center", fontweight="bold")
     ax.set(title=title, ylim=(0, 1))
 axes[0].set_ylabel("accuracy on test, mean ± 95%")
 plt.show()
 
 # %% [markdown]
-# **Near**, fine-tuning everything adds {{experiment.gain_near.mean:.2f}} ± {{experiment.gain_near.half_width:.2f}} to the frozen network (pairs). Both are ahead of the network from scratch.
+# **Near**, fine-tuning everything adds {{experiment.gain_near.mean:.2f}} ± {{experiment.gain_near.half_width:.2f}} to the frozen network, when both are compared on the same data. (Differences are taken
+# before rounding.) From scratch minus fine-tuned is {{experiment.scratch_minus_tuned_near.mean:+.2f}} ± {{experiment.scratch_minus_tuned_near.half_width:.2f}}.
 #
-# **Far**, the frozen features do not fit, and fine-tuning adds {{experiment.gain_far.mean:.2f}} ± {{experiment.gain_far.half_width:.2f}}. Tuning only the
-# upper layers is not enough here. So you *may* tune all layers, with a fitted head, a still BatchNorm and a tried rate.
+# **Far**, the frozen features do not fit, and fine-tuning adds {{experiment.gain_far.mean:.2f}} ± {{experiment.gain_far.half_width:.2f}}. From block 6 on is not
+# enough here; from block 3 on we see no difference to everything. So you *may* tune all layers, with a fitted head, a still BatchNorm and a tried rate.
 #
 # **And here, training from scratch wins.** A small CNN that never saw a photograph is {{experiment.scratch_minus_tuned_far.mean:.2f}} ± {{experiment.scratch_minus_tuned_far.half_width:.2f}} better on the digits.
-# Its 15 epochs cost about as much computing time as the 3 epochs of the large network (24 and 25 CPU seconds, measured once).
+# Its 15 epochs cost about as much computing time as the 3 epochs of the large network (24 and 25 CPU seconds, measured once). If a small
+# network wins on your task, take it: it is also faster.
 #
-# **What does the network forget?** The pretrained one names {{experiment.photos_before.mean:.0%}} of 20 labelled photographs. Tuned on pictograms, it still names
-# {{experiment.photos_near.mean:.0%}} with its old head. Tuned on digits, it names {{experiment.photos_1e4.mean:.0%}} at a rate of 0.0001 and {{experiment.photos_1e3.mean:.0%}} at 0.001. This is *catastrophic
+# **What does the network forget?** The pretrained one names {{experiment.photos_before.mean:.0%}} of 20 labelled photographs. Tuned on pictograms, with its ImageNet head put back, it still names
+# {{experiment.photos_near.mean:.0%}} (mean of five runs). Tuned on digits, it names {{experiment.photos_1e4.mean:.0%}} at a rate of 0.0001 and {{experiment.photos_1e3.mean:.0%}} at 0.001. This is *catastrophic
 # forgetting*: keep the old network if you need it. (Our digits have patches of these photographs as backgrounds, which may flatter.)
 
 # %% [markdown]
@@ -322,7 +329,7 @@ plt.show()
 # It is no cure-all. On the digits, rates 2.6 times smaller for each stage further down gave {{experiment.parts_2_6.mean:.2f}} ± {{experiment.parts_2_6.half_width:.2f}} instead of {{experiment.rate_1e3.mean:.2f}}. We try it mildly.
 
 # %%
-lower = {"(stem|block1|block2|block3).*": keras.optimizers.Adam(RATE / 30)}  # all others: the default
+lower = {"(stem|block1|block2|block3).*": keras.optimizers.Adam(RATE / 30)}
 rates = keras.optimizers.OptimizerMap(keras.optimizers.Adam(RATE / 10), lower)
 model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), augment, backbone, model.layers[-1]])
 model.compile(keras.optimizers.MultiOptimizer(rates), "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -331,7 +338,7 @@ model.compile(keras.optimizers.MultiOptimizer(rates), "sparse_categorical_crosse
 # **Epoch 0 is a candidate.** `ModelCheckpoint` keeps the best model on disk, but it looks for the first time *after* epoch 1. If training does harm from
 # the start, it keeps the least ruined model. So save the model first, and tell the checkpoint what to beat: `initial_value_threshold`.
 #
-# `EarlyStopping(patience=1)` ends the training after the first epoch that is no better than the best before it.
+# `EarlyStopping(patience=1)` ends the training at the first look that is no better than the best before it.
 
 # %%
 import tempfile
@@ -339,24 +346,22 @@ from pathlib import Path
 
 home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
 model.save(home / "best.keras")
-epoch_0 = model.evaluate(validation, verbose=0)[1]
-
-# %%
 watch = {"monitor": "val_accuracy", "mode": "max"}
 best = keras.callbacks.ModelCheckpoint(
-    home / "best.keras", save_best_only=True, initial_value_threshold=epoch_0, **watch
+    home / "best.keras", save_best_only=True, initial_value_threshold=tuned, **watch
 )
 stop = keras.callbacks.EarlyStopping(patience=1, **watch)
-history = model.fit(train, epochs=3, validation_data=validation, callbacks=[best, stop], verbose=0)
 
 # %%
+half = {"steps_per_epoch": len(train) // 2, "epochs": 3}  # look at validation after each half pass
+history = model.fit(train.repeat(), validation_data=validation, callbacks=[best, stop], verbose=0, **half)
 model = keras.saving.load_model(home / "best.keras")
-kept = model.evaluate(validation, verbose=0)[1]
-later = ", ".join(f"{value:.2f}" for value in history.history["val_accuracy"])
-print(f"validation accuracy: {epoch_0:.2f} in epoch 0, then {later}; kept: {kept:.2f}")
+later = history.history["val_accuracy"]
+kept = max(tuned, *later)
+print(f"validation: {tuned:.2f} at epoch 0, then {', '.join(f'{value:.2f}' for value in later)}; kept: {kept:.2f}")
 
 # %% [markdown]
-# Over five runs, validation accuracy went from {{epoch_0.mean:.2f}} ± {{epoch_0.half_width:.2f}} to {{kept.mean:.2f}} ± {{kept.half_width:.2f}}, the best of up to four looks. What is kept is never worse on
+# Over five runs, validation accuracy went from {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} to {{kept.mean:.2f}} ± {{kept.half_width:.2f}}, the best of up to four looks, so a little too good. What is kept is never worse on
 # validation than what you had. Beyond the cliff, at 0.01, the experiment's last epoch has {{experiment.rate_1e2.mean:.2f}} on test, its checkpoint {{experiment.kept_1e2.mean:.2f}} ±
 # {{experiment.kept_1e2.half_width:.2f}}: the frozen network.
 
@@ -391,12 +396,12 @@ def let_train_solution(backbone, lowest):
 check.check_let_train(let_train_solution)
 
 # %% [markdown] tags=["solution"]
-# Each layer gets its flag, `True` or `False`. If you only set `True`, the layers of the last call stay unfrozen.
+# Each layer gets its flag, `True` or `False`. If you only set `True`, layers that were unfrozen before stay so.
 
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
-# A colleague's `stage_two` gets a model after stage one: `Sequential([backbone, head])`, head fitted, backbone frozen. It should make the model ready for `fit`, with the upper layers or all of them unfrozen.
+# A colleague's `stage_two` gets a model after stage one: `Sequential([backbone, head])`, head fitted, backbone frozen. The function has to make the model ready for `fit`, with the upper layers or all of them unfrozen.
 # It runs, but the accuracy falls to chance level, and the backbone does not move. Once it moves, there is more to find.
 
 # %% tags=["exercise"]
@@ -430,9 +435,10 @@ check.check_stage_two(stage_two_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): does it pay for you?
 #
-# Put a folder of your own images into `my_folder`, one subfolder for each class. Without images of your own, take the pictograms.
+# Put the path of a folder of your own images into `my_folder`, one subfolder for each class. If a class has fewer than 22 images, lower the 20 below. Without images of your own,
+# take the pictograms. `image_dataset_from_directory(mine / "train", **options)` reads them.
 #
-# Fit a head. Then fine-tune with two rates or more, and choose on the validation images. Give the frozen network's head as many further epochs. Compare both
+# Fit a head. Then fine-tune; if you try several rates, choose on the images of `mine / "validation"`. Give the frozen network's head as many further epochs. Compare both
 # on the test images. Which one wins?
 
 # %% tags=["exercise"]
@@ -443,9 +449,9 @@ my_model, my_frozen = None, None  # your fine-tuned model; accuracy of the froze
 # check.check_own_data(my_model, mine / "test", my_frozen)
 
 # %% tags=["solution"]
-folders = [mine / part for part in ("train", "validation", "test")]
-read = keras.utils.image_dataset_from_directory
-my_train, my_validation, my_test = (read(part, seed=SEED, **options) for part in folders)
+my_train, my_test = (
+    keras.utils.image_dataset_from_directory(mine / part, seed=SEED, **options) for part in ("train", "test")
+)
 my_backbone = load_backbone(input_size=SIZE)
 my_backbone.trainable = False
 my_model = keras.Sequential([my_backbone, keras.layers.Dense(len(my_train.class_names), activation="softmax")])
@@ -456,19 +462,13 @@ my_model.fit(my_train, epochs=4, verbose=0)  # the frozen network gets the furth
 my_frozen = my_model.evaluate(my_test, verbose=0)[1]
 
 # %% tags=["solution"]
-tried = {}
-for my_rate in (1e-4, 1e-3):
-    my_model.set_weights(fitted)
-    my_model = stage_two_solution(my_model)  # compiles anew
-    my_model.optimizer.learning_rate = my_rate
-    my_history = my_model.fit(my_train, epochs=4, validation_data=my_validation, verbose=0).history
-    tried[my_rate] = my_history["val_accuracy"][-1], my_model.get_weights()
-chosen = max(tried, key=lambda rate: tried[rate][0])
-my_model.set_weights(tried[chosen][1])
+my_model.set_weights(fitted)
+my_model = stage_two_solution(my_model)  # at 0.0001
+my_model.fit(my_train, epochs=4, verbose=0)
 own_accuracy = check.check_own_data(my_model, mine / "test", my_frozen)
 
 # %% [markdown] tags=["solution"]
-# With 20 images of each class at 48 pixels fine-tuning changes the accuracy by {{own_gain.mean:+.2f}} ± {{own_gain.half_width:.2f}} over five runs. With
+# With 20 images of each class at 48 pixels fine-tuning at this one rate changes the accuracy by {{own_gain.mean:+.2f}} ± {{own_gain.half_width:.2f}} over five runs. With
 # 820 images at 96 pixels the experiment found {{experiment.gain_near.mean:+.2f}} ± {{experiment.gain_near.half_width:.2f}}.
 
 # %% [markdown]
@@ -484,7 +484,8 @@ print(f"accuracy on the test images: {test_accuracy:.2f}")
 # %%
 import json
 
-product = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE), *model.layers[-2:]])
+tuned_layers = model.layers[-2:]  # backbone and head, without the augmentation
+product = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE), *tuned_layers])
 product.save(home / "model.keras")
 card = {"classes": names, "input": "RGB image of any size, 0-255",
         "backbone": "EfficientNet-Lite0, ImageNet, fine-tuned as a whole",
@@ -550,17 +551,15 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # </details>
 #
-# **Where to go next.** Lesson 04 learns without labels of the digits on photographs. Lesson 05 compares backbones, like Kornblith et al. (2019).
+# **Where to go next.** Lesson 04 learns the digits on photographs without their labels. Lesson 05 compares backbones, like Kornblith et al. (2019).
 
 # %% tags=["headline"]
 share = {"limits": (0, 1)}
 if not FOLDER:  # what is compared holds for the digits
     expect("frozen_accuracy", frozen, **share)
     expect("tuned_accuracy", tuned, contrast=frozen, **share)
-    expect("norm_before", still, **share)
     expect("norm_after", moved, **share)
-    expect("norm_in_fit", in_fit, contrast=still, **share)
-    expect("epoch_0", epoch_0, **share)
+    expect("norm_in_fit", in_fit, contrast=frozen, **share)
     expect("kept", kept, contrast=frozen, **share)
     expect("test_accuracy", test_accuracy, contrast=0.1, **share)
     expect("own_gain", own_accuracy - my_frozen)
