@@ -321,7 +321,7 @@ ax.set(xlabel="training images per class (dotted: chance level)", ylabel="balanc
 #
 # The CNN never catches up here: with all images the frozen network still leads by {{experiment.gain_all.mean:.2f}} ± {{experiment.gain_all.half_width:.2f}} (paired).
 #
-# The five runs share images, so these intervals are too narrow. The [experiment](experiments/02_feature_extraction.ipynb), section 7, corrects them: the lead with all images stays clear of zero, the lead with ten is less certain.
+# The five runs share images, so these intervals are too narrow. The [experiment](experiments/02_feature_extraction.ipynb), section 7, corrects them: the lead with all images stays above zero, the lead with ten is less certain.
 #
 # Transfer does not always win: lesson 03 shows a task where it loses.
 #
