@@ -249,11 +249,13 @@ for name, epochs in copies.items():
 # *Principal component analysis* (PCA) draws vectors in the plane in which they differ most. It does not know the labels; they only colour the points.
 
 # %%
-from sklearn.decomposition import PCA
-
 features = np.concatenate([x for x, _ in validation_features])
 labels = np.concatenate([label for _, label in validation_features])
 pixels = images[:, ::4, ::4].reshape(len(images), -1)
+
+# %%
+from sklearn.decomposition import PCA
+
 figure, axes = plt.subplots(1, 2, figsize=(13, 5))
 figure.set_label("By pixels only faces form a group, by features more classes do.")
 for ax, title, x in zip(axes, ["Pixels", "Features"], [pixels, features]):
@@ -477,6 +479,8 @@ from pathlib import Path
 
 home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
 product.save(home / "model.keras")
+
+# %%
 card = {
     "classes": train.class_names,
     "input": "upright RGB image of any size, 0-255, on a plain background",
