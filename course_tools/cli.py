@@ -336,12 +336,10 @@ def mutants(
 
 @app.command()
 def results() -> None:
-    """Keep the figures of the last runs of the full profile, and bring the README's table of results up to date."""
+    """Keep the figures of the last runs of the full profile, for the site."""
     from course_tools.measure.results import keep_full_runs
-    from course_tools.publish.readme import write_readme
 
     console.print(f"Kept: {', '.join(keep_full_runs())}.", soft_wrap=True)
-    write_readme()
 
 
 @app.command()
@@ -379,7 +377,7 @@ def bench(
 
 @app.command()
 def readme() -> None:
-    """Bring the README's tables and image up to date with the notebooks."""
+    """Bring the README's table and image up to date with the notebooks."""
     from course_tools.publish.readme import write_readme
 
     write_readme()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import jupytext
 
-from course_tools.measure.results import read_results
+from course_tools.measure.records import read_tables
+from course_tools.measure.results import RESULTS_PATH
 from course_tools.notebooks import Notebook, all_notebooks
 from course_tools.run.job import BUILD
 from course_utils.evaluation.expectations import Band, read_bands
@@ -15,7 +16,7 @@ HEAD = ["| Figure | Mean ± 95% | Compared with | `full` |", "|---|---|---|---|"
 
 def measured_tables() -> list[str]:
     """Return the lines of Markdown: for each notebook a heading, seeds and versions, and a table of its figures."""
-    bands, full, lines = read_bands(), read_results(), []
+    bands, full, lines = read_bands(), read_tables(RESULTS_PATH), []
     for notebook in all_notebooks():
         measured = bands.get(notebook.key, {}).get("default", {})
         if measured.get("bands"):
@@ -27,13 +28,12 @@ def _table(notebook: Notebook, measured: dict, full: dict) -> list[str]:
     course = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]
     storey = "experiment" if notebook.is_experiment else "lesson"
     versions = ", ".join(f"{name} {version}" for name, version in measured.get("versions", {}).items())
-    link = f"[Open the {storey}](../notebooks/{notebook.key}.ipynb)."
-    rows = [
-        f"| {course.get('results', {}).get(name, f'`{name}`')} | {_mean(band)} | {_number(band.contrast)} "
-        f"| {_number(full.get(name, {}).get('value'))} |"
-        for name, band in measured["bands"].items()
-    ]
-    about = f"{link} {len(measured['seeds'])} runs; {versions}."
+    about = f"[Open the {storey}](../notebooks/{notebook.key}.ipynb). {len(measured['seeds'])} runs; {versions}."
+    titles, bands, rows = course.get("results", {}), measured["bands"], []
+    for name in dict.fromkeys([*bands, *(name for name in titles if name in full)]):  # some only `full` has
+        mean, contrast = (_mean(bands[name]), bands[name].contrast) if name in bands else ("–", None)
+        figure = _number(full.get(name, {}).get("value"))
+        rows.append(f"| {titles.get(name, f'`{name}`')} | {mean} | {_number(contrast)} | {figure} |")
     return [f"## {notebook.number} {course['title']}", "", about, "", *HEAD, *rows, ""]
 
 

@@ -31,7 +31,7 @@ LAUNCH = {
     "repository_url": settings.REPOSITORY_URL,
     "repository_branch": "main",
     "use_repository_button": True,
-    "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"},
+    "launch_buttons": {"colab_url": "https://colab.research.google.com"},
 }
 FIRST_PAGE = """\
 <!doctype html><meta charset="utf-8"><title>Transfer learning</title>
