@@ -157,6 +157,17 @@ def test_outputs_are_stored_and_clean(notebook):
 
 
 @every_notebook
+def test_the_last_value_of_a_cell_is_meant_to_be_read(notebook):
+    """A cell that draws or writes ends with `plt.show()` or `;`: else Jupyter prints what the last call returned."""
+    left_over = re.compile(r"<(matplotlib|keras|Axes|Figure)|\bText\(|np\.float|Container object|^\d+$")
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            data = output.get("data", {}) if output.output_type == "execute_result" else {}
+            if "text/html" not in data:
+                assert not left_over.search(data.get("text/plain", "")), f"debris below {cell.source[-60:]!r}"
+
+
+@every_notebook
 def test_enough_cells_are_compared(notebook):
     checked = [cell for cell in code_cells(notebook) if CHECKED in tags_of(cell)]
     assert len(checked) >= (2 if notebook.is_experiment else 3)  # its figures are compared in the last cell

@@ -64,6 +64,8 @@ loss, accuracy = model.evaluate(validation, verbose=2)
 images = np.concatenate([batch for batch, _ in validation])
 labels = np.concatenate([label for _, label in validation])
 six = np.random.default_rng(SEED).choice(len(images), 6, replace=False)
+
+# %%
 figure, axes = plt.subplots(1, 6, figsize=(13, 2.9))
 figure.set_label("Six new pictograms: predicted class, its probability, true class.")
 for ax, i, p in zip(axes, six, model.predict(images[six], verbose=0)):

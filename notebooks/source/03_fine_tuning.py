@@ -78,6 +78,8 @@ after = model.predict(validation, verbose=0).argmax(axis=1)
 images, labels = (np.concatenate(part) for part in zip(*validation))
 frozen, tuned = np.mean(before == labels), np.mean(after == labels)
 names = train.class_names
+
+# %%
 figure, axes = plt.subplots(1, 6, figsize=(13, 3.5))
 figure.set_label("Six validation images, each with its class and the answers of the frozen and the tuned network.")
 for ax, i in zip(axes, np.random.default_rng(SEED).choice(len(images), 6, replace=False)):
