@@ -502,6 +502,8 @@ def _call(command: list[str], **options) -> int:
 
 def main() -> None:
     """Run the command line; bad input ends in its one sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a console that has no "…" or "–" shows "?"
     try:
         app()
     except CourseError as error:
