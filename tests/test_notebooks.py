@@ -50,7 +50,7 @@ BOUNDS = {
 # How far a notebook is beyond a bound that it does not keep yet. A number here may only become smaller, and goes with
 # the last cell that needs it.
 NOT_YET = {
-    "experiments/01_concepts_and_math": {"cells": 144, "words": 4539},
+    "experiments/01_concepts_and_math": {"cells": 144},
     "experiments/04_domain_adaptation": {"cells": 129, "words": 5090},
     "experiments/05_pretrained_zoo": {"lines of a cell": 38},
     "experiments/06_bert_and_gpt": {"cells": 128, "lines of a cell": 30},

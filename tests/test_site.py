@@ -118,7 +118,8 @@ def test_pages_in_a_browser(address, width, scheme):
         page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: found.append(str(error)))
         page.on("request", lambda request: found.append(request.url) if "//127.0.0.1" not in request.url else None)
-        for name in ("docs/index", *(f"notebooks/{lesson.key}" for lesson in LESSONS), "docs/measured"):
+        documents = [f"docs/{name}" for name in ("index", "measured", "faq", "reading")]
+        for name in (*documents, *(f"notebooks/{lesson.key}" for lesson in LESSONS)):
             page.goto(f"{address}/{name}.html")
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{name} is too wide"
         page.goto(f"{address}/search.html?q=BatchNorm")

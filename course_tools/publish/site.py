@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 
 from course_tools import settings
+from course_tools.build.compose import page_with_figures
 from course_tools.notebooks import all_notebooks, select_notebooks
 from course_tools.publish import sphinx
 from course_tools.publish.measured import measured_tables, status_table
@@ -54,7 +55,7 @@ def _prepared(name: str, text: str) -> str:
     for part, lines in GENERATED.items():
         if (mark := f"<!-- {part} -->") in text:
             text = text.replace(mark, "\n".join(lines()))
-    return text
+    return page_with_figures(text, name) if name.startswith("docs/") else text
 
 
 def _course() -> list[str]:
