@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from course_tools.notebooks import Notebook, all_notebooks, select_notebooks
+from course_tools.parameters import run_parameters
 from course_tools.settings import LIMIT_MINUTES
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
@@ -106,6 +107,8 @@ def run(
     goes before the values of a profile.
     """
     notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    for notebook in notebooks:  # a wrong parameter is told before the seconds that the next imports take
+        run_parameters(notebook, profile, given)
     from course_tools.run.job import BUILD, job_for
     from course_tools.run.table import result_table
 
