@@ -15,7 +15,7 @@
 #       - the chain rule, and the product of matrices.
 #     recap:
 #       - "A domain is a space of inputs and a distribution over it; a task is a space of labels and the rule from inputs to labels. Transfer uses one pair for another."
-#       - "A network is y = L(M(x)). Its parameters can be copied, its layers shared, its answers imitated."
+#       - "A network is y = L(M(x)): its parameters can be copied, its layers shared, its answers imitated."
 #       - "Let the network end in logits, and say so: `from_logits=True`. A loss that stands still is the symptom of the mistake."
 #       - "The help of a source shrinks with the number of labels. A source from another domain can harm."
 #       - "Only the same network from scratch, on the same labels, tells whether transfer helped. Compare pairs, several times."
@@ -92,11 +92,11 @@ figure.suptitle("Accuracy on 360 images: " + ", ".join(f"{name} {share:.2f}" for
 plt.show()
 
 # %% [markdown]
-# Both networks are of the same size and saw the same ten labels, equally often. Only their first weights differ. (Why the loss says `from_logits=True`, section 3 tells.) Over five runs, each with other labels and other initial weights, transfer
+# Both networks saw the same ten labels, equally often. Only their first weights differ. (Why the loss says `from_logits=True`, section 3 tells.) Over five runs, each with other labels and other initial weights, transfer
 # reaches {{transfer.mean:.2f}} ± {{transfer.half_width:.2f}} and scratch {{scratch.mean:.2f}} ± {{scratch.half_width:.2f}}; the gain, compared in pairs, is
 # {{gain.mean:.2f}} ± {{gain.half_width:.2f}}. ("±" is half the width of the 95% confidence interval of the mean.)
 #
-# All figures of this lesson are measured on the 360 **validation** images. The **test** images wait for the end.
+# All figures are measured on the 360 **validation** images. The **test** images wait for the end.
 #
 # ## 1. Domain and task
 #
@@ -106,7 +106,7 @@ plt.show()
 # - A **task** $T = \{\mathcal Y, P(Y \mid X)\}$ is a space of labels and the rule from inputs to labels: what we want to know of an image.
 # - **Transfer learning** uses a source ($D_S$, $T_S$) to learn better in a target ($D_T$, $T_T$), where the domains or the tasks differ.
 #
-# **Predict.** Above MNIST, below UCI. Which of $\mathcal X$, $P(X)$, $\mathcal Y$ differ, once MNIST is shrunk? And how well will the MNIST network read UCI digits *without a single label* of them?
+# **Predict.** Above MNIST, below UCI. Which of $\mathcal X$, $P(X)$, $\mathcal Y$ differ, once MNIST is shrunk? How well will the MNIST network read UCI digits *without a single label*?
 
 # %%
 from course_utils.evaluation import plot_images
@@ -239,7 +239,7 @@ plt.show()
 # | the same student without a teacher | {{student_alone.mean:.2f}} ± {{student_alone.half_width:.2f}} |
 # | nearest of the ten labelled images, by pixels | {{neighbour.mean:.2f}} ± {{neighbour.half_width:.2f}} |
 #
-# Copying $L$ too changes the accuracy by {{head.mean:+.2f}} ± {{head.half_width:.2f}} (pairs); the experiment, with five draws in each run, finds {{experiment.head_gain.mean:+.2f}} ± {{experiment.head_gain.half_width:.2f}}. The head, too, carries knowledge: the names of the classes. That is only possible when the classes are the same. The last row is the simplest rival.
+# Copying $L$ too changes the accuracy by {{head.mean:+.2f}} ± {{head.half_width:.2f}} (pairs); the experiment, with five draws in each run, finds {{experiment.head_gain.mean:+.2f}} ± {{experiment.head_gain.half_width:.2f}}. The head, too, carries knowledge: the names of the classes. That is only possible with the same classes. The last row is the simplest rival.
 #
 # (Give the distillation its loss as an object. The text `"kl_divergence"`, the default in Keras 3.15, compares logits without softmax and without $\tau^2$.)
 #
@@ -343,7 +343,7 @@ plt.show()
 
 # %% [markdown]
 # Each has 40 steps to the star. *Gradient descent* has one rate for both directions, and the steep one bounds it: it zigzags, then creeps. *Momentum* remembers its last step, so it travels, and swings. *Adam* (Kingma & Ba 2015) divides each gradient by the
-# size that it lately had. So in its first steps every weight moves by about one learning rate, *however small its gradient is*. A small gradient does not protect a pretrained weight; a small rate does. The rates here were chosen to show characters, not to find a winner.
+# size that it lately had. So in its first steps every weight moves by about one learning rate, *however small its gradient is*. A small gradient does not protect a pretrained weight; a small rate does.
 # Six optimisers, six activations and three losses are written by hand and checked against Keras in the [experiment](experiments/01_concepts_and_math.ipynb).
 #
 # ## 5. When does it hurt?
@@ -380,7 +380,7 @@ plt.show()
 # Five runs: {{inverted.mean:.2f}} ± {{inverted.half_width:.2f}} after the inverted source, {{scratch.mean:.2f}} ± {{scratch.half_width:.2f}} without a source; the paired difference is {{harm.mean:.2f}} ± {{harm.half_width:.2f}}. The experiment, with five draws in each run, finds {{experiment.negative_gain_10.mean:.2f}} ± {{experiment.negative_gain_10.half_width:.2f}}. This is **negative transfer**: the
 # target would have been better off without the source. Wang et al. (2019) define it by this comparison. The inverted network reads *its own* validation digits with {{inverted_at_home.mean:.2f}} ± {{inverted_at_home.half_width:.2f}}, so the accuracy on the source gives no warning. Used on UCI as it is, it reaches {{direct.contrast:.2f}}, less than guessing. Only the control does.
 #
-# The remedy is one layer. With the target's pixels inverted, the same source gives {{mended.mean:.2f}} ± {{mended.half_width:.2f}}. Before you transfer, bring the domains together: orientation, crop, colours, scale.
+# The remedy is one layer. With inverted pixels the same source gives {{mended.mean:.2f}} ± {{mended.half_width:.2f}}. Before you transfer, bring the domains together: orientation, crop, colours, scale.
 #
 # ## 6. What the experiment says
 
@@ -417,7 +417,7 @@ plt.show()
 # With 10 labels MNIST adds {{experiment.gain_10.mean:.2f}} ± {{experiment.gain_10.half_width:.2f}}; with 200 labels {{experiment.gain_200.mean:.3f}} ± {{experiment.gain_200.half_width:.3f}}: **where labels are plenty, this transfer does not help.**
 # (The training is a little shorter there, so the figures differ from ours.)
 #
-# *Renamed*: the source learnt the same images, but a 3 was called 4. Copying $M$ and $L$ is then worse than $M$ alone: what harms may be one part of the source. A task without labels, guessing by how many quarter turns an image was turned, was not shown to help before MNIST: a null result.
+# *Renamed*: in the source a 3 was called 4, and so on. Then $L$ harms and $M$ helps. A task without labels before MNIST, guessing the quarter turns of an image, was not shown to help: a null result.
 #
 # ## 7. What should I do?
 #
@@ -430,14 +430,14 @@ plt.show()
 # | **many labels** | [fine-tune everything (03)](03_fine_tuning.ipynb) | [fine-tune everything, or train from scratch (03)](03_fine_tuning.ipynb): measure both |
 #
 # Which network to begin with: [05](experiments/05_pretrained_zoo.ipynb). Texts: [06](experiments/06_bert_and_gpt.ipynb) and [08](experiments/08_text_classification.ipynb). Medical images: [07](experiments/07_medical_imaging.ipynb). Rates and sizes: [09](experiments/09_optuna_tuning.ipynb).
-# The numbers of labels are a rule of thumb. In every box stands the same control: from scratch, on the same labels.
+# The numbers of labels are a rule of thumb. In every box the control is the same: from scratch, on the same labels.
 
 # %% [markdown]
 # ## Your turn
 #
 # ### Exercise 1 (implement): carry M to other classes
 #
-# Write `carry`. It gets a network as `build` makes it, and returns a new one with the *copied* weights of M and a fresh head for `classes` classes that gives logits. All of it shall train, and the source must stay as it is.
+# Write `carry`. It gets a network as `build` makes it. It returns a new one with *copied* weights of M and a fresh head for `classes` classes that gives logits. All of it trains; the source must stay as it is.
 
 # %% tags=["exercise"]
 from course_utils.exercises import concepts_and_math as check
@@ -462,13 +462,13 @@ def carry_solution(source_network, classes):
 check.check_carry(carry_solution)
 
 # %% [markdown] tags=["solution"]
-# `clone_model` copies the structure and not the weights. Without it, both networks would share one M, and training the second would change the first.
+# `clone_model` copies the structure, not the weights. Without it both networks would share one M.
 
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
 # The target is now a stack of scans, dark ink on white paper, 0–255. The source is our MNIST network: light on dark, with `Rescaling(1 / 255)` as its first layer, ending in logits. A colleague prepares it for `fit`. It runs, but transfer is no better than scratch, all images
-# look black to the network, and the loss stands still. Copy `make_ready`, mend it, check it.
+# look black to the network, and the loss stands still. Mend a copy of `make_ready`.
 
 
 # %% tags=["exercise"]
@@ -527,7 +527,7 @@ for draw in range(5):
 own_gain = check.check_pairs(carried, alone, mine / "validation")
 
 # %% [markdown] tags=["solution"]
-# On the pictograms the gain is {{own_gain.mean:+.3f}} ± {{own_gain.half_width:.3f}} over five runs of this lesson. The draws of one run share images, so a run's own interval is somewhat too narrow.
+# On the pictograms the gain is {{own_gain.mean:+.3f}} ± {{own_gain.half_width:.3f}} over five runs of this lesson. The draws of one run share images, so its interval is too narrow.
 
 # %% [markdown]
 # ## Take it home
@@ -539,7 +539,7 @@ test = {name: model.evaluate(*uci.test, verbose=0)[1] for name, model in sources
 print(f"accuracy on {len(uci.test.y)} test images: transfer {test['MNIST']:.2f}, scratch {test['none']:.2f}")
 
 # %% [markdown]
-# The model is saved with its resizing and its softmax, so that it takes a grayscale image of any size and gives probabilities. Beside it lies a **model card**.
+# The model is saved with resizing and softmax inside: any grayscale image in, probabilities out. Beside it lies a **model card**.
 
 # %%
 import json
@@ -581,7 +581,7 @@ print(f"A file of class {uci.test.y[0]} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# Both: the images look different, and the labels are others. Only $M$ can be copied, since $L$ has the wrong classes. Whether it helps is not known before the comparison with scratch.
+# Both: the images look different, and the labels are others. Only $M$ can be copied, since $L$ has the wrong classes.
 #
 # </details>
 #
@@ -589,7 +589,7 @@ print(f"A file of class {uci.test.y[0]} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# The end of the network and the loss: softmax twice. A small learning rate would leave the loss falling; a forgotten `from_logits=True` would leave the accuracy standing, too.
+# Softmax twice. With a small learning rate the loss would go on falling; with a forgotten `from_logits=True` the accuracy would stand, too.
 #
 # </details>
 #
@@ -597,7 +597,7 @@ print(f"A file of class {uci.test.y[0]} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# You cannot know. The accuracy on the source says nothing about it, and 0.55 may be a good result. Train the same network from scratch on the same labels: if it is better, then it is negative transfer.
+# You cannot know. The accuracy on the source says nothing about it. Train the same network from scratch on the same labels: if it is better, it is negative transfer.
 #
 # </details>
 #
@@ -605,7 +605,7 @@ print(f"A file of class {uci.test.y[0]} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# It learns to give softened answers without being softened: its probabilities will be too even. Use the same $\tau$ on both sides in training, and none in use.
+# It learns to give softened answers without being softened: its probabilities will be too even. Use the same $\tau$ on both sides, and none afterwards.
 #
 # </details>
 #
@@ -613,7 +613,7 @@ print(f"A file of class {uci.test.y[0]} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# Not known: 0.03 are eleven images, and other labels or initial weights can change as much. Repeat with several draws and compare pairs. More validation images alone do not show the spread between draws.
+# Not known: other labels or initial weights can change as much. Repeat with several draws and compare pairs. More validation images alone do not show the spread between draws.
 #
 # </details>
 #
