@@ -377,7 +377,8 @@ ax.set(ylim=(0, 1), ylabel="accuracy on 360 images", xlabel="source")
 plt.show()
 
 # %% [markdown]
-# Five runs: {{inverted.mean:.2f}} ± {{inverted.half_width:.2f}} after the inverted source, {{scratch.mean:.2f}} ± {{scratch.half_width:.2f}} without a source; the paired difference is {{harm.mean:.2f}} ± {{harm.half_width:.2f}}. The experiment, with five draws in each run, finds {{experiment.negative_gain_10.mean:.2f}} ± {{experiment.negative_gain_10.half_width:.2f}}. This is **negative transfer**: the
+# Five runs: {{inverted.mean:.2f}} ± {{inverted.half_width:.2f}} after the inverted source, {{scratch.mean:.2f}} ± {{scratch.half_width:.2f}} without a source; the paired difference is {{harm.mean:.2f}} ± {{harm.half_width:.2f}}. Ten images drawn once a run are too few to be sure: the interval contains zero. The
+# experiment draws five times in each run and finds {{experiment.negative_gain_10.mean:.2f}} ± {{experiment.negative_gain_10.half_width:.2f}}. This is **negative transfer**: the
 # target would have been better off without the source. Wang et al. (2019) define it by this comparison. The inverted network reads *its own* validation digits with {{inverted_at_home.mean:.2f}} ± {{inverted_at_home.half_width:.2f}}, so the accuracy on the source gives no warning. Used on UCI as it is, it reaches {{direct.contrast:.2f}}, less than guessing. Only the control does.
 #
 # The remedy is one layer. With inverted pixels the same source gives {{mended.mean:.2f}} ± {{mended.half_width:.2f}}. Before you transfer, bring the domains together: orientation, crop, colours, scale.
