@@ -82,7 +82,7 @@ plt.show()
 # network would be no better than one with random weights, and you would train *from scratch*. Otherwise features are *frozen* first, and
 # then *fine-tuned* (lesson 03) if the time allows; you keep the fine-tuned network only if validation improves.
 #
-# The times are those of *this machine at this moment*. A busy machine may recommend another candidate. So everything below that we compare over five runs is free of times.
+# The times are those of *this machine at this moment*. What we compare over five runs below is free of times.
 
 # %% [markdown]
 # ## 1. How does it know?
@@ -112,12 +112,12 @@ plt.show()
 # Two scores are in use.
 #
 # **The validation score of a head.** Fit a logistic regression on the features and score it on images that it has not seen. With few labels use *cross-validation*: cut the labelled images into
-# five parts, fit on four, score the fifth, five times. This is the obvious way. It needs nothing new.
+# five parts, fit on four, score the fifth, five times. 
 #
 # **LogME**, the logarithm of maximum evidence (You et al. 2021; the evidence is MacKay's, 1992). It asks how probable the labels are if *some* linear head with random weights made them from these features. No head is fitted. A good
-# value needs features in which a *simple* head separates the classes. It was made for choosing among many networks quickly; the recommender above uses it. The experiment derives the formula.
+# value needs features in which a *simple* head separates the classes. The recommender above uses it; the experiment derives the formula.
 #
-# Both need the features of every network, so both need every network to run on your images. What LogME saves is the fitting of heads.
+# Both need every network to run on your images. What LogME saves is the fitting of heads.
 #
 # **Predict.** Eight candidates, 80 labelled images. ImageNet accuracy ranks the four networks Lite2, Lite1, Lite0, MobileNetV2. Will pictograms rank them the same?
 #
@@ -153,7 +153,7 @@ folds = {
 # %% [markdown]
 # ## 2. Whose choice is best?
 #
-# Here we do what you cannot do at home: we open the labels of *all other* images as a test, and see how good each candidate really is. The accuracy is balanced, the mean over classes.
+# Now we open the labels of *all other* images as a test. The accuracy is balanced, the mean over classes.
 
 # %%
 import pandas as pd
@@ -213,7 +213,7 @@ for way, lost in regret.items():
 #
 # LogME does well here. Be careful with that: the course's recommender was made with these pictograms in sight. Exercise 3 asks it on digits for which nobody tuned it, and there its regret is
 # {{own_regret.mean:.3f}} ± {{own_regret.half_width:.3f}}, a network at random {{own_regret_random.mean:.3f}} ± {{own_regret_random.half_width:.3f}}. That is a **null result**: with ten labels a class, a score can be no better than chance. The
-# standard errors in the table say why one should expect it: they are as large as the differences.
+# standard errors in the table warn of it: they are about as large as the differences between networks at one size.
 #
 # What is large is another difference. The network that LogME takes reaches {{chosen_accuracy.mean:.2f}} ± {{chosen_accuracy.half_width:.2f}}; the same architecture with random weights
 # {{chosen_accuracy.contrast:.2f}}. Taking *some* pretrained network matters more than which one.
@@ -259,8 +259,7 @@ print("most memory:      ", prices["memory of a batch of 32 [MB]"].idxmax())
 # No price stands for another. MobileNetV2 (Sandler et al. 2018) has the fewest weights and operations, and needs the *most* memory for a batch. The first three are counted and are the same on every machine.
 #
 # - **Weights** decide the size of the file.
-# - **Operations** (FLOPs): each weight of a convolution is multiplied and added once at each position of its output. Half the side of the image means a quarter of them. Some texts count a
-#   multiplication and an addition as one.
+# - **Operations** (FLOPs): each weight of a convolution is multiplied and added once at each position of its output. Half the side of the image means a quarter of them.
 # - **Memory** of a batch: the arrays between the layers, not the weights.
 # - **Time** has to be measured on the machine that will pay it (Sze et al. 2017). Call the network once before the clock starts: the first call builds the graph. Measure an image *alone* if your users send single images, and a batch
 #   if you have a folder. In the experiment an image alone took {{experiment.batch_gain.mean:.1f}} ± {{experiment.batch_gain.half_width:.1f}} times as long.
@@ -327,7 +326,7 @@ for (name, side), network in networks.items():
         print(f"{name} at {side} px: last feature map {network.layers[-2].output.shape[1:3]}")
 
 # %% [markdown]
-# InceptionV3 refuses 64 pixels, which is the kind case. The unkind case is silent: at 32 pixels most networks still run, with a last map of one position. The map is averaged, so the features keep their length, and nothing warns you.
+# InceptionV3 refuses 64 pixels, which is the kind case. The unkind case is silent: at 32 pixels our networks still run, with a last map of one position. The map is averaged, so the features keep their length.
 #
 # **Symptom:** accuracy rises clearly with the size alone. Over five runs, going from 64 to 128 pixels adds {{larger_images.mean:.3f}} ± {{larger_images.half_width:.3f}} of test accuracy on average
 # over our four networks. At one size, the best and the worst of the four differ by {{networks_differ.mean:.3f}} ± {{networks_differ.half_width:.3f}}. So try the size before you try the tenth network.
@@ -364,8 +363,7 @@ plt.show()
 # 4. Leave it only for a candidate whose validation score is better by more than the standard errors, or cheaper and not worse (exercise 1).
 # 5. With the time that you did not spend on a tenth network, label more images, and fine-tune.
 #
-# **Networks that we did not measure.** With internet, `NETWORKS` takes any name of `zoo.zoo_table()`, such as ResNet50, ConvNeXtTiny or EfficientNetV2B0. Newer networks, above all those trained without labels or with text (DINOv2, CLIP), are not in this course;
-# the way of choosing is the same for them. Mind the *licence of the weights*: the table names it.
+# **Networks that we did not measure.** With internet, `NETWORKS` takes any name of `zoo.zoo_table()`, such as ResNet50, ConvNeXtTiny or EfficientNetV2B0. Networks trained without labels or with text (DINOv2, CLIP) are not in this course. Mind the *licence of the weights*: the table names it.
 
 # %% [markdown]
 # ## Your turn
@@ -526,7 +524,7 @@ answer = subprocess.run(command, capture_output=True, text=True, check=True).std
 print(f"A file of class {new_file.parent.name} is called {answer}")
 
 # %% [markdown]
-# The test accuracy on the card is honest for this network, because LogME saw only the labelled images. Had we taken the network that is best *on test*, its test accuracy would be too good: the best of eight is also the luckiest (Cawley & Talbot 2010).
+# The test accuracy on the card is honest, because LogME saw only the labelled images. That of the network that is best *on test* would be too good: the best of eight is also the luckiest (Cawley & Talbot 2010).
 
 # %% [markdown]
 # ## Quiz
