@@ -112,7 +112,7 @@ plt.show()
 # Two scores are in use.
 #
 # **The validation score of a head.** Fit a logistic regression on the features and score it on images that it has not seen. With few labels use *cross-validation*: cut the labelled images into
-# five parts, fit on four, score the fifth, five times. 
+# five parts, fit on four, score the fifth, five times.
 #
 # **LogME**, the logarithm of maximum evidence (You et al. 2021; the evidence is MacKay's, 1992). It asks how probable the labels are if *some* linear head with random weights made them from these features. No head is fitted. A good
 # value needs features in which a *simple* head separates the classes. The recommender above uses it; the experiment derives the formula.
