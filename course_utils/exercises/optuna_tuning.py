@@ -41,7 +41,7 @@ def check_suggest(suggest: Callable) -> None:
         asked = next(trial.distributions[name] for trial in drawn if name in trial.distributions)
         require(
             np.allclose((asked.low, asked.high), limits),
-            f"{name} is suggested from {asked.low:g} to {asked.high:g}; it should be from {limits[0]:g} to {limits[1]:g}.",
+            f"{name} goes from {asked.low:g} to {asked.high:g}; it should go from {limits[0]:g} to {limits[1]:g}.",
         )
         require(asked.log or name == "dropout", f"{name} is sampled uniformly: large values crowd out small ones.")
         require(not asked.log or name != "dropout", "dropout begins at 0, which has no logarithm: sample it uniformly.")
