@@ -186,7 +186,7 @@ print(type(suggest_optimizer(trial)).__name__, "with", ", ".join(trial.params))
 #
 # <details><summary>Answer</summary>
 #
-# Here {{pruned.mean:.0%}} ± {{pruned.half_width:.0%}} (five runs). And yes: a small learning rate starts slowly. The pruner bets that who is behind stays behind. In the experiment, pruned trials that were trained to the end stayed
+# Here {{pruned.mean:.0%}} ± {{pruned.half_width:.0%}} (five runs). And yes: curves can cross. The pruner bets that who is behind stays behind. In the experiment, pruned trials that were trained to the end stayed
 # {{experiment.pruned_behind.mean:.2f}} ± {{experiment.pruned_behind.half_width:.2f}} behind the others on average.
 #
 # </details>
@@ -287,8 +287,8 @@ table.round(3)
 #
 # The runs share most of their test images, so these intervals are a little too narrow.
 #
-# A search cannot find what is not in its space. Ours always has a hidden layer, and never met the linear head; exercise 1 mends that. When does tuning pay? When the default is bad. In the experiment a default with other values stayed
-# {{experiment.default_behind.mean:.2f}} ± {{experiment.default_behind.half_width:.2f}} behind random search. That is a large gain over a weak rival. So name the rival, and how much you tuned it (Dodge et al. 2019).
+# A search cannot find what is not in its space. Ours always has a hidden layer, and never met the linear head; exercise 1 mends that. Tuning pays more against a bad default. In the experiment, one stayed
+# {{experiment.default_behind.mean:.2f}} ± {{experiment.default_behind.half_width:.2f}} behind random search. So name the rival, and how much you tuned it (Dodge et al. 2019).
 
 # %% [markdown]
 # ## 5. What is the best trial's score worth?
