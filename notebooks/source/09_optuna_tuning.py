@@ -132,6 +132,8 @@ ax.annotate("", (0, 0.5), (2, 0.5), arrowprops=back)
 ax.text(1, 1.25, "repeat: the sampler sees the scores", ha="center", va="bottom", fontsize=12)
 ax.set(xlim=(-0.5, 4.5), ylim=(-0.6, 1.6))
 ax.axis("off")
+plt.show()
+
 # %% [markdown]
 # **Predict.** A learning rate between 0.00001 and 0.1. What share of the trials has a rate above 0.01 with `log=True`? And without?
 #
@@ -529,7 +531,6 @@ own_gain = check.check_own_search(tuned, untuned, mine / "test")
 import json
 
 product = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE), backbone, *model.layers])
-product.save(home / "model.keras")
 card = {"classes": sorted(path.name for path in (folder / "train").iterdir()),
         "input": "RGB image of any size, 0-255, on a plain ground",
         "chosen": f"best of {TRIALS} trials on {len(validation[1])} validation images",
@@ -537,6 +538,8 @@ card = {"classes": sorted(path.name for path in (folder / "train").iterdir()),
         "accuracy on test": round(test_accuracy, 2), "test images": len(test[1]),
         "not for": "things outside these classes: it always names one of them"}  # fmt: skip
 (home / "card.json").write_text(json.dumps(card, indent=2))
+product.save(home / "model.keras")
+
 # %% [markdown]
 # A *fresh process* knows nothing of this notebook. Does it name a new file?
 
