@@ -4,7 +4,7 @@
 #     title: Tuning with Optuna
 #     question: Is tuning worth it, and how do I do it without fooling myself?
 #     minutes: {reading: 45, exercises: 40}
-#     shows: "A search of 20 trials over a small network reaches an accuracy of {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}} on test images. The difference to a default from the textbook is {{search_minus_default.mean:z+.3f}} ± {{search_minus_default.half_width:.3f}} (five runs, pairs): no gain was shown. In the experiment, a search's own score was {{experiment.optimism.mean:.3f}} ± {{experiment.optimism.half_width:.3f}} too good."
+#     shows: "A search of 20 trials over a small network reaches an accuracy of {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}} on test images. The difference to a default from the textbook is {{search_minus_default.mean:+z.3f}} ± {{search_minus_default.half_width:.3f}} (five runs, pairs): no gain was shown. In the experiment, a search's own score was {{experiment.optimism.mean:.3f}} ± {{experiment.optimism.half_width:.3f}} too good."
 #     goals:
 #       - write a search of Keras models in fifteen lines, with pruning;
 #       - read a study with Optuna's own plots;
@@ -283,8 +283,8 @@ table.round(3)
 # %% [markdown]
 # One run shows little: with 248 test images, the standard error of one accuracy is 0.03. So here are five runs, compared as pairs on the same test images:
 #
-# - the search against the default: {{search_minus_default.mean:z+.3f}} ± {{search_minus_default.half_width:.3f}};
-# - the linear head against the search: {{linear_minus_search.mean:z+.3f}} ± {{linear_minus_search.half_width:.3f}}.
+# - the search against the default: {{search_minus_default.mean:+z.3f}} ± {{search_minus_default.half_width:.3f}};
+# - the linear head against the search: {{linear_minus_search.mean:+z.3f}} ± {{linear_minus_search.half_width:.3f}}.
 #
 # Both intervals contain zero. Here the search has not shown a gain: not over values from a textbook, and not over a linear head that trains in a second. That is a **null result**. It holds for this small space and for features that are already good.
 #
