@@ -111,7 +111,7 @@ with plt.style.context({}):  # Optuna's plots change the style; here it comes ba
 #
 # Each blue point is one **trial**: a configuration, trained and scored on 245 validation images. The red line is the best so far. Optuna draws only finished trials here. Then the best configuration was
 # trained anew, and the 248 test images were read. Over five runs, with other images to train, the search reports {{search_validation.mean:.2f}} ± {{search_validation.half_width:.2f}}, and the test images say
-# {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}}. Always naming the largest class gives about 0.23.
+# {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}}. Always naming the largest class gives 0.25.
 #
 # Was the search worth it? And which of the two figures do you report?
 #
@@ -286,7 +286,7 @@ table.round(3)
 # - the search against the default: {{search_minus_default.mean:+z.3f}} ± {{search_minus_default.half_width:.3f}};
 # - the linear head against the search: {{linear_minus_search.mean:+z.3f}} ± {{linear_minus_search.half_width:.3f}}.
 #
-# Both intervals contain zero. Here the search has not shown a gain: not over values from a textbook, and not over a linear head that trains in a second. That is a **null result**. It holds for this small space and for features that are already good.
+# Both intervals contain zero. Here the search has not shown a gain: not over values from a textbook, and not over a linear head. That is a **null result**. It holds for this small space and these features.
 #
 # The runs share many test images, so these intervals are a little too narrow.
 #
