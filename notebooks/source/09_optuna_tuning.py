@@ -234,6 +234,7 @@ with plt.style.context({}):
 # %%
 with plt.style.context({"figure.figsize": (7, 4.4)}):
     ax = optuna.visualization.matplotlib.plot_contour(study, ["rate", "units"], target_name="accuracy")
+    ax.xaxis.set_minor_formatter("")  # else its labels overlap
     ax.figure.set_label("Accuracy over learning rate and units, interpolated between the trials.")
     plt.show()
 
