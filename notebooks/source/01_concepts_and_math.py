@@ -81,7 +81,7 @@ def accuracy(model):
 
 
 shares = {"from scratch": accuracy(from_scratch), "transfer": accuracy(transferred)}
-figure, axes = plt.subplots(1, 6, figsize=(12, 2.9))
+figure, axes = plt.subplots(1, 6, figsize=(12, 3.4))
 figure.set_label("Six UCI digits, each with its class and what the network from scratch and the transferred one say.")
 for ax, image, label in zip(axes, uci.validation.x, uci.validation.y):
     said = [model.predict(image[None], verbose=0).argmax() for model in (from_scratch, transferred)]
