@@ -25,7 +25,7 @@ def carry_with(weights=True, shared=False, old_head=False, softmax=False, frozen
         new.trainable = not frozen
         head = keras.layers.Dense(10 if ten else classes, activation="softmax" if softmax else None)
         if old_head and classes == 10:
-            head = copy_of(keras.Sequential([keras.Input((12,)), source.get_layer("L")])).layers[-1]
+            head = copy_of(keras.Sequential([keras.Input((64,)), source.get_layer("L")])).layers[-1]
         return keras.Sequential([new, head])
 
     return carry
@@ -34,6 +34,20 @@ def carry_with(weights=True, shared=False, old_head=False, softmax=False, frozen
 def test_a_right_carry_is_accepted(capsys):
     check.check_carry(carry_with())
     assert "carry is right" in capsys.readouterr().out
+
+
+def test_a_carry_that_builds_the_network_of_the_lesson_is_accepted():
+    layers = [keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255)]
+    layers += [keras.layers.Conv2D(16, 3, padding="same", activation="relu"), keras.layers.MaxPooling2D()]
+    layers += [keras.layers.Conv2D(32, 3, activation="relu"), keras.layers.Flatten()]
+    layers += [keras.layers.Dense(64, activation="relu")]
+
+    def carry(source, classes):
+        M = keras.Sequential(layers)
+        M.set_weights(source.get_layer("M").get_weights())
+        return keras.Sequential([M, keras.layers.Dense(classes)])
+
+    check.check_carry(carry)
 
 
 @pytest.mark.parametrize(
