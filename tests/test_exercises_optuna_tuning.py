@@ -93,7 +93,7 @@ def test_a_right_search_is_accepted_and_optuna_speaks_as_before(capsys):
         ({"prune": False}, "No trial was stopped early"),
         ({"pruner": optuna.pruners.NopPruner()}, "No trial was stopped early"),
         ({"ended": "always", "prune": False}, "Not one trial finished"),
-        ({"ended": "break"}, "No trial was stopped early"),
+        ({"ended": "break"}, "must raise TrialPruned"),
         ({"best": True}, "something else than the accuracy after its last epoch"),
     ],
 )

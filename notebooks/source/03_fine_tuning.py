@@ -183,8 +183,7 @@ for name, label, colour in (("frozen_far", "frozen", "0.5"), ("scratch_far", "sm
     ends = measured[name].mean - measured[name].half_width, measured[name].mean + measured[name].half_width
     ax.axhspan(*ends, color=colour, alpha=0.6, label=label)
 ax.set(xscale="log", ylim=(0, 1), xlabel="peak of the learning rate", ylabel="accuracy on test, mean ± 95%")
-ax.legend(loc="lower left", fontsize=11);
-
+ax.legend(loc="lower left", fontsize=11)
 # %% [markdown]
 # The figure to remember ([experiment](experiments/03_fine_tuning.ipynb), five runs, *test* images):
 #
@@ -349,9 +348,7 @@ from pathlib import Path
 home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
 model.save(home / "best.keras")
 watch = {"monitor": "val_accuracy", "mode": "max"}
-best = keras.callbacks.ModelCheckpoint(
-    home / "best.keras", save_best_only=True, initial_value_threshold=tuned, **watch
-)
+best = keras.callbacks.ModelCheckpoint(home / "best.keras", save_best_only=True, initial_value_threshold=tuned, **watch)
 stop = keras.callbacks.EarlyStopping(patience=1, **watch)
 
 # %%
@@ -386,6 +383,7 @@ def let_train(backbone, lowest):
 
 # check.check_let_train(let_train)
 
+
 # %% tags=["solution", "nbval-check-output"]
 def let_train_solution(backbone, lowest):
     backbone.trainable = True  # first: it sets the flags of all layers
@@ -406,6 +404,7 @@ check.check_let_train(let_train_solution)
 # A colleague's `stage_two` gets a model after stage one: `Sequential([backbone, head])`, head fitted, backbone frozen. The function has to make the model ready for `fit`, with the upper layers or all of them unfrozen.
 # It runs, but the accuracy falls to chance level, and the backbone does not move. Once it moves, there is more to find.
 
+
 # %% tags=["exercise"]
 def stage_two(model):
     backbone = model.layers[0]
@@ -417,6 +416,7 @@ def stage_two(model):
 
 
 # check.check_stage_two(stage_two)
+
 
 # %% tags=["solution", "nbval-check-output"]
 def stage_two_solution(model):
@@ -456,16 +456,20 @@ my_train, my_test = (
 )
 my_backbone = load_backbone(input_size=SIZE)
 my_backbone.trainable = False
-my_model = keras.Sequential([my_backbone, keras.layers.Dense(len(my_train.class_names), activation="softmax")])
-my_model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
-my_model.fit(my_train, epochs=8, verbose=0)
-fitted = my_model.get_weights()
-my_model.fit(my_train, epochs=4, verbose=0)  # the frozen network gets the further epochs too
-my_frozen = my_model.evaluate(my_test, verbose=0)[1]
+my_features, my_test_features = (
+    data.map(lambda x, y: (my_backbone(x, training=False), y)).unbatch().cache().shuffle(1000).batch(32)
+    for data in (my_train, my_test)
+)
+my_head = keras.Sequential([keras.layers.Dense(len(my_train.class_names), activation="softmax")])
+my_head.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
+my_head.fit(my_features, epochs=8, verbose=0)
+fitted = my_head.get_weights()
+my_head.fit(my_features, epochs=4, verbose=0)  # the frozen network gets the further epochs too
+my_frozen = my_head.evaluate(my_test_features, verbose=0)[1]
 
 # %% tags=["solution"]
-my_model.set_weights(fitted)
-my_model = stage_two_solution(my_model)  # at 0.0001
+my_head.set_weights(fitted)
+my_model = stage_two_solution(keras.Sequential([my_backbone, my_head]))  # at 0.0001
 my_model.fit(my_train, epochs=4, verbose=0)
 own_accuracy = check.check_own_data(my_model, mine / "test", my_frozen)
 
@@ -494,8 +498,7 @@ card = {"classes": names, "input": "RGB image of any size, 0-255",
         "trained on": f"{len(train.file_paths)} images of {FOLDER or 'digits over photographs'}",
         "accuracy on test": round(test_accuracy, 2),
         "not for": "anything but these classes: it always names one of them"}  # fmt: skip
-(home / "card.json").write_text(json.dumps(card, indent=2));
-
+(home / "card.json").write_text(json.dumps(card, indent=2))
 # %% [markdown]
 # A *fresh process* knows nothing of this notebook. Does it name a new file?
 

@@ -4,12 +4,12 @@
 #     title: Tuning with Optuna
 #     question: Is tuning worth it, and how do I do it without fooling myself?
 #     minutes: {reading: 45, exercises: 40}
-#     shows: "A search of 20 trials over a small network reaches an accuracy of {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}} on test images. The difference to a default from the textbook is {{search_minus_default.mean:+z.3f}} ± {{search_minus_default.half_width:.3f}} (five runs, pairs): no gain was shown. In the experiment, a search's own score was {{experiment.optimism.mean:.3f}} ± {{experiment.optimism.half_width:.3f}} too good."
+#     shows: "A search of 20 trials over a small network reaches an accuracy of {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}} on test images. The difference to a usual default is {{search_minus_default.mean:+z.3f}} ± {{search_minus_default.half_width:.3f}} (five runs, pairs): no gain was shown. In the experiment, a search's own score was {{experiment.optimism.mean:.3f}} ± {{experiment.optimism.half_width:.3f}} too good."
 #     goals:
 #       - write a search of Keras models in fifteen lines, with pruning;
 #       - read a study with Optuna's own plots;
 #       - tell whether the search was worth it, against a sensible default and a linear head;
-#       - report a figure that the search did not choose, and let a search survive a killed process.
+#       - report a score that the search did not choose, and let a search survive a killed process.
 #     prerequisites:
 #       - lesson 02 (a frozen backbone and a trained head);
 #       - the words validation, learning rate and dropout.
@@ -17,7 +17,7 @@
 #       - "What never changes between trials, such as frozen features, is computed once, before the search."
 #       - "Learning rates live on a logarithmic scale. A parameter that exists only sometimes is asked for inside an `if`."
 #       - "Before you search, write down two rivals: a sensible default, and the simplest model with one tuned number."
-#       - "The best of many trials is partly the luckiest. Report a figure from images that chose nothing."
+#       - "The best of many trials is partly the luckiest. Report a score from images that chose nothing."
 #       - "A study in a database outlives its process. With a heartbeat, a killed trial runs again."
 #     references: [akiba2019, bergstra2011, bergstra2012, watanabe2023, watanabe2023ped, cawley2010, dodge2019, openmoji]
 # ---
@@ -33,8 +33,10 @@ TRIALS = 20  # of the search
 # %% [markdown]
 # ## The whole thing first
 #
-# The task of lesson 02: eight classes of pictograms, ten images of each to train, and a frozen network of photographs. Which head is best? How wide, how much
-# dropout, which learning rate? Such choices are **hyperparameters**: training does not find them, it needs them. Here a search finds them.
+# The task of lesson 02: eight classes of pictograms, ten images of each to train, and a frozen network trained on photographs (EfficientNet-Lite0). Which head is best? How wide, how much
+# dropout, which learning rate? Such choices are **hyperparameters**: training does not find them, it needs them. Here a search finds them; it takes about a minute.
+#
+# Two sources of numbers: "five runs" means this notebook with five seeds; "the experiment" is a longer notebook with other settings (section 6). "±" is half of the 95% interval of the mean.
 
 # %%
 import warnings
@@ -88,7 +90,7 @@ def objective(trial):
 # %%
 # %%time
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # else a line for each trial
-warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # its plots are called so
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Optuna calls its plots experimental
 sampler, pruner = optuna.samplers.TPESampler(seed=SEED), optuna.pruners.MedianPruner(n_warmup_steps=5)
 study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 study.optimize(objective, n_trials=TRIALS)
@@ -110,10 +112,10 @@ with plt.style.context({}):  # Optuna's plots change the style; here it comes ba
 # *Pictograms: [OpenMoji](https://openmoji.org), [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
 # Each blue point is one **trial**: a configuration, trained and scored on 245 validation images. The red line is the best so far. Optuna draws only finished trials here. Then the best configuration was
-# trained anew, and the 248 test images were read. Over five runs, with other images to train, the search reports {{search_validation.mean:.2f}} ± {{search_validation.half_width:.2f}}, and the test images say
+# trained anew, and the 248 test images were read. Over five runs, each with other training images, the search reports {{search_validation.mean:.2f}} ± {{search_validation.half_width:.2f}}, and the test images say
 # {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}}. Always naming the largest class gives 0.25.
 #
-# Was the search worth it? And which of the two figures do you report?
+# Was the search worth it? And which of the two numbers do you report?
 #
 # ## 1. What does a search do?
 
@@ -173,17 +175,17 @@ def suggest_optimizer(trial):
     return keras.optimizers.SGD(rate, momentum=trial.suggest_float("momentum", 0, 0.99))
 
 
-trial = optuna.create_study().ask()
-print(type(suggest_optimizer(trial)).__name__, "with", ", ".join(trial.params))
+for chosen in ({"rate": 0.001, "optimizer": "adam"}, {"rate": 0.1, "optimizer": "sgd", "momentum": 0.9}):
+    trial = optuna.trial.FixedTrial(chosen)  # a trial whose answers are given
+    print(type(suggest_optimizer(trial)).__name__, "was asked for", ", ".join(trial.params))
 
 # %% [markdown]
-# A branch whose first trials do badly gets few later ones. So a study with branches does not compare them fairly. In the
-# [experiment](experiments/09_optuna_tuning.ipynb) the branches are a frozen and a fine-tuned network. `TPESampler(group=True)`, still experimental, models each branch on its own.
+# A branch whose first trials do badly gets few later trials. So one study does not compare branches fairly: give each branch a study of its own. The [experiment](experiments/09_optuna_tuning.ipynb) shows a space whose branches are a frozen and a fine-tuned network.
 #
 # ## 2. Stop hopeless trials
 #
-# `KerasPruningCallback` reports the validation accuracy after each epoch. The **median pruner** then stops a trial whose best score so far is below the median of the earlier trials at the same epoch. It waits until five trials have
-# finished, and, as we asked, for five epochs of each trial.
+# `KerasPruningCallback` reports the validation accuracy after each epoch. The **median pruner** then stops a trial whose best score so far is below the median of the *finished* trials at the same epoch. Only trials that survived set this bar. The pruner waits until five trials have
+# finished, and, as we asked, until each trial has trained a few epochs.
 #
 # **Predict.** What share of the trials will be stopped? And can a trial that would have won be among them?
 #
@@ -221,7 +223,7 @@ with plt.style.context({}):
 #
 # <details><summary>Answer</summary>
 #
-# In the experiment it was the learning rate. Look at your own bars, but with care: twenty trials are few.
+# You would expect the learning rate, and in the experiment it was. Your own first bar may be another one: Optuna leaves pruned trials out, so few trials are counted, and those with a bad rate are gone.
 #
 # </details>
 
@@ -239,24 +241,24 @@ with plt.style.context({"figure.figsize": (7, 4.4)}):
     plt.show()
 
 # %% [markdown]
-# **Importance** (PED-ANOVA, Watanabe et al. 2023) asks how far the values among the *good* trials differ from those among all. How short is the bar of a parameter that does nothing? In the experiment we added one, a random number. By another measure, fANOVA, it
-# got a share of {{experiment.importance_of_nothing.mean:.2f}} ± {{experiment.importance_of_nothing.half_width:.2f}}, the learning rate {{experiment.importance_of_nothing.contrast:.2f}}. So do not read short bars. And the numbers belong to the *space*: narrow the range of
-# the rate, and its importance falls.
+# **Importance** (PED-ANOVA, Watanabe et al. 2023) asks how far the values among the *good* trials differ from those among all. Which bar does a parameter get that does nothing? The experiment added one, a random number (with another measure, fANOVA). It
+# got a share of {{experiment.importance_of_nothing.mean:.2f}} ± {{experiment.importance_of_nothing.half_width:.2f}}, the learning rate {{experiment.importance_of_nothing.contrast:.2f}}. So a short bar can mean nothing at all. And the shares belong to the *space*: if the range of
+# the rate is narrow, or pruning has narrowed it, its importance falls.
 #
-# The **contour** shows two parameters together. The surface is interpolated between the finished trials, black points; trust it only near them.
+# The **contour** shows two parameters together. The surface is interpolated between the finished trials, the points; trust it only near them.
 #
 # ## 4. Was it worth it?
 #
 # A search is easily compared with a bad default. An honest engineer has two better rivals, chosen before the search:
 #
-# - **a sensible default**: the same network with the textbook's values, 128 units, dropout 0.5, Adam's rate of 0.001;
-# - **a linear head**: logistic regression on the features, with one number, `C`, chosen among seven on validation.
+# - **a sensible default**: the same network with values that many tutorials use, 128 units, dropout 0.5, Adam's rate of 0.001;
+# - **a linear head**: logistic regression on the features, with one number chosen among seven on validation: `C`, small for strong regularisation.
 #
 # **Predict.** Order the three by accuracy on the test images.
 #
 # <details><summary>Answer</summary>
 #
-# Over five runs: search {{search_test.mean:.3f}} ± {{search_test.half_width:.3f}}, default {{default_test.mean:.3f}} ± {{default_test.half_width:.3f}}, linear head {{linear_test.mean:.3f}} ± {{linear_test.half_width:.3f}}.
+# No order was shown. Over five runs: search {{search_test.mean:.3f}} ± {{search_test.half_width:.3f}}, default {{default_test.mean:.3f}} ± {{default_test.half_width:.3f}}, linear head {{linear_test.mean:.3f}} ± {{linear_test.half_width:.3f}}.
 #
 # </details>
 
@@ -282,16 +284,16 @@ table = pd.DataFrame(
 table.round(3)
 
 # %% [markdown]
-# One run shows little: with 248 test images, the standard error of one accuracy is 0.03. So here are five runs, compared as pairs on the same test images:
+# One run shows little: with 248 test images, one accuracy is uncertain by 0.06 (95%). So here are five runs, compared as pairs, which means on the same test images within each run:
 #
 # - the search against the default: {{search_minus_default.mean:+z.3f}} ± {{search_minus_default.half_width:.3f}};
 # - the linear head against the search: {{linear_minus_search.mean:+z.3f}} ± {{linear_minus_search.half_width:.3f}}.
 #
-# Both intervals contain zero. Here the search has not shown a gain: not over values from a textbook, and not over a linear head. That is a **null result**. It holds for this small space and these features.
+# Both intervals contain zero. Here the search has not shown a gain: not over usual values, and not over a linear head. That is a **null result**. It holds for this small space and these features.
 #
-# The runs share many test images, so these intervals are a little too narrow.
+# The runs share many test images, so these intervals are a little too narrow. All three heads were tested, and none was chosen by its test accuracy; so the test images still say what they should.
 #
-# A search cannot find what is not in its space. Ours always has a hidden layer, and never met the linear head; exercise 1 mends that. Tuning pays more against a bad default. In the experiment, one stayed
+# A search cannot find what is not in its space. Ours always has a hidden layer, and never met the linear head; exercise 1 writes a space that has it. Tuning pays more against a bad default. In the experiment, a bad default stayed
 # {{experiment.default_behind.mean:.2f}} ± {{experiment.default_behind.half_width:.2f}} behind random search. So name the rival, and how much you tuned it (Dodge et al. 2019).
 
 # %% [markdown]
@@ -306,10 +308,11 @@ table.round(3)
 # </details>
 
 # %%
-random = np.random.default_rng(SEED)
+generator = np.random.default_rng(SEED)
 sizes = [1, 2, 5, 10, 20, 50, 100]
 reported = {
-    images: [random.binomial(images, 0.5, (4000, n)).max(axis=1).mean() / images for n in sizes] for images in (50, 250)
+    images: [generator.binomial(images, 0.5, (4000, n)).max(axis=1).mean() / images for n in sizes]
+    for images in (50, 250)
 }
 figure, ax = plt.subplots(figsize=(8, 4))
 figure.set_label("The best of more coins reports more; with 250 images the rise is smaller than with 50.")
@@ -336,7 +339,7 @@ print(f"validation: the search said {study.best_value:.3f}; again: {', '.join(f'
 
 # %% [markdown]
 # Over five runs the search's own score was {{luck_of_start.mean:.3f}} ± {{luck_of_start.half_width:.3f}} above the mean of three repetitions on the *same* validation images, and {{optimism.mean:.3f}} ± {{optimism.half_width:.3f}} above the test accuracy.
-# Five runs are too few to prove either: both intervals reach below zero, and the second figure also holds the luck of which images fell into which set. The experiment repeats more searches and exchanges the two sets; there optimism is clear (section 6). **Report the test figure.** Use validation to choose.
+# Five runs are too few to prove either: both intervals reach below zero. The second number also depends on which images fell into validation and which into test. The experiment repeats more searches and swaps the two sets; there optimism is clear (section 6). **Report the test accuracy.** Use validation to choose.
 #
 # ## 6. What the experiments say
 
@@ -345,8 +348,8 @@ print(f"validation: the search said {study.best_value:.3f}; again: {', '.join(f'
 from course_utils.evaluation import plot_measured
 
 names = ["log_scale_gain", "gain_validation", "gain_test", "optimism", "optimism_of_many"]
-ticks = ["log scale\n− uniform", "TPE, pruning\n− random,\nvalidation", "the same,\ntest"]
-ticks += ["own score − test,\nfour searches", "own score − other\nimages, best of 40"]
+ticks = ["log scale\nagainst uniform", "TPE, pruning,\nagainst random:\nvalidation", "the same:\ntest"]
+ticks += ["own score\nagainst test:\nfour searches", "own score\nagainst other\nimages:\nbest of 40"]
 ax = plot_measured("experiments/09_optuna_tuning", {"difference": names}, ticks)
 ax.lines[0].set_linestyle("none")
 ax.get_legend().remove()
@@ -392,7 +395,7 @@ import tempfile
 import time
 from pathlib import Path
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 np.savez(home / "features.npz", x=x, y=y, x_val=validation[0], y_val=validation[1])
 shared = optuna.create_study(storage=f"sqlite:///{home}/study.db", study_name="C", direction="maximize")
 for argument in ("dies", "goes on"):
@@ -405,7 +408,12 @@ for argument in ("dies", "goes on"):
 # %% tags=["nbval-check-output"]
 for trial in shared.trials:
     retried = optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
-    print(trial.number, trial.state.name, "" if retried is None else f"(trial {retried} again)")
+    print(
+        trial.number,
+        trial.state.name,
+        f"C={trial.params['C']:.3g}",
+        "" if retried is None else f"(trial {retried} again)",
+    )
 
 # %% [markdown]
 # Nothing was lost: eight trials finished, and trial 3 ran again with the same `C`. `MaxTrialsCallback` counts finished trials in the storage; `n_trials=8` would count only those of this process. Know the limits:
@@ -454,8 +462,8 @@ check.check_suggest(suggest_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
-# A colleague's `search` gets `train`. `train(rate, part)` trains a model and yields after each epoch its accuracy on the images of that part. It runs without an error. But no trial ends early, most rates are near 0.1, `study.best_value` is the
-# *worst* accuracy, and on new images the result is worse than reported. Mend it.
+# A colleague's `search` gets `train`. `train(rate, part)` trains a model and yields after each epoch its accuracy on the images of that part. It runs without an error. But no trial ends early, nine rates of ten are above 0.01, `study.best_value` is the
+# *worst* accuracy, and the accuracy of the chosen model on the test images means nothing. Mend it.
 
 
 # %% tags=["exercise"]
@@ -497,7 +505,7 @@ check.check_search(search_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): is it worth it for you?
 #
-# Put a folder of your own images into `my_folder`, one subfolder for each class with at least 12 images. Tune a head on the validation images: Keras or scikit-learn, as you like. Then predict the test images twice, with your best head and with `LogisticRegression()` as it
+# Write the path of a folder of your own images into `my_folder`, one subfolder for each class. 12 images of each are enough to run, but with few test images no difference can be shown; 50 are better. Tune a head on the validation images: Keras or scikit-learn, as you like. Then predict the test images twice, with your best head and with `LogisticRegression()` as it
 # comes. Without images of your own, take the pictograms by their Unicode category.
 
 # %% tags=["exercise"]
@@ -505,7 +513,7 @@ my_folder = FOLDER or load_openmoji_folder("categories")
 mine = split_image_folder(my_folder, per_class=10, seed=SEED)
 tuned, untuned = None, None  # class numbers predicted for the images of mine / "test", in the order of features_of
 
-# check.check_own_search(tuned, untuned, mine / "test")
+# check.check_own_search(tuned, untuned, mine / "test");
 
 # %% tags=["solution"]
 small = load_backbone(input_size=64)
@@ -527,14 +535,14 @@ own_gain = check.check_own_search(tuned, untuned, mine / "test")
 # %% [markdown]
 # ## Take it home
 #
-# The model of the search becomes one file with its resizing, its backbone and its head. The **model card** tells how it was chosen, and gives the test figure, not the search's own.
+# The model of the search becomes one file with its resizing, its backbone and its head. The **model card** tells how it was chosen, and gives the test accuracy, not the search's own.
 
 # %%
 import json
 
 product = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE), backbone, *model.layers])
 card = {"classes": sorted(path.name for path in (folder / "train").iterdir()),
-        "input": "RGB image of any size, 0-255, on a plain ground",
+        "input": "RGB image of any size, 0-255",
         "chosen": f"best of {TRIALS} trials on {len(validation[1])} validation images",
         "configuration": study.best_params,
         "accuracy on test": round(test_accuracy, 2), "test images": len(test[1]),
@@ -565,7 +573,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# How the baseline does when it is tuned as much, and on which images the figures were measured. More trials for their own model, or a better sampler, would not make it fairer.
+# How the baseline does when it is tuned as much, and on which images the accuracies were measured. More trials for their own model, or a better sampler, would not make it fairer.
 #
 # </details>
 #
@@ -573,7 +581,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# That does not follow. The best of 100 is expected to be too good, and each figure has a standard error of 0.02. Report 0.87. Going back to pick the trial that is best on the test only moves the optimism there.
+# That does not follow. The best of 100 is expected to be too good, and each number has a standard error of 0.02. Report 0.87. Going back to pick the trial that is best on the test only moves the optimism there.
 #
 # </details>
 #
@@ -593,7 +601,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # </details>
 #
-# **5.** A worker was killed, and you start it again with `n_trials=100`. How many trials will the study have?
+# **5.** A worker with a storage was killed, and you start it again with `n_trials=100`. How many trials will the study have?
 #
 # <details><summary>Answer</summary>
 #
