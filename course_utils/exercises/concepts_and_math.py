@@ -53,7 +53,7 @@ def check_carry(carry: Callable) -> None:
         all(np.array_equal(*pair) for pair in zip(before, source.get_weights(), strict=True)),
         "Training the new network changed the source: both share one M, so make a copy of it.",
     )
-    print("carry is right: the weights of M, a new head, and a source that stays as it is.")
+    print("carry is right.")
 
 
 def check_make_ready(make_ready: Callable) -> None:

@@ -40,7 +40,7 @@ def check_let_train(let_train: Callable) -> None:
         flags["conv3"] and not flags["conv2"],
         "Called again for conv3, let_train leaves conv2 training: set the flag of every layer, True or False.",
     )
-    print("let_train is right: the flags of backbone and layers agree, and BatchNorm stays frozen.")
+    print("let_train is right.")
 
 
 def _check_flags(backbone: keras.Model) -> dict[str, bool]:
@@ -107,7 +107,7 @@ def check_stage_two(stage_two: Callable) -> None:
         rate <= 1.001 * LARGEST_RATE,  # float32 rounds 1e-3 up
         f"The learning rate reaches {rate:.2g}, beyond the cliff of section 2: try Adam with 1e-4.",
     )
-    print("stage_two is mended: fitted head, flags that count, still BatchNorm, a small rate, compiled again.")
+    print("stage_two is mended.")
 
 
 def _largest_rate(optimizer: keras.Optimizer) -> float:

@@ -345,7 +345,7 @@ model.compile(keras.optimizers.MultiOptimizer(rates), "sparse_categorical_crosse
 import tempfile
 from pathlib import Path
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 model.save(home / "best.keras")
 watch = {"monitor": "val_accuracy", "mode": "max"}
 best = keras.callbacks.ModelCheckpoint(home / "best.keras", save_best_only=True, initial_value_threshold=tuned, **watch)

@@ -494,7 +494,7 @@ import json
 import tempfile
 from pathlib import Path
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 product.save(home / "model.keras")
 
 # %%
