@@ -84,7 +84,14 @@ def changed(column, value, rows=slice(2, 3)):
         (changed("text", "  ", slice(2, 5)), "empty in row 3 and 2 more"),
         (changed("label", ""), "'label' of mine.csv is empty in row 3"),
         (changed("label", "praise", slice(None)), "Every sentence of mine.csv has the label 'praise'"),
-        (changed("label", "rare"), "Class rare has 1 samples"),
+        (changed("label", "rare"), "label 'rare' of mine.csv has 1 different sentences; 5 or more"),
+        (changed("text", "the same", slice(0, None, 3)), "label 'complaint' of mine.csv has 1 different sentences"),
+        (changed("label", "Praise"), "labels 'Praise', 'praise' of mine.csv differ by case only"),
+        (
+            changed("label", "nan", slice(0, None, 4)),
+            "'nan' in the column 'label' of mine.csv looks like a missing label",
+        ),
+        (changed("label", "None", slice(0, None, 4)), "'None' in the column"),
         (sentences(0), "no line below its header"),
     ],
 )
@@ -114,7 +121,7 @@ def test_bad_files_get_one_sentence(write, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
         load_text_csv(path)
-    path.write_text('text,label\na,b\n"c,d,e\n')
+    path.write_text('text,label\na,b\nc,d,e\n')
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
         load_text_csv(path)
     path.write_text("text,label\na,b\nc\n")
@@ -122,3 +129,31 @@ def test_bad_files_get_one_sentence(write, tmp_path):
         load_text_csv(path)
     with pytest.raises(CourseError, match="no column 'source'"):
         load_text_csv(write(sentences()), group="source")
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ('"A lone quote begins this text,praise', "do not pair in the row that begins in line 12"),
+        (r'"He said \"no\" twice",praise', "do not pair in the row that begins in line 12"),
+    ],
+)
+def test_quotes_that_do_not_pair_are_told_with_their_line(write, row, message):
+    path = write(sentences())
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:11], row, *lines[11:20], row, *lines[20:]]))
+    with pytest.raises(CourseError, match=message):
+        load_text_csv(path)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    (tmp_path / "mine.csv").write_text("text,text,label\n" + "a,b,praise\n" * 10)
+    with pytest.raises(CourseError, match="more than one column named 'text'"):
+        load_text_csv(tmp_path / "mine.csv")
+
+
+def test_a_quoted_text_may_hold_commas_quotes_and_lines(write):
+    table = sentences()
+    table.loc[0, "text"] = 'He said "no",\nand left.'
+    split = load_text_csv(write(table))
+    assert any(table.loc[0, "text"] in part.x for part in (split.train, split.validation, split.test))

@@ -1,5 +1,6 @@
 """The reader's own sentences: a CSV file with a column of texts and a column of labels."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,9 @@ import pandas as pd
 from course_utils.data.dataset import Card, DataSplit
 from course_utils.data.splits import make_split
 from course_utils.errors import CourseError
+
+NO_LABEL = {"nan", "none", "null", "na", "n/a", "?"}  # what programs write where a label is missing
+FEWEST = 5  # different texts, or groups, of each label: for three parts
 
 
 def load_text_csv(
@@ -35,20 +39,39 @@ def load_text_csv(
     Raises
     ------
     CourseError
-        If the file is missing, no CSV or not in UTF-8, a column is missing, a text or label is empty, there is
-        but one class, or a class has fewer than five sentences.
+        If the file is missing, no CSV or not in UTF-8, quotes do not pair, a column is missing or there twice, a text
+        or label is empty, a label is a word for a missing one, two labels differ by case only, there is but one class,
+        or a class has fewer than five different sentences (or groups).
     """
     path = Path(path)
     table = read_table(path)
     for column in [name for name in (text, label, group) if name is not None]:
         check_column(table, column, path.name)
     names, labels = np.unique(table[label].str.strip().to_numpy(dtype=str), return_inverse=True)
-    if len(names) < 2:
-        raise CourseError(f"Every sentence of {path.name} has the label '{names[0]}'; two classes or more are needed.")
+    _check_labels(names.tolist(), label, path.name)
     origins = table[text if group is None else group]
+    for name, count in origins.groupby(names[labels]).nunique().items():
+        if count < FEWEST:
+            what = "different sentences" if group is None else f"different values of {group!r}"
+            raise CourseError(f"The label '{name}' of {path.name} has {count} {what}; {FEWEST} or more are needed.")
     groups = pd.factorize(origins)[0] if origins.duplicated().any() else None
     card = Card(f"Sentences of {path.name}", f"Columns {text} and {label}.", "that of the texts", "")
     return make_split(table[text].to_numpy(dtype=object), labels, tuple(map(str, names)), card, groups, seed)
+
+
+def _check_labels(names: list[str], column: str, file: str) -> None:
+    """Refuse a single label, words for a missing one, and labels that differ by case only."""
+    if len(names) < 2:
+        raise CourseError(f"Every sentence of {file} has the label '{names[0]}'; two classes or more are needed.")
+    for name in names:
+        if name.lower() in NO_LABEL:
+            raise CourseError(
+                f"{name!r} in the column {column!r} of {file} looks like a missing label: drop or rename it."
+            )
+    for name in names:
+        alike = [other for other in names if other.lower() == name.lower()]
+        if len(alike) > 1:
+            raise CourseError(f"The labels {', '.join(map(repr, alike))} of {file} differ by case only: make them one.")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -58,6 +81,7 @@ def read_table(path: Path) -> pd.DataFrame:
     remedy = "separate columns by commas, and put texts that hold commas into double quotes."
     try:
         # utf-8-sig also takes UTF-8 with the mark that spreadsheets put in front.
+        _check_quotes(path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise CourseError(f"{path.name} is not in UTF-8 (byte {error.start}); save it as 'CSV UTF-8'.") from None
@@ -69,6 +93,23 @@ def read_table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise CourseError(f"{path.name} has no line below its header; sentences with labels are needed.")
     return table
+
+
+def _check_quotes(path: Path) -> None:
+    """Refuse a file whose quotes do not pair, for its rows run together, and names of columns that are there twice."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader, line = csv.reader(file, strict=True), 1
+        try:
+            for row, cells in enumerate(reader):
+                if row == 0 and (again := {name for name in cells if cells.count(name) > 1}):
+                    twice = ", ".join(map(repr, sorted(again)))
+                    raise CourseError(f"{path.name} has more than one column named {twice}; give each its own name.")
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise CourseError(
+                f"The quotes of {path.name} do not pair in the row that begins in line {line} ({error}): put texts "
+                'that hold commas or quotes into double quotes, and write a quote inside twice, "".'
+            ) from None
 
 
 def check_column(table: pd.DataFrame, column: str, file: str) -> None:
