@@ -121,7 +121,7 @@ def test_bad_files_get_one_sentence(write, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
         load_text_csv(path)
-    path.write_text('text,label\na,b\nc,d,e\n')
+    path.write_text("text,label\na,b\nc,d,e\n")
     with pytest.raises(CourseError, match="mine.csv cannot be read as a table"):
         load_text_csv(path)
     path.write_text("text,label\na,b\nc\n")
