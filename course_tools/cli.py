@@ -14,7 +14,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from course_tools.notebooks import Notebook, all_notebooks, select_notebooks
-from course_tools.parameters import run_parameters
+from course_tools.parameters import DamagedNotebook, run_parameters
 from course_tools.settings import LIMIT_MINUTES
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
@@ -107,16 +107,22 @@ def run(
     goes before the values of a profile.
     """
     notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
+    damaged = {}
     for notebook in notebooks:  # a wrong parameter is told before the seconds that the next imports take
-        run_parameters(notebook, profile, given)
+        try:
+            run_parameters(notebook, profile, given)
+        except DamagedNotebook as error:
+            damaged[notebook] = str(error)
     from course_tools.run.job import BUILD, job_for
     from course_tools.run.table import result_table
 
-    jobs = [job_for(notebook, profile, given) for notebook in notebooks]
+    jobs = [job_for(notebook, profile, given) for notebook in notebooks if notebook not in damaged]
     results, failures = _executed(jobs, workers, scheduler, force, limit)
     console.print(result_table(results))
     console.print(f"Executed notebooks: {BUILD}", soft_wrap=True)
-    raise typer.Exit(1 if failures else 0)
+    for sentence in damaged.values():
+        console.print(f"[bold red]Not executed:[/] {escape(sentence)}", soft_wrap=True)
+    raise typer.Exit(1 if failures or damaged else 0)
 
 
 @app.command(cls=PairsCommand)

@@ -12,6 +12,10 @@ from course_utils.errors import CourseError
 PROFILES = ("smoke", "default", "full")
 
 
+class DamagedNotebook(CourseError):
+    """A notebook's file is missing or cannot be read."""
+
+
 def run_parameters(notebook: Notebook, profile: str, typed: dict[str, str]) -> dict[str, object]:
     """Return what a run of the stored notebook sets: the values of a profile's file, and over them what is typed.
 
@@ -54,17 +58,17 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
 def default_parameters(path: Path) -> dict[str, object]:
     """Return names and defaults of the cell tagged ``parameters`` of the notebook at ``path``.
 
-    Raises a CourseError when there is no such file, or it is no notebook.
+    Raises a DamagedNotebook when there is no such file, or it is no notebook.
     """
     if not path.exists():
-        raise CourseError(f"{path.name} is not there; make it by `course build {path.name[:2]}`.")
+        raise DamagedNotebook(f"{path.name} is not there; make it by `course build {path.name[:2]}`.")
     try:  # as a file of JSON: papermill and nbformat take seconds to import, and a wrong name is to be told at once
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
         lines = [line for source in tagged for line in ast.parse(source).body]
         return {line.targets[0].id: ast.literal_eval(line.value) for line in lines if isinstance(line, ast.Assign)}
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
-        raise CourseError(
+        raise DamagedNotebook(
             f"{path.name} is no notebook that can be read ({error}); `course build` makes it anew."
         ) from None
 

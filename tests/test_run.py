@@ -12,6 +12,7 @@ import time
 import nbformat
 import psutil
 import pytest
+import typer
 
 from course_tools import cli, notebooks
 from course_tools.notebooks import Notebook
@@ -23,6 +24,7 @@ from course_tools.run.table import result_table
 from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
 
+PATH = Notebook.path.fget
 RECORD = """
 import json, os
 record = {"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}
@@ -73,6 +75,21 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     again = run_jobs(jobs, workers=1)
     assert [result["reused"] for result in again] == [True, False]
     assert result_table(again).row_count == 2
+
+
+def test_a_damaged_notebook_is_told_and_its_neighbours_run(monkeypatch, tmp_path, capsys):
+    """The runs are left out: what matters is which notebooks are handed to them."""
+    handed = []
+    lesson = notebooks.select_notebooks(["02"])[0]
+    empty = Notebook("98_empty")
+    monkeypatch.setattr(Notebook, "path", property(lambda self: tmp_path / "98.ipynb" if self == empty else PATH(self)))
+    (tmp_path / "98.ipynb").touch()
+    monkeypatch.setattr(cli, "select_notebooks", lambda *_: [lesson, empty])
+    monkeypatch.setattr(cli, "_executed", lambda jobs, *_: (handed.extend(jobs) or [], 0))
+    with pytest.raises(typer.Exit) as ended:
+        cli.run(parameter=None)
+    assert ended.value.exit_code == 1 and [job.notebook for job in handed] == [lesson]
+    assert "98.ipynb is no notebook that can be read" in capsys.readouterr().out
 
 
 def test_changed_code_and_parameters_are_run_again(write_notebook, tmp_path):
