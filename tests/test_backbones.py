@@ -83,8 +83,7 @@ def test_checkpoint_must_fit_exactly(change):
             load_torch_weights(model, bad)
 
 
-# One module for each way of preprocessing: caffe, tf, torch, none.
-@pytest.mark.parametrize("module", ["resnet50", "mobilenet_v2", "densenet", "efficientnet"])
+@pytest.mark.parametrize("module", sorted({entry.module for entry in BACKBONES.values() if not entry.carried}))
 def test_preprocessing_layer_equals_keras_applications(module):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.float32)
     layer = ApplicationPreprocessing(module)
@@ -119,6 +118,7 @@ def test_every_downloaded_name_is_known_to_keras():
         ({"input_size": 224.0}, "whole number"),
         ({"input_size": True}, "whole number"),
         ({"name": "Xception", "input_size": 64}, "at least 71"),
+        ({"name": "InceptionResNetV2", "input_size": 74}, "at least 75"),
         ({"include_top": True, "input_size": 128}, "input_size=224, not with 128"),
         ({"name": "MobileNetV2Torch", "include_top": True}, "no ImageNet head"),
         ({"weights": "noisy"}, "'imagenet' and None"),

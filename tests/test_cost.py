@@ -40,6 +40,14 @@ def test_grouped_convolution_by_hand():
     assert count_flops(model) == 2 * 9 * 4 * 6 * 16
 
 
+def test_a_model_within_a_model_by_hand():
+    stem = keras.Sequential([layers.Conv2D(4, 3, padding="same"), layers.ReLU()])
+    inputs = keras.Input((4, 4, 3))
+    body = keras.Model(inputs, layers.Conv2D(5, 1)(stem(inputs)))
+    outer = keras.Model(inputs, body(inputs * 2))
+    assert count_flops(outer) == 2 * 16 * (9 * 3 * 4 + 4 * 5)
+
+
 def test_channels_first_counts_the_same():
     counts = []
     for order, shape in (("channels_last", (8, 6, 3)), ("channels_first", (3, 8, 6))):
@@ -64,6 +72,8 @@ def test_sums_and_activations_of_functions_are_left_out():
         ("EfficientNetLite2", 899, 0.07),
         ("MobileNetV2", 300, 0.01),
         ("MobileNet", 569, 0.01),
+        ("MobileNetV3Small", 66, 0.12),
+        ("ConvNeXtTiny", 4500, 0.02),
     ],
 )
 def test_operations_as_published(name, published, tolerance):

@@ -1,6 +1,8 @@
 """Pretrained networks of the registry: each takes raw pixels 0-255 and holds its own preprocessing."""
 
+import os
 from functools import partial
+from pathlib import Path
 
 import keras
 
@@ -14,6 +16,9 @@ from course_utils.zoo.registry import BACKBONES, Backbone, find_backbone
 # What builds a carried network, from (input_size, checkpoint), by the name of its weights in the catalog.
 BUILDERS = {"mobilenet_v2": build_mobilenet_v2}
 BUILDERS |= {f"efficientnet_lite{variant}": partial(build_efficientnet_lite, variant) for variant in range(3)}
+
+FAILED_DOWNLOADS = "URL fetch failure", "Incomplete or corrupted file"
+KEPT_WEIGHTS = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models")
 
 
 def load_backbone(
@@ -84,12 +89,14 @@ def _load_application(backbone: Backbone, size: int, weights: str | None, includ
             input_shape=(size, size, 3),
             pooling=None if include_top else "avg",
         )
-    # Keras raises a bare Exception when a download fails, and an OSError when it breaks off.
+    # Keras raises a bare Exception when a download fails, an OSError when it breaks off or its file cannot be read,
+    # and a ValueError when the file is not the one that it knows.
     except Exception as error:
-        if isinstance(error, OSError) or "URL fetch failure" in str(error):
+        if isinstance(error, OSError) or any(text in str(error) for text in FAILED_DOWNLOADS):
             raise CourseError(
-                f"The weights of {backbone.name} could not be downloaded: connect to the internet, "
-                f"or take a carried network ({', '.join(entry.name for entry in BACKBONES.values() if entry.carried)})."
+                f"The weights of {backbone.name} could not be downloaded or read: connect to the internet, "
+                f"remove a damaged file from {KEPT_WEIGHTS}, or take a carried network "
+                f"({', '.join(entry.name for entry in BACKBONES.values() if entry.carried)})."
             ) from error
         raise
     # Keras makes a list of the one input and would warn at every call with a plain array.

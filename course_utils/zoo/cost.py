@@ -70,6 +70,8 @@ def count_flops(model: keras.Model) -> int:
 
 def multiplications(layer: keras.Operation, output_shape: tuple[int | None, ...]) -> int:
     """Return the multiplications of one call of a layer or function, for one image."""
+    if isinstance(layer, keras.Model):
+        return count_flops(layer) // 2
     kernels = [weight.shape for weight in getattr(layer, "weights", ()) if len(weight.shape) > 1]
     if not kernels and not UNCOUNTED.search(type(layer).__name__):
         return 0
@@ -81,6 +83,8 @@ def multiplications(layer: keras.Operation, output_shape: tuple[int | None, ...]
 
 def calls_in_order(model: keras.Model) -> list:
     """Return the layer calls of a functional model of one fixed size, in the order in which they run."""
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs)
     # Keras has no public list of a model's layer calls; these nodes are what its own cloning walks through.
     by_depth = getattr(model, "_nodes_by_depth", None)
     if by_depth is None:

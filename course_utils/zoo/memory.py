@@ -31,7 +31,7 @@ def count_memory(model: keras.Model, batch_size: int) -> float:
     """Return the largest sum of arrays that must exist at once during a pass, in megabytes.
 
     An array is needed until its last reader has run. A layer without weights that keeps the shape works in
-    place. Weights are not counted.
+    place. Weights are not counted; of a model within the model only the output is.
     """
     calls = calls_in_order(model)
     last_reader = {id(array): step for step, call in enumerate(calls) for array in call.input_tensors}
@@ -39,7 +39,8 @@ def count_memory(model: keras.Model, batch_size: int) -> float:
     alive, peak = {}, 0
     for step, call in enumerate(calls):
         output, source = call.output_tensors[0], (call.input_tensors or [None])[0]
-        in_place = source is not None and not call.operation.weights and source.shape == output.shape
+        weights = getattr(call.operation, "weights", ())  # a function such as `keras.ops.add` has none
+        in_place = source is not None and not weights and source.shape == output.shape
         if in_place and last_reader[id(source)] == step:
             del alive[id(source)]
         alive[id(output)] = BYTES_OF_FLOAT * batch_size * math.prod(output.shape[1:])
