@@ -27,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+zoo = typer.Typer(help="Pretrained networks on your own images.", no_args_is_help=True)
+app.add_typer(zoo, name="zoo")
 console = Console()
 
 # Why a file may not be written, and what helps.
@@ -242,6 +244,41 @@ def data() -> None:
         origin = asset.handle or asset.url or f"{asset.package} {asset.version}".strip()
         table.add_row(asset.name, asset.title, f"{asset.size_mb:.0f}" if asset.size_mb else "", origin, asset.licence)
     console.print(table)
+
+
+@zoo.command("compare")
+def zoo_compare(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Your images, a subfolder for each class.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Networks, such as ResNet50 ConvNeXtTiny.")],
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the images; each network's own when left out.")
+    ] = None,
+) -> None:
+    """Compare networks: accuracy of a head in cross-validation, milliseconds, parameters, operations.
+
+    The table goes to build/zoo_FOLDER.csv. EfficientNetLite0 to 2 and MobileNetV2Torch are carried by packages; the
+    weights of the others are downloaded.
+    """
+    from course_utils.quiet import stderr_to
+
+    with stderr_to():  # TensorFlow greets
+        from course_tools.zoo_compare import accepted_sizes, compare, comparison_table, read_samples, write_csv
+
+    sizes, raised = accepted_sizes(names, size)
+    for sentence in raised:
+        console.print(sentence)
+    samples, rows, refused = read_samples(folder, max(sizes.values())), [], []
+    for name, pixels in sizes.items():
+        with console.status(f"{name} at {pixels} pixels …"):
+            try:
+                rows.append(compare(name, pixels, samples))
+            except CourseError as error:  # the others are compared all the same
+                refused.append(str(error))
+    if rows:
+        console.print(comparison_table(rows))
+        console.print(f"The table: {write_csv(rows, folder)}", soft_wrap=True)
+    if refused:
+        raise CourseError(" ".join(refused))
 
 
 @app.command()
