@@ -90,7 +90,7 @@ def write_csv(rows: list[dict[str, object]], folder: str | Path) -> Path:
 
 def comparison_table(rows: list[dict[str, object]]) -> Table:
     """Return the rows as a table for the console, the best accuracy first."""
-    whole = [Column(name, no_wrap=True) for name in ("Network", "Pixels", "Accuracy ± SE")]
+    whole = [Column(name, no_wrap=True) for name in ("Network", "Size", "Accuracy ± SE")]
     table = Table(*whole, "ms alone", "ms in a batch", "Weights [M]", "GFLOPs")
     for row in sorted(rows, key=lambda row: -row["accuracy"]):
         table.add_row(

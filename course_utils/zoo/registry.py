@@ -99,6 +99,7 @@ _ROWS = [
     ("EfficientNetV2L", "efficientnet_v2", "own", 480, 119_027_848, 117_746_848, 1280, 0.857, "Apache-2.0"),
     ("ConvNeXtTiny", "convnext", "own", 224, 28_589_128, 27_820_128, 768, 0.813, "MIT"),
     ("ConvNeXtSmall", "convnext", "own", 224, 50_223_688, 49_454_688, 768, 0.823, "MIT"),
+    # These three saw ImageNet-21k before, which has ten times as many images.
     ("ConvNeXtBase", "convnext", "own", 224, 88_591_464, 87_566_464, 1024, 0.853, "MIT"),
     ("ConvNeXtLarge", "convnext", "own", 224, 197_767_336, 196_230_336, 1536, 0.863, "MIT"),
     ("ConvNeXtXLarge", "convnext", "own", 224, 350_196_968, 348_147_968, 2048, 0.867, "MIT"),
