@@ -249,34 +249,36 @@ def data() -> None:
 @zoo.command("compare")
 def zoo_compare(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Your images, a subfolder for each class.")],
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Networks, such as ResNet50 ConvNeXtTiny.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Networks, such as ResNet50 ConvNeXtTiny hub:dinov2_small.")
+    ],
     size: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the images; each network's own when left out.")
     ] = None,
 ) -> None:
-    """Compare networks: accuracy of a head in cross-validation, milliseconds, parameters, operations.
+    """Compare networks: accuracy of a head in cross-validation, milliseconds, weights, operations.
 
     The table goes to build/zoo_FOLDER.csv. EfficientNetLite0 to 2 and MobileNetV2Torch are carried by packages; the
-    weights of the others are downloaded.
+    weights of the others are downloaded. A name that begins with hub: is a preset of KerasHub.
     """
     from course_utils.quiet import stderr_to
 
     with stderr_to():  # TensorFlow greets
-        from course_tools.zoo_compare import accepted_sizes, compare, comparison_table, read_samples, write_csv
+        from course_tools import zoo_compare as work
 
-    sizes, raised = accepted_sizes(names, size)
-    for sentence in raised:
-        console.print(sentence)
-    samples, rows, refused = read_samples(folder, max(sizes.values())), [], []
+    sizes, told = work.accepted_sizes(names, size)
+    for sentence in told:
+        console.print(sentence, soft_wrap=True)
+    cleaned, rows, refused = work.cleaned_folder(folder), [], []
     for name, pixels in sizes.items():
-        with console.status(f"{name} at {pixels} pixels …"):
+        with console.status(f"{name} …"):
             try:
-                rows.append(compare(name, pixels, samples))
+                rows.append(work.compare(name, pixels, cleaned))
             except CourseError as error:  # the others are compared all the same
                 refused.append(str(error))
     if rows:
-        console.print(comparison_table(rows))
-        console.print(f"The table: {write_csv(rows, folder)}", soft_wrap=True)
+        console.print(work.comparison_table(rows))
+        console.print(f"The table: {work.write_csv(rows, folder)}", soft_wrap=True)
     if refused:
         raise CourseError(" ".join(refused))
 
