@@ -363,7 +363,7 @@ plt.show()
 # 4. Leave it only for a candidate whose validation score is better by more than the standard errors, or cheaper and not worse (exercise 1).
 # 5. With the time that you did not spend on a tenth network, label more images, and fine-tune.
 #
-# **Networks that we did not measure.** With internet, `NETWORKS` takes any name of `zoo.zoo_table()`, such as ResNet50, ConvNeXtTiny or EfficientNetV2B0. Networks trained without labels or with text (DINOv2, CLIP) are not in this course. Mind the *licence of the weights*: the table names it.
+# **Networks that we did not measure.** With internet, `NETWORKS` takes any name of `zoo.zoo_table()`, such as ResNet50, ConvNeXtTiny or EfficientNetV2B0. `course zoo compare FOLDER NAMES` puts any of them into one table. Networks trained without labels, such as DINOv2, load as presets of KerasHub (`zoo.presets.load_preset`); we did not measure them. Mind the *licence of the weights*: the table names it.
 
 # %% [markdown]
 # ## Your turn
