@@ -35,3 +35,11 @@ def test_the_figures_of_a_page_are_measured_and_its_notebooks_exist(page):
 def test_an_answer_has_a_measured_figure_and_leads_to_its_notebook(question, answer):
     assert question.endswith("?") and "](../notebooks/" in answer
     assert PLACEHOLDER.search(answer) or "licence" in answer
+
+
+def test_the_minutes_of_each_lesson_are_ninety():
+    plans = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8").split("\n### [")[1:]
+    assert plans
+    for plan in plans:
+        minutes = re.search(r"\*\*Minutes:\*\*(.+?)\n- ", plan, re.DOTALL)[1]
+        assert sum(map(int, re.findall(r"\d+", minutes))) == 90, plan[:20]
