@@ -88,6 +88,14 @@ def test_solutions_and_machinery_are_folded(site, lesson):
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
+def test_the_first_use_of_a_term_leads_to_the_glossary(site, lesson):
+    links = soup(site / "notebooks" / f"{lesson.key}.html").select("a.first-use")
+    assert len({link["href"] for link in links}) == len(links) >= 10 and all(link["title"] for link in links)
+    assert {link["href"].split("#")[0] for link in links} == {"../docs/glossary.html"}
+    assert not [link for link in links if link.find_parent(["h1", "h2", "h3", "details", "pre", "code", "table"])]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
 def test_a_lesson_has_ten_to_fourteen_slides(slides, lesson):
     deck = soup(slides / f"{lesson.number}.html")
     assert 10 <= len(deck.select(".slides section:not(:has(section))")) <= 14

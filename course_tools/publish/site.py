@@ -15,7 +15,7 @@ from course_utils.settings import ROOT
 
 SITE = ROOT / "build" / "site"
 CONFIG = {
-    "extensions": ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"],
+    "extensions": ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline", "course_tools.publish.glossary"],
     "myst_enable_extensions": ["dollarmath"],
     "root_doc": "docs/index",
     "include_patterns": ["docs/*.md", "notebooks/*.ipynb", "notebooks/experiments/*.ipynb", "CONTRIBUTING.md"],
