@@ -17,6 +17,7 @@ SITE = ROOT / "build" / "site"
 CONFIG = {
     "extensions": ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline", "course_tools.publish.glossary"],
     "myst_enable_extensions": ["dollarmath"],
+    "myst_heading_anchors": 2,
     "root_doc": "docs/index",
     "include_patterns": ["docs/*.md", "notebooks/*.ipynb", "notebooks/experiments/*.ipynb", "CONTRIBUTING.md"],
     "html_theme": "sphinx_book_theme",
