@@ -9,8 +9,7 @@ GLOSSARY = "docs/glossary"
 LESSON = re.compile(r"notebooks/\d\d_\w+")
 NOT_PROSE = (nodes.title, nodes.table, nodes.reference, nodes.literal, nodes.literal_block, nodes.math, nodes.raw)
 OTHER_FORMS = {"freeze": "freezing", "frozen": "freezing", "fine-tuned": "fine-tuning", "optimiser": "optimizer"}
-OTHER_FORMS |= {"pretrained": "pretraining", "pruned": "pruning of trials"}
-OTHER_FORMS |= {"validation": "training, validation and test set"}
+OTHER_FORMS |= {"pretrained": "pretraining", "validation": "training, validation and test set"}
 
 
 def setup(app: Sphinx) -> None:
