@@ -373,13 +373,14 @@ plt.show()
 
 # %%
 worker = """
-import os, sys, numpy as np, optuna
+import os, sys, time, numpy as np, optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback as Retry
 from sklearn.linear_model import LogisticRegression
 x, y, x_val, y_val = np.load("features.npz").values()
 def objective(trial):
     C = trial.suggest_float("C", 1e-4, 1e2, log=True)
     if trial.number == 3 and "dies" in sys.argv:
+        time.sleep(2)  # so that there is a heartbeat
         os.kill(os.getpid(), 9)  # no chance to tidy up
     return LogisticRegression(C=C, max_iter=1000).fit(x, y).score(x_val, y_val)
 beat = dict(heartbeat_interval=1, grace_period=3, heartbeat_stale_trial_callback=Retry(max_retry=3))
