@@ -57,8 +57,8 @@ def test_a_constant_image_is_black():
 
 def test_a_window_is_one_of_rescaled_values():
     record = record_of(RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=-800, WindowWidth=401)
-    assert read_dicom(record).tolist() == [[1, 128, 255], [255, 255, 255]]
-    assert read_dicom(record, window=(-400, 401)).tolist() == [[0, 0, 1], [128, 255, 255]]
+    assert read_dicom(record).tolist() == [[0, 128, 255], [255, 255, 255]]
+    assert read_dicom(record, window=(-400, 401)).tolist() == [[0, 0, 0], [128, 255, 255]]
 
 
 def test_a_modality_table_comes_before_the_window():
