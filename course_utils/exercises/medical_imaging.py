@@ -103,7 +103,7 @@ def _check_interval(interval: np.ndarray, auc: float, y: np.ndarray, p: np.ndarr
     """Require about the 95% interval of the AUC that drawing the patients gives."""
     require(interval.shape == (2,) and interval[0] < auc < interval[1], f"The interval {interval} misses the AUC.")
     random, aucs = np.random.default_rng(1), []
-    for _ in range(500):
+    for _ in range(1000):
         rows = random.integers(0, len(y), len(y))
         aucs.append(roc_auc_score(y[rows], p[rows]))
     low, high = np.percentile(aucs, [2.5, 97.5])

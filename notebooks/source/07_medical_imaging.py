@@ -115,15 +115,15 @@ plt.show()
 figure, ax = plt.subplots(figsize=(12, 3.4))
 figure.set_label("The training folder, graded by two physicians, is cut 9 to 1 into training and validation. The test "
                  "folder, checked by a third, becomes the test set.")  # fmt: skip
-boxes = [(0, 1, "training folder\ngraded by two", "#cfe3f2"), (0, 0, "test folder\nthe same, and a third", "#fbdcb8")]
-boxes += [(2, 1.45, "training: 4,708\nfits the weights", "#cfe3f2"), (2, 0.72, "validation: 524\nchooses", "#cfe3f2")]
+boxes = [(0, 1.1, "training folder\ngraded by two", "#cfe3f2"), (0, 0, "test folder\nthe same, and a third", "#fbdcb8")]
+boxes += [(2, 1.55, "training: 4,708\nfits the weights", "#cfe3f2"), (2, 0.78, "validation: 524\nchooses", "#cfe3f2")]
 for left, height, text, colour in [*boxes, (2, 0, "test: 624\nreports, once", "#fbdcb8")]:
-    ax.text(left, height, text, ha="center", va="center", bbox={"boxstyle": "round,pad=0.5", "facecolor": colour})
-for start, end, text in ((1, 1.45, "9 of 10"), (1, 0.72, "1 of 10"), (0, 0, "all")):
-    arrow = {"arrowstyle": "->", "lw": 1.5, "color": "0.3"}
-    ax.annotate("", (1.55, end), (0.5, start), arrowprops=arrow)
-    ax.text(1.05, (start + end) / 2 + 0.09, text, ha="center", fontsize=11)
-ax.text(2.75, 0.7, "patient numbers:\nnot in the file", ha="center", va="center", fontsize=12, style="italic")
+    box = {"boxstyle": "round,pad=0.5", "facecolor": colour}
+    ax.text(left, height, text, ha="center", va="center", bbox=box, fontsize=13)
+for start, end, text in ((1.1, 1.55, "9 of 10"), (1.1, 0.78, "1 of 10"), (0, 0, "all")):
+    ax.annotate("", (1.6, end), (0.42, start), arrowprops={"arrowstyle": "->", "lw": 1.5, "color": "0.3"})
+    ax.text(1.0, (start + end) / 2 + 0.1, text, ha="center", fontsize=12)
+ax.text(2.8, 0.78, "patient numbers:\nnot in the file", ha="center", va="center", fontsize=13, style="italic")
 ax.set(xlim=(-0.7, 3.2), ylim=(-0.35, 1.8))
 ax.axis("off")
 plt.show()
@@ -172,31 +172,28 @@ at = {name: rates(part.y, scores[name] >= threshold) for name, part in parts.ite
 pd.DataFrame(at).T.round(3)
 
 # %% tags=["fold"]
-# Figure: scores by class, with the threshold
-figure, axes = plt.subplots(1, 2, figsize=(12, 3.6), sharex=True)
-figure.set_label("Histograms of the scores of normal chests and pneumonias, with the threshold; on test more normal "
-                 "chests lie above it than on validation.")  # fmt: skip
-for ax, (name, part) in zip(axes, parts.items()):
-    for label, text in enumerate(chests.class_names):
-        ax.hist(scores[name][part.y == label], np.linspace(0, 1, 26), density=True, alpha=0.6, label=text)
-    ax.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
-    ax.set(title=name.capitalize(), xlabel="score", ylabel="density", yscale="log")
-axes[1].legend(loc="upper center")
-plt.show()
-
-# %% tags=["fold"]
-# Figure: ROC and precision-recall curves, with the threshold
+# Figure: scores by class, ROC and precision-recall curves, with the threshold
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6))
-figure.set_label("ROC and precision-recall curves of validation and test, with the threshold marked on each.")
-for (name, part), marker, colour in zip(parts.items(), "os", ("C0", "C1")):
+figure, axes = plt.subplots(2, 2, figsize=(12, 8.4), height_ratios=[2, 3])
+figure.set_label(
+    "Above, scores of normal chests and pneumonias with the threshold, on validation and test. Below, ROC and "
+    "precision-recall curves of both sets with the threshold marked; the marks lie apart."
+)
+for ax, (name, part) in zip(axes[0], parts.items()):
+    for label, text in enumerate(chests.class_names):
+        ax.hist(scores[name][part.y == label], np.linspace(0, 1, 26), alpha=0.6, label=text)
+    ax.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
+    ax.set(title=f"Scores, {name}", xlabel="score", ylabel="images", yscale="log")
+axes[0, 1].legend(loc="upper center")
+left, right = axes[1]
+for (name, part), marker, colour in zip(parts.items(), "os", ("C2", "C4")):
     style = {"name": name, "curve_kwargs": {"color": colour}}
     RocCurveDisplay.from_predictions(part.y, scores[name], ax=left, **style)
     PrecisionRecallDisplay.from_predictions(part.y, scores[name], ax=right, **style)
-    found = at[name]["sensitivity"]
-    left.plot(1 - at[name]["specificity"], found, marker, color=colour, ms=11, mec="black")
-    right.plot(found, precision_score(part.y, scores[name] >= threshold), marker, color=colour, ms=11, mec="black")
+    found, precise = at[name]["sensitivity"], precision_score(part.y, scores[name] >= threshold)
+    left.plot(1 - at[name]["specificity"], found, marker, color=colour, ms=11, mec="black", zorder=5)
+    right.plot(found, precise, marker, color=colour, ms=11, mec="black", zorder=5)
 left.set(title="ROC", xlabel="1 − specificity", ylabel="sensitivity", xlim=(-0.01, 0.5), ylim=(0.5, 1.01))
 right.set(title="Precision and recall", xlabel="recall (sensitivity)", ylabel="precision")
 right.set(xlim=(0.5, 1.01), ylim=(0.5, 1.01))
@@ -248,13 +245,11 @@ def drawn_again(metric, name, times=300):
     return np.array([metric(*resample(labels, p, stratify=labels, random_state=state)) for _ in range(times)])
 
 
-# %%
 draws = {"AUC": drawn_again(roc_auc_score, "test")}
 for rate in ("sensitivity", "specificity"):
     draws[rate] = drawn_again(lambda labels, p, rate=rate: rates(labels, p >= threshold)[rate], "test")
 draws["AUC, validation − test"] = drawn_again(roc_auc_score, "validation") - draws["AUC"]
-limits = {name: np.percentile(values, [2.5, 50, 97.5]) for name, values in draws.items()}
-pd.DataFrame(limits, ["low", "median", "high"]).T.round(3)
+pd.DataFrame(draws).quantile([0.025, 0.5, 0.975]).T.round(3)
 
 # %% [markdown]
 # This is the spread over *images*, for one network. Another spread is that over *seeds*: other training images, other random numbers, the same test set. On the phantoms five seeds give specificities with an SD of
@@ -347,7 +342,7 @@ from scipy.stats import binomtest
 
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), sharey=True)
 figure.set_label(
-    "Share of pneumonias over the predicted probability in six groups, with intervals, before and after the temperature."
+    "Share of pneumonias over the mean score of six groups, with intervals, before and after the temperature."
 )
 for ax, (name, part) in zip(axes, parts.items()):
     for (way, t), marker in zip(ways.items(), "os"):
@@ -435,12 +430,11 @@ plt.show()
 from course_utils.models import grad_cam
 
 reader = keras.Model(backbone.input, head(backbone.output))
-random_reader = keras.models.clone_model(reader)  # the same layers, random weights
 cells = [each.name for each in reader.layers if each.output.shape[1:3] == (SIZE // 16, SIZE // 16)][-1]
 ill = np.flatnonzero(test.y == 1)[:32]
 images = np.repeat(keras.layers.Resizing(SIZE, SIZE)(test.x[ill]), 3, axis=-1)
 maps = {"network": grad_cam(reader, images, cells), "10% darker": grad_cam(reader, 0.9 * images, cells)}
-maps["random weights"] = grad_cam(random_reader, images, cells)
+maps["random weights"] = grad_cam(keras.models.clone_model(reader), images, cells)
 
 # %%
 from scipy.stats import spearmanr
@@ -459,10 +453,10 @@ figure.set_label("Six pneumonias with the Grad-CAM maps of the trained network a
 for row, name in zip(axes, ("network", "random weights")):
     for ax, image, heat in zip(row, test.x[ill], maps[name]):
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)
-        bar = ax.imshow(heat, cmap="viridis", alpha=0.45, vmin=0, vmax=1, extent=(-0.5, 27.5, 27.5, -0.5))
+        ax.imshow(heat, cmap="viridis", alpha=0.6 * heat, vmin=0, vmax=1, extent=(-0.5, 27.5, 27.5, -0.5))
         ax.axis("off")
     row[0].set_title(name, loc="left", fontsize=12)
-figure.colorbar(bar, ax=axes, label="share of the map's maximum", shrink=0.8)
+figure.colorbar(plt.cm.ScalarMappable(cmap="viridis"), ax=axes, label="share of the map's maximum", shrink=0.8)
 plt.show()
 
 # %% [markdown]
@@ -479,10 +473,11 @@ measured = read_bands()["experiments/07_medical_imaging"]["default"]["bands"]
 leak, turned = measured["leak_auc"], measured["turned_auc"]
 figure, ax = plt.subplots(figsize=(9, 3.6))
 figure.set_label(
-    "AUC of a network that has learnt a letter: near 1 with the letter, lower without, at chance level when normal chests carry it."
+    "AUC of a classifier that has learnt a letter: near 1 with it, lower without, at chance level when reversed."
 )
-ax.bar(["pneumonias carry\nthe letter", "no letters", "normal chests\ncarry it"], [leak.mean, leak.contrast, turned.mean],
-       yerr=[leak.half_width, 0, turned.half_width], capsize=5, color=["C0", "0.6", "C3"])  # fmt: skip
+texts = ["pneumonias carry\nthe letter", "no letters", "normal chests\ncarry it"]
+heights, widths = [leak.mean, leak.contrast, turned.mean], [leak.half_width, 0, turned.half_width]
+ax.bar(texts, heights, yerr=widths, capsize=5, color=["C0", "0.6", "C3"])
 ax.axhline(0.5, color="0.3", linestyle=":")
 ax.set(ylim=(0, 1.05), ylabel="AUC on test, mean ± 95%")
 plt.show()
@@ -617,7 +612,7 @@ own_auc = check.check_own_place(my_scores, my_threshold, mine.test)
 # %% [markdown]
 # ## Take it home
 #
-# One file holds preprocessing, weights and temperature: a gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card.
+# One file holds preprocessing, weights and temperature: a gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card. A test image goes out too: as PNG, and as DICOM of an invented child, de-identified.
 
 # %%
 import json
@@ -635,9 +630,6 @@ card = {"classes": chests.class_names, "threshold": float(final), "threshold cho
         "on test": {name: round(float(value), 3) for name, value in on_test.items()},
         "not for": "diagnosis; adults; other questions; another hospital without a study there"}  # fmt: skip
 (home / "card.json").write_text(json.dumps(card, indent=2))
-# %% [markdown]
-# A test image goes out as PNG, and as DICOM with an invented child, de-identified. A *fresh process* reads both.
-
 # %% tags=["fold"]
 # A test image as PNG, and as DICOM of an invented child, de-identified
 from PIL import Image
@@ -649,7 +641,10 @@ record.RescaleIntercept, record.WindowCenter, record.WindowWidth = -500, 1150.5,
 record.set_pixel_data(375 + 10 * test.x[0, :, :, 0].astype("uint16"), "MONOCHROME2", bits_stored=12)
 clean = dicom.deidentify(record, key=b"stays in the hospital")
 clean.save_as(home / "chest.dcm", enforce_file_format=True)
-print("PatientName" in clean, clean.PatientID)
+print("name kept:", "PatientName" in clean, "– pseudonym:", clean.PatientID)
+
+# %% [markdown]
+# A *fresh process* reads both.
 
 # %%
 import subprocess
