@@ -64,7 +64,7 @@ def report_with(part="validation", share="sensitivity", auc="scores", drawn="pat
         names = np.unique(patients) if drawn == "patients" else np.arange(len(y_test))
         groups = patients if drawn == "patients" else names
         images_of = [np.flatnonzero(groups == name) for name in names]
-        for _ in range(400):
+        for _ in range(250):
             rows = np.concatenate([images_of[k] for k in random.integers(0, len(names), len(names))])
             aucs.append(roc_auc_score(y_test[rows], shown[rows]))
         measure = recall_score if share == "sensitivity" else precision_score
