@@ -135,6 +135,12 @@ plt.show()
 # ### The mistake: accuracy on imbalanced data
 #
 # **Predict.** A program says "pneumonia" to every chest. What are its accuracy, its sensitivity (share of pneumonias found) and its specificity (share of normal chests left alone)?
+#
+# <details><summary>Answer</summary>
+#
+# The accuracy is the share of pneumonias, the sensitivity 1, the specificity 0.
+#
+# </details>
 
 # %%
 from sklearn.metrics import accuracy_score, recall_score
@@ -150,13 +156,19 @@ table |= {f"network at 0.5, {name}": rates(part.y, scores[name] >= 0.5) for name
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
-# Its accuracy is the share of pneumonias, and its specificity is 0. **The symptom:** an accuracy near the share of the larger class. That share is larger on validation than on test, so the two accuracies do not compare.
+# **The symptom:** an accuracy near the share of the larger class. That share is larger on validation than on test, so the two accuracies do not compare.
 #
 # ## 2. A threshold, from validation only
 #
 # The clinic demands a sensitivity of 0.95. We take the highest threshold that has it on validation.
 #
 # **Predict.** On test, will the sensitivity still be 0.95? And the specificity?
+#
+# <details><summary>Answer</summary>
+#
+# That depends on where the scores move. Here those of normal chests move up: the sensitivity holds, the specificity falls.
+#
+# </details>
 
 # %%
 from sklearn.metrics import roc_curve
@@ -207,6 +219,12 @@ plt.show()
 # ### The mistake: the threshold from test
 #
 # **Predict.** Cut the test set in halves. Choose the threshold with the best balanced accuracy (mean of sensitivity and specificity) on one half, and report both. Which half looks better?
+#
+# <details><summary>Answer</summary>
+#
+# The half on which it was chosen: the threshold also fits the accidents of these images.
+#
+# </details>
 
 # %%
 from sklearn.metrics import balanced_accuracy_score
@@ -221,7 +239,7 @@ chosen, new = np.mean(pairs, axis=0)
 print(f"balanced accuracy: {chosen:.3f} where the threshold was chosen, {new:.3f} on the other half")
 
 # %% [markdown]
-# Only one number was chosen, and still it flatters: by {{chosen_on_test.mean:.3f}} ± {{chosen_on_test.half_width:.3f}} in five runs on the phantoms. **The symptom:** a paper that does not say where its threshold comes from.
+# It flatters by {{chosen_on_test.mean:.3f}} ± {{chosen_on_test.half_width:.3f}} in five runs on the phantoms. **The symptom:** a paper that does not say where its threshold comes from.
 #
 # ## 3. How far off could the figures be?
 #
@@ -263,6 +281,12 @@ pd.DataFrame(draws).quantile([0.025, 0.5, 0.975]).T.round(3)
 # only the first. We change one thing and score again.
 #
 # **Predict.** Chests with pneumonia are brighter. If all *images* get brighter, does the specificity fall?
+#
+# <details><summary>Answer</summary>
+#
+# If the network has learnt that bright is ill, it falls. On the phantoms (validation, five runs) it changes by {{brighter.mean:+.2f}} ± {{brighter.half_width:.2f}}.
+#
+# </details>
 
 # %%
 from scipy.ndimage import gaussian_filter
@@ -283,7 +307,7 @@ for change, apply in changes.items():
 pd.DataFrame(rescored).T[["sensitivity", "specificity", "AUC"]].unstack().round(2)
 
 # %% [markdown]
-# A change that explains the shift makes validation look like test. Over five runs on the phantoms, the specificity on validation changes by {{darker.mean:+.2f}} ± {{darker.half_width:.2f}} when darker, {{brighter.mean:+.2f}} ± {{brighter.half_width:.2f}} when brighter, and
+# A change that explains the shift makes validation look like test. Over five runs on the phantoms, the specificity on validation changes by {{darker.mean:+.2f}} ± {{darker.half_width:.2f}} when darker, and
 # {{scatter.mean:+.2f}} ± {{scatter.half_width:.2f}} with more *scatter*, stray radiation that veils an image. (The program gives its second hospital more scatter and noise, and other exposures.)
 #
 # Many recipes give the rarer class more weight. What do such **class weights** do? The same head, on the same features, without and with them:
@@ -310,6 +334,12 @@ pd.DataFrame(weighted).T.round(3)
 # smallest log loss.
 #
 # **Predict.** The temperature is right for validation. Can it make the probabilities on test *worse*?
+#
+# <details><summary>Answer</summary>
+#
+# Yes. One number widens or narrows all scores; it cannot move them. Where they are shifted, it may help or harm.
+#
+# </details>
 
 # %%
 from scipy.optimize import minimize_scalar
@@ -372,7 +402,7 @@ plt.show()
 # - **Intercept**: how far all logits should move; 0 is right, below 0 the scores are too high.
 # - **Slope**: below 1 the scores are too bold, above 1 too timid.
 #
-# A temperature mends the slope, not the intercept. Where scores are shifted, as on test, it makes right and wrong answers bolder (or milder) together. One measure may gain and another lose: over five runs on the phantoms, the log loss on test changes by
+# A temperature mends the slope, not the intercept. It makes right and wrong answers bolder (or milder) together, so one measure may gain and another lose. Over five runs on the phantoms, the log loss on test changes by
 # {{log_loss_by_temperature.mean:+z.3f}} ± {{log_loss_by_temperature.half_width:.3f}}, the Brier score by {{brier_by_temperature.mean:+z.4f}} ± {{brier_by_temperature.half_width:.4f}}. Calibrate where the model will work.
 #
 # ## 6. What is it worth?
@@ -425,6 +455,12 @@ plt.show()
 # **Grad-CAM** (Selvaraju et al. 2017) weights the channels of a layer by the mean gradient of the logit, adds them up, and cuts off what is negative. Such a map looks like a reason even if it is none. So we compare it with that of random weights (Adebayo et al. 2018).
 #
 # **Predict.** In how many of 16 pneumonias does *nothing* raise the score, so that the map is empty?
+#
+# <details><summary>Answer</summary>
+#
+# On the phantoms in {{empty_maps.mean:.0%}} (five runs). With random weights in {{empty_random.mean:.0%}}.
+#
+# </details>
 
 # %%
 from course_utils.models import grad_cam
@@ -462,7 +498,7 @@ plt.show()
 
 # %% [markdown]
 # Over five runs on the phantoms, the maps of darkened images correlate with those of the images at {{darker_maps.mean:.2f}} ± {{darker_maps.half_width:.2f}}, the maps of random weights at {{random_maps.mean:+z.2f}} ± {{random_maps.half_width:.2f}}. So maps depend on what was learnt. That is a low bar: they can still point at the
-# wrong place. And {{empty_maps.mean:.0%}} of the network's maps are empty, {{empty_random.mean:.0%}} of those of random weights. The correlation leaves empty maps out, so count them too.
+# wrong place. The correlation leaves out empty maps, so count them too.
 #
 # ## 8. What the experiments say
 
@@ -494,6 +530,12 @@ plt.show()
 # Hospitals keep DICOM files: 12 or 16 bits per pixel, and many data elements. The **modality rescale** turns stored values into measured ones, in CT into Hounsfield units. Then a **window**, a centre and a width, chooses what lies between black and white.
 #
 # **Predict.** pydicom carries a small slice of CT. Its intercept is −1024. What does a window for soft tissue (centre 40, width 400) show if the rescale is forgotten?
+#
+# <details><summary>Answer</summary>
+#
+# Almost only white: all values lie 1024 too high, above the window.
+#
+# </details>
 
 # %%
 from pydicom.data import get_testdata_file
@@ -620,7 +662,7 @@ import json
 import tempfile
 from pathlib import Path
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 layers = [keras.Input((None, None, 1)), keras.layers.Resizing(28, 28, antialias=True), model]
 product = keras.Sequential([*layers, keras.layers.Rescaling(1 / T), keras.layers.Activation("sigmoid")])
 final = threshold_for(validation.y, calibrated["validation"])
