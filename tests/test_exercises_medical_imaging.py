@@ -84,12 +84,12 @@ def test_a_right_report_is_accepted(capsys):
 @pytest.mark.parametrize(
     ("faults", "sentence"),
     [
-        ({"part": "test"}, "choose it on validation"),
+        ({"part": "test"}, "on validation, and the best one"),
         ({"share": "precision"}, "what is the share of"),
-        ({"auc": "decisions"}, "needs scores, not decisions"),
-        ({"drawn": "images"}, "drawn together"),
-        ({"ends": (10, 90)}, "the middle 95%"),
-        ({"ends": (0, 100)}, "the middle 95%"),
+        ({"auc": "decisions"}, "scikit-learn gives"),
+        ({"drawn": "images"}, "several images"),
+        ({"ends": (10, 90)}, "drawing patients gives"),
+        ({"ends": (0, 100)}, "drawing patients gives"),
         ({"ends": (97.5, 2.5)}, "misses the AUC"),
     ],
 )

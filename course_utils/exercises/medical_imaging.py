@@ -81,7 +81,7 @@ def check_report(report: Callable) -> None:
     require(
         np.isclose(_balanced(y_val, p_val, threshold), best),
         f"The threshold {threshold:.3f} has a balanced accuracy of {_balanced(y_val, p_val, threshold):.3f} on "
-        f"validation, and the best one {best:.3f}: choose it on validation.",
+        f"validation, and the best one {best:.3f}.",
     )
     found = np.mean(p[y == 1] >= threshold)
     require(
@@ -91,9 +91,7 @@ def check_report(report: Callable) -> None:
     )
     auc = roc_auc_score(y, p)
     require(
-        np.isclose(answer["AUC"], auc),
-        f"The AUC is {answer['AUC']:.3f}; scikit-learn gives {auc:.3f} for the scores: an AUC needs scores, not "
-        "decisions.",
+        np.isclose(answer["AUC"], auc), f"The AUC is {answer['AUC']:.3f}; scikit-learn gives {auc:.3f} for the scores."
     )
     _check_interval(np.asarray(answer["interval"], float), auc, y_one, p_one)
     print("report is mended.")
@@ -110,13 +108,12 @@ def _check_interval(interval: np.ndarray, auc: float, y: np.ndarray, p: np.ndarr
     ratio = np.ptp(interval) / (high - low)
     require(
         ratio > 0.6,
-        f"The interval has {ratio:.2f} of the width that drawing whole patients gives: all images of a patient must "
-        "be drawn together.",
+        f"The interval has {ratio:.2f} of the width that is due here, where each patient has several images.",
     )
     require(
         0.88 < ratio < 1.14 and abs(interval[0] - low) < 0.25 * (high - low),
         f"The interval goes from {interval[0]:.3f} to {interval[1]:.3f}; drawing patients gives {low:.3f} to "
-        f"{high:.3f}: of the drawn AUCs take the middle 95%.",
+        f"{high:.3f}.",
     )
 
 
