@@ -92,8 +92,16 @@ def build_with(
 
 
 def test_a_mended_pipeline_is_accepted(folder, backbone, capsys):
+    backbone.trainable = False
     check.check_pipeline(build_with(), folder, backbone)
     assert "mended" in capsys.readouterr().out and not backbone.trainable
+
+
+def test_a_fault_that_unfreezes_the_backbone_does_not_outlive_the_check(folder, backbone):
+    backbone.trainable = False
+    with pytest.raises(ExerciseError):
+        check.check_pipeline(build_with(frozen=False), folder, backbone)
+    assert not backbone.trainable and not backbone.trainable_weights
 
 
 def test_augmentation_may_be_a_layer_of_the_model(folder, backbone):

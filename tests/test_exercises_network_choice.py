@@ -45,6 +45,18 @@ def test_each_fault_of_a_choice_is_named(faulty, sentence):
         check.check_choose(faulty)
 
 
+def test_a_bar_set_before_the_budget_is_named():
+    def faulty(table, budget):
+        bar = table["score"].max() - table.loc[table["score"].idxmax(), "standard error"]
+        good = table[(table["score"] >= bar) & (table["ms"] <= budget)]
+        if good.empty:
+            raise ValueError("nothing fits")
+        return good["ms"].idxmin()
+
+    with pytest.raises(ExerciseError, match="29 ms choose raises ValueError .nothing fits., though 4 candidates fit"):
+        check.check_choose(faulty)
+
+
 def comparison(change=lambda x: x, warm=True, held_out=True, back=1):
     def compare(networks, images, labels):
         images, found = change(images), {}

@@ -102,6 +102,16 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     ExerciseError
         With the first fault that is still there.
     """
+    flag = backbone.trainable
+    try:
+        _check_pipeline(build, folder, backbone)
+    finally:
+        backbone.trainable = flag  # the reader's later cells use it
+    print("The pipeline is mended.")
+
+
+def _check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -> None:
+    """Raise an ExerciseError with the first fault of a pipeline; leaves the backbone's flag as it happens to be."""
     expected = list(class_folders(folder))
     backbone.trainable = True  # so that a backbone frozen by an earlier cell does not hide the fault
     _check_pixels_and_names(lambda probe: build(probe, backbone), expected)
@@ -127,7 +137,6 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
         np.allclose(answers, outputs, atol=1e-4),
         "A layer of the model changes the pixels in front of the backbone, which has its own preprocessing: remove it.",
     )
-    print("The pipeline is mended.")
 
 
 def _differ(one: np.ndarray, other: np.ndarray) -> bool:

@@ -32,7 +32,13 @@ def check_choose(choose: Callable) -> None:
     rows |= {"tiny": (0.75, 0.09, 3.0), "poor": (0.20, 0.30, 1.0)}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["score", "standard error", "ms"])
     for budget, expected in {30: "large", 29: "small", 10: "small", 8: "tiny", 2: "poor"}.items():
-        answer = choose(table.sample(frac=1, random_state=budget), budget)
+        try:
+            answer = choose(table.sample(frac=1, random_state=budget), budget)
+        except ValueError as error:
+            fit = int((table["ms"] <= budget).sum())
+            require(
+                False, f"With a budget of {budget} ms choose raises ValueError ({error}), though {fit} candidates fit."
+            )
         _check_choice(table, budget, answer, expected)
     try:
         answer = choose(table, 0.5)

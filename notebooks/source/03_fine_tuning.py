@@ -33,11 +33,11 @@ EPOCHS = 3
 # %% [markdown]
 # ## The whole thing first
 #
-# Our images are handwritten digits on patches of photographs (MNIST-M, Ganin et al. 2016, made anew here). 1,000 of them train. EfficientNet-Lite0
+# Our images are handwritten digits on patches of photographs (MNIST-M, Ganin et al. 2016; we made our own from MNIST and 29 photographs). 1,000 of them train. EfficientNet-Lite0
 # has only seen photographs of things.
 #
 # First the network stays frozen and a head is fitted on its cached features, as in lesson 02. Then the whole network learns, for 3 epochs of 32 steps, at a
-# rate of at most 0.001.
+# rate of at most 0.001. Only the layers called BatchNorm stay frozen; section 4 shows why.
 
 # %%
 import keras
@@ -187,12 +187,12 @@ ax.legend(loc="lower left", fontsize=11)
 # %% [markdown]
 # The figure to remember ([experiment](experiments/03_fine_tuning.ipynb), five runs, *test* images):
 #
-# - 0.00001, the rate in Keras' own guide, has hardly left the frozen line after three epochs: {{experiment.rate_1e5.mean:.2f}} ± {{experiment.rate_1e5.half_width:.2f}}.
-# - 0.001 is best: {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. Validation images chose it in all five runs.
+# - 0.00001, the rate in Keras' own guide, has hardly left the frozen band after three epochs: {{experiment.rate_1e5.mean:.2f}} ± {{experiment.rate_1e5.half_width:.2f}}.
+# - 0.001 is best: {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. Of these five rates, validation images chose it in all five runs.
 # - 0.003 is a gamble. Some networks survive and some are ruined, so the interval is wide.
 # - 0.01 ends near chance level, *below* the frozen network.
 #
-# The red diamond is the subject of section 3, the green line of section 5.
+# The red diamond is the subject of section 3, the green band of section 5.
 #
 # The best rate depends on task, steps and batch. So try three or four, a factor of three apart, and compare on *validation* images.
 #
@@ -218,7 +218,7 @@ ax.legend(loc="lower left", fontsize=11)
 # %% [markdown]
 # ## 4. BatchNorm has two states
 #
-# BatchNormalization (Ioffe & Szegedy 2015) subtracts a mean and divides by a standard deviation, channel by channel. Which ones depends on its state.
+# BatchNormalization (Ioffe & Szegedy 2015) subtracts a mean and divides by a standard deviation, channel by channel. Which mean and which deviation it takes depends on its state.
 
 # %% tags=["fold"]
 # Diagram: the two states of BatchNorm
@@ -262,13 +262,13 @@ print(f"validation before: {frozen:.2f}, training in fit: {in_fit:.2f}, validati
 # 20285](https://github.com/keras-team/keras/issues/20285)). What works is `layer.trainable = False` on each BatchNorm layer, as [Keras'
 # guide](https://keras.io/guides/transfer_learning/) now recommends.
 #
-# At our rate, moving statistics end at {{experiment.norm_moving.mean:.2f}} ± {{experiment.norm_moving.half_width:.2f}}, frozen ones at {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}.
+# At our rate, on the experiment's test images, moving statistics end at {{experiment.norm_moving.mean:.2f}} ± {{experiment.norm_moving.half_width:.2f}}, frozen ones at {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}.
 
 # %% [markdown]
 # ## 5. May I fine-tune *all* layers? And when does it pay?
 #
 # Guides often unfreeze only the upper layers. Lower ones hold edges and colours, which serve almost any image (Yosinski et al. 2014). The
-# [experiment](experiments/03_fine_tuning.ipynb) measured two tasks. One is **near** to ImageNet: 820 pictograms in eight categories, at 96 pixels. One is **far** from it: our digits.
+# [experiment](experiments/03_fine_tuning.ipynb) measured two tasks. One is **near** to ImageNet: pictograms in eight Unicode categories (820 to train, more than in lesson 02), at 96 pixels. One is **far** from it: our digits.
 
 # %% tags=["fold"]
 # Figure: what pays on the near and on the far task, from the experiment
@@ -289,7 +289,7 @@ plt.show()
 
 # %% [markdown]
 # **Near**, fine-tuning everything adds {{experiment.gain_near.mean:.2f}} ± {{experiment.gain_near.half_width:.2f}} to the frozen network, when both are compared on the same data. (Differences are taken
-# before rounding.) From scratch minus fine-tuned is {{experiment.scratch_minus_tuned_near.mean:+.2f}} ± {{experiment.scratch_minus_tuned_near.half_width:.2f}}.
+# before rounding.) The small CNN from scratch, against the fine-tuned network: {{experiment.scratch_minus_tuned_near.mean:+.2f}} ± {{experiment.scratch_minus_tuned_near.half_width:.2f}}.
 #
 # **Far**, the frozen features do not fit, and fine-tuning adds {{experiment.gain_far.mean:.2f}} ± {{experiment.gain_far.half_width:.2f}}. From block 6 on is not
 # enough here; from block 3 on we see no difference to everything. So you *may* tune all layers, with a fitted head, a still BatchNorm and a tried rate.
@@ -299,8 +299,8 @@ plt.show()
 # network wins on your task, take it: it is also faster.
 #
 # **What does the network forget?** The pretrained one names {{experiment.photos_before.mean:.0%}} of 20 labelled photographs. Tuned on pictograms, with its ImageNet head put back, it still names
-# {{experiment.photos_near.mean:.0%}} (mean of five runs). Tuned on digits, it names {{experiment.photos_1e4.mean:.0%}} at a rate of 0.0001 and {{experiment.photos_1e3.mean:.0%}} at 0.001. This is *catastrophic
-# forgetting*: keep the old network if you need it. (Our digits have patches of these photographs as backgrounds, which may flatter.)
+# {{experiment.photos_near.mean:.0%}} (mean of five runs). Tuned on digits, it names {{experiment.photos_1e4.mean:.0%}} at a rate of 0.0001 (patches of these photographs are the backgrounds of our digits, which may flatter) and {{experiment.photos_1e3.mean:.0%}} at 0.001. This is *catastrophic
+# forgetting*: keep the old network if you need it.
 
 # %% [markdown]
 # ## 6. Going on safely
@@ -327,7 +327,7 @@ plt.show()
 # **A rate for each part.** Howard & Ruder (2018) give lower layers smaller rates. `OptimizerMap` compares a regular expression with the path of each
 # variable, such as `block3a_project_conv/kernel`. `|` means "or", `.*` "anything". Variables that match take that optimiser, all others the default.
 #
-# It is no cure-all. On the digits, rates 2.6 times smaller for each stage further down gave {{experiment.parts_2_6.mean:.2f}} ± {{experiment.parts_2_6.half_width:.2f}} instead of {{experiment.rate_1e3.mean:.2f}}. We try it mildly.
+# It is no cure-all. On the digits, rates 2.6 times smaller for each group of blocks further down gave {{experiment.parts_2_6.mean:.2f}} ± {{experiment.parts_2_6.half_width:.2f}} instead of {{experiment.rate_1e3.mean:.2f}}. We try it mildly.
 
 # %%
 lower = {"(stem|block1|block2|block3).*": keras.optimizers.Adam(RATE / 30)}
@@ -339,7 +339,7 @@ model.compile(keras.optimizers.MultiOptimizer(rates), "sparse_categorical_crosse
 # **Epoch 0 is a candidate.** `ModelCheckpoint` keeps the best model on disk, but it looks for the first time *after* epoch 1. If training does harm from
 # the start, it keeps the least ruined model. So save the model first, and tell the checkpoint what to beat: `initial_value_threshold`.
 #
-# `EarlyStopping(patience=1)` ends the training at the first look that is no better than the best before it.
+# `EarlyStopping(patience=1)` does not know epoch 0. It compares the looks with each other, and ends the training at the first that is no better than the best look before it.
 
 # %%
 import tempfile
@@ -435,12 +435,12 @@ check.check_stage_two(stage_two_solution)
 # last four layers was a BatchNorm. And a rate of 0.1 is far beyond the cliff.
 
 # %% [markdown]
-# ### Exercise 3 (your own data): does it pay for you?
+# ### Exercise 3 (your own data; take it home if the time is up): does it pay for you?
 #
 # Put the path of a folder of your own images into `my_folder`, one subfolder for each class. If a class has fewer than 22 images, lower the 20 below. Without images of your own,
 # take the pictograms. `image_dataset_from_directory(mine / "train", **options)` reads them.
 #
-# Fit a head. Then fine-tune; if you try several rates, choose on the images of `mine / "validation"`. Give the frozen network's head as many further epochs. Compare both
+# Fit a head. Then fine-tune; if you try several rates, choose on the images of `mine / "validation"`. Train the head of the frozen network for the same number of extra epochs, so that the comparison is fair. Compare both
 # on the test images. Which one wins?
 
 # %% tags=["exercise"]
@@ -486,6 +486,9 @@ own_accuracy = check.check_own_data(my_model, mine / "test", my_frozen)
 test = keras.utils.image_dataset_from_directory(folder / "test", shuffle=False, **options)
 test_accuracy = model.evaluate(test, verbose=0)[1]
 print(f"accuracy on the test images: {test_accuracy:.2f}")
+
+# %% [markdown]
+# Five runs: {{test_accuracy.mean:.2f}} ± {{test_accuracy.half_width:.2f}}, after the second round. (Section 2 shows the experiment's test images after the first round: {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. The intervals overlap; we see no difference.)
 
 # %%
 import json
@@ -536,7 +539,7 @@ print(f"A file of class {new_file.parent.name} is called {answer}")
 #
 # <details><summary>Answer</summary>
 #
-# The flags were changed after the training step had been built: compile again. A backbone with its own flag at `False` would count as frozen. A rate of zero would stop the head too.
+# The flags were changed after the training step had been built: compile again. It is not the backbone's own flag: if that were `False`, the summary would count its weights as frozen. A rate of zero would stop the head too.
 #
 # </details>
 #
