@@ -130,7 +130,7 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# Several images can show one child. **Split by patient**, or the network meets the same child in training and validation. PneumoniaMNIST dropped the patient numbers, so nobody can check its split.
+# Several images can show one child. **Split by patient**, or the network meets the same child in training and validation. PneumoniaMNIST dropped the patient numbers, so from this file nobody can check the split.
 #
 # ### The mistake: accuracy on imbalanced data
 #
@@ -156,7 +156,7 @@ table |= {f"network at 0.5, {name}": rates(part.y, scores[name] >= 0.5) for name
 pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
-# **The symptom:** an accuracy near the share of the larger class. That share is larger on validation than on test, so the two accuracies do not compare.
+# **The symptom:** an accuracy near the share of the larger class. That share is larger on validation than on test, so the two accuracies cannot be compared.
 #
 # ## 2. A threshold, from validation only
 #
@@ -166,7 +166,7 @@ pd.DataFrame(table).T.round(3)
 #
 # <details><summary>Answer</summary>
 #
-# That depends on where the scores move. Here those of normal chests move up: the sensitivity holds, the specificity falls.
+# That depends on where the scores move. Here, on average, the specificity falls; the sensitivity varies from run to run.
 #
 # </details>
 
@@ -190,7 +190,7 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_s
 figure, axes = plt.subplots(2, 2, figsize=(12, 8.4), height_ratios=[2, 3])
 figure.set_label(
     "Above, scores of normal chests and pneumonias with the threshold, on validation and test. Below, ROC and "
-    "precision-recall curves of both sets with the threshold marked; the marks lie apart."
+    "precision-recall curves of both sets with the threshold marked on each."
 )
 for ax, (name, part) in zip(axes[0], parts.items()):
     for label, text in enumerate(chests.class_names):
@@ -213,7 +213,7 @@ plt.show()
 
 # %% [markdown]
 # Both points belong to one threshold. Over five runs on the phantoms, the specificity goes from {{validation_specificity.mean:.2f}} ± {{validation_specificity.half_width:.2f}} on validation to
-# {{test_specificity.mean:.2f}} ± {{test_specificity.half_width:.2f}} on test, the sensitivity from {{validation_sensitivity.mean:.2f}} to {{test_sensitivity.mean:.2f}} ± {{test_sensitivity.half_width:.2f}}. On the X-rays, a threshold set to a *specificity* of 0.95 keeps
+# {{test_specificity.mean:.2f}} ± {{test_specificity.half_width:.2f}} on test, the sensitivity from {{validation_sensitivity.mean:.2f}} to {{test_sensitivity.mean:.2f}} ± {{test_sensitivity.half_width:.2f}}. (Here "±" covers the seeds only: all runs score the same few normal chests.) On the X-rays, a threshold set to a *specificity* of 0.95 keeps
 # {{experiment.specificity_kept.mean:.2f}} ± {{experiment.specificity_kept.half_width:.2f}} ([experiment](experiments/07_medical_imaging.ipynb), frozen features). A threshold is part of the model, and travels no better.
 #
 # ### The mistake: the threshold from test
@@ -243,13 +243,13 @@ print(f"balanced accuracy: {chosen:.3f} where the threshold was chosen, {new:.3f
 #
 # ## 3. How far off could the figures be?
 #
-# Other children would have given other figures. The **bootstrap** imitates that: draw the test images again, with replacement, and compute the figure anew, 300 times. The middle 95% are the interval.
+# Other children would have given other figures. The **bootstrap** imitates that: draw the test images again, with replacement and within each class, and compute the figure anew, 300 times. The middle 95% are the interval.
 #
 # **Predict.** Which interval is wider: that of the sensitivity or of the specificity?
 #
 # <details><summary>Answer</summary>
 #
-# That of the specificity. There are fewer normal chests, and a share near 1 varies less than one in the middle.
+# That of the specificity. There are fewer normal chests, and a share near 1 varies less than one further from it.
 #
 # </details>
 
@@ -307,8 +307,8 @@ for change, apply in changes.items():
 pd.DataFrame(rescored).T[["sensitivity", "specificity", "AUC"]].unstack().round(2)
 
 # %% [markdown]
-# A change that explains the shift makes validation look like test. Over five runs on the phantoms, the specificity on validation changes by {{darker.mean:+.2f}} ± {{darker.half_width:.2f}} when darker, and
-# {{scatter.mean:+.2f}} ± {{scatter.half_width:.2f}} with more *scatter*, stray radiation that veils an image. (The program gives its second hospital more scatter and noise, and other exposures.)
+# A change that makes validation look like test is a candidate, no proof. Over five runs on the phantoms, the specificity on validation changes by {{darker.mean:+.2f}} ± {{darker.half_width:.2f}} when darker, and
+# {{scatter.mean:+.2f}} ± {{scatter.half_width:.2f}} with more *scatter*, stray radiation that veils an image. So scatter *can* lower the specificity. (We added about three times the true difference: the program gives its second hospital a little more scatter and noise, and other exposures.)
 #
 # Many recipes give the rarer class more weight. What do such **class weights** do? The same head, on the same features, without and with them:
 
@@ -325,8 +325,8 @@ for name, class_weight in {"no weights": None, "class weights": weights}.items()
 pd.DataFrame(weighted).T.round(3)
 
 # %% [markdown]
-# Weights move all scores down: those of normal chests by {{lowered_by_weights.mean:.2f}} ± {{lowered_by_weights.half_width:.2f}}. The order hardly changes, nor does the AUC: by {{auc_by_weights.mean:+z.3f}} ± {{auc_by_weights.half_width:.3f}} (phantoms, five runs; on the X-rays
-# {{experiment.auc_changed_by_weights.mean:.4f}} without its sign). A threshold does the same for nothing, so our recipe has no weights. The first row is also the honest rival, the *frozen* network: phase two adds {{gain_of_phase_two.mean:.3f}} ± {{gain_of_phase_two.half_width:.3f}} to its AUC on test (phantoms, five runs, pairs).
+# Weights lower the mean scores of both classes, that of normal chests by {{lowered_by_weights.mean:.2f}} ± {{lowered_by_weights.half_width:.2f}}. The AUC, which sees only the order, hardly changes: by {{auc_by_weights.mean:+z.3f}} ± {{auc_by_weights.half_width:.3f}} (phantoms, five runs; on the X-rays
+# {{experiment.auc_changed_by_weights.mean:.4f}} in absolute value). A threshold moves the same balance without any training, so our recipe has no weights. The first row is also the honest rival, the *frozen* network: phase two, with more epochs and augmentation, adds {{gain_of_phase_two.mean:.3f}} ± {{gain_of_phase_two.half_width:.3f}} to its AUC on test (phantoms, five runs, pairs).
 #
 # ## 5. Do the probabilities mean what they say?
 #
@@ -337,7 +337,7 @@ pd.DataFrame(weighted).T.round(3)
 #
 # <details><summary>Answer</summary>
 #
-# Yes. One number widens or narrows all scores; it cannot move them. Where they are shifted, it may help or harm.
+# Yes, in principle. One number widens or narrows all scores; it cannot move them. Where they are shifted, it may help or harm.
 #
 # </details>
 
@@ -402,7 +402,7 @@ plt.show()
 # - **Intercept**: how far all logits should move; 0 is right, below 0 the scores are too high.
 # - **Slope**: below 1 the scores are too bold, above 1 too timid.
 #
-# A temperature mends the slope, not the intercept. It makes right and wrong answers bolder (or milder) together, so one measure may gain and another lose. Over five runs on the phantoms, the log loss on test changes by
+# One number cannot repair both. $T$ is chosen for the log loss alone: the intercept stays, and the slope may even move away from 1. (Logistic regression on the logit, *Platt scaling*, fits both.) A temperature makes right and wrong answers bolder (or milder) together, so one measure may gain and another lose. Over five runs on the phantoms, the log loss on test changes by
 # {{log_loss_by_temperature.mean:+z.3f}} ± {{log_loss_by_temperature.half_width:.3f}}, the Brier score by {{brier_by_temperature.mean:+z.4f}} ± {{brier_by_temperature.half_width:.4f}}. Calibrate where the model will work.
 #
 # ## 6. What is it worth?
@@ -448,7 +448,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# At a price of 10 the network beats "treat everybody" by {{gain_at_price.mean:.3f}} ± {{gain_at_price.half_width:.3f}} (phantoms, five runs). Change `PRICE` and run the cell again.
+# At a price of 10 the network beats "treat everybody" by {{gain_at_price.mean:.3f}} ± {{gain_at_price.half_width:.3f}} (phantoms, five runs). (Its probabilities are calibrated by $T$ alone.) Change `PRICE` in the first cell, and run again.
 #
 # ## 7. Where does it look?
 #
@@ -458,7 +458,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# On the phantoms in {{empty_maps.mean:.0%}} (five runs). With random weights in {{empty_random.mean:.0%}}.
+# On the phantoms in {{empty_maps.mean:.0%}} (five runs). With random weights in {{empty_random.mean:.0%}}: of some random networks all maps are empty. (Their correlation is counted as 0 below.)
 #
 # </details>
 
@@ -486,7 +486,7 @@ pd.DataFrame(sanity).T.round(2)
 # %% tags=["fold"]
 # Figure: maps of the network and of random weights
 figure, axes = plt.subplots(2, 6, figsize=(12, 4.2))
-figure.set_label("Six pneumonias with the Grad-CAM maps of the trained network above and of random weights below.")
+figure.set_label("Six pneumonias with the Grad-CAM maps of the trained network above and of random weights below, where all may be empty.")
 for row, name in zip(axes, ("network", "random weights 1")):
     for ax, image, heat in zip(row, test.x[ill], maps[name]):
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -527,13 +527,13 @@ plt.show()
 #
 # ## 9. From the hospital: DICOM
 #
-# Hospitals keep DICOM files: 12 or 16 bits per pixel, and many data elements. The **modality rescale** turns stored values into measured ones, in CT into Hounsfield units. Then a **window**, a centre and a width, chooses what lies between black and white.
+# Hospitals keep DICOM files: 12 or 16 bits per pixel, and many data elements. The **modality rescale** turns stored values into measured ones, in CT into Hounsfield units (air −1000, water 0). Then a **window**, a centre and a width, chooses what lies between black and white.
 #
 # **Predict.** pydicom carries a small slice of CT. Its intercept is −1024. What does a window for soft tissue (centre 40, width 400) show if the rescale is forgotten?
 #
 # <details><summary>Answer</summary>
 #
-# Almost only white: all values lie 1024 too high, above the window.
+# Almost only white: all values are 1024 too high, so most lie above the window.
 #
 # </details>
 
@@ -561,7 +561,7 @@ for ax, (title, image) in zip(axes, slices.items()):
 plt.show()
 
 # %% [markdown]
-# `read_dicom` also inverts `MONOCHROME1`, where the largest value is *black*. It takes the first of several windows, and the full range if there is none. Several frames it refuses, and compressed pixels without a decoder, with the name of the plugin to install.
+# `read_dicom` also inverts `MONOCHROME1`, where the largest value is *black*. It takes the first of several windows, and the full range if there is none. It refuses files with several frames. It also refuses pixels that no installed decoder can read, and names the plugin.
 #
 # `deidentify` keeps a short list of elements and drops the rest. The patient's number becomes a **pseudonym**, so that one can still split by patient. Files whose `BurnedInAnnotation` is YES are refused; where that element is missing, which is common, somebody must look.
 #
@@ -638,7 +638,7 @@ check.check_report(report_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): another place
 #
-# `my_file` is a file like PneumoniaMNIST: 28 × 28 gray images with labels 0 and 1, in three sets. For another question, such as BreastMNIST, train the model anew. Without a file, take new phantoms. Give the scores of your test images, and a threshold with a sensitivity of 0.95 on *your* validation images.
+# `my_file` is a file like PneumoniaMNIST: 28 × 28 gray images with labels 0 and 1, in three sets. For another question, such as BreastMNIST, train the model anew, and look which class is 1: in BreastMNIST the ill are 0. (The check cannot see where your threshold comes from.) Without a file, take new phantoms. Give the scores of your test images, and a threshold with a sensitivity of 0.95 on *your* validation images.
 
 # %% tags=["exercise"]
 my_file = ""
@@ -655,7 +655,7 @@ own_auc = check.check_own_place(my_scores, my_threshold, mine.test)
 # %% [markdown]
 # ## Take it home
 #
-# One file holds preprocessing, weights and temperature: a gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card. A test image goes out too: as PNG, and as DICOM of an invented child, de-identified.
+# One file holds preprocessing, weights and temperature: a square gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card. A test image goes out too: as PNG, and as DICOM of an invented child, de-identified.
 
 # %%
 import json
