@@ -218,9 +218,6 @@ for way, lost in regret.items():
 # What is large is another difference. The network that LogME takes reaches {{chosen_accuracy.mean:.2f}} ± {{chosen_accuracy.half_width:.2f}}; the same architecture with random weights
 # {{chosen_accuracy.contrast:.2f}}. Taking *some* pretrained network matters more than which one.
 #
-# **Why no rank correlation here?** Papers often report how well a score ranks networks. With four networks, three of one family, such a number would say little about other networks. The two sizes make eight candidates, but not
-# eight networks: any score that notices the size gets part of the order for nothing.
-#
 # ## 3. Four prices
 #
 # **Predict.** Lite2 has about 2.2 times the weights of MobileNetV2 (without head). Does it need 2.2 times the operations? The memory? The time?
@@ -256,7 +253,7 @@ print("fewest operations:", prices["operations [GFLOP]"].idxmin())
 print("most memory:      ", prices["memory of a batch of 32 [MB]"].idxmax())
 
 # %% [markdown]
-# No price stands for another. MobileNetV2 (Sandler et al. 2018) has the fewest weights and operations, and needs the *most* memory for a batch. The first three are counted and are the same on every machine.
+# MobileNetV2 (Sandler et al. 2018) has the fewest weights and operations, and needs the *most* memory for a batch. The first three are counted and are the same on every machine.
 #
 # - **Weights** decide the size of the file.
 # - **Operations** (FLOPs): each weight of a convolution is multiplied and added once at each position of its output. Half the side of the image means a quarter of them.
@@ -304,8 +301,7 @@ ax.grid(visible=False)
 plt.show()
 
 # %% [markdown]
-# "tf" scales to [−1, 1], "torch" subtracts ImageNet's mean and divides by its standard deviation, "caffe" subtracts the mean and swaps red and blue. EfficientNet-Lite wants $(x - 127)/128$, almost "tf"; MobileNetV2Torch wants "torch". (Keras'
-# own MobileNetV2 wants "tf": two networks of one name, trained by different people.) VGG and ResNet want "caffe".
+# "tf" scales to [−1, 1], "torch" subtracts ImageNet's mean and divides by its standard deviation, "caffe" subtracts the mean and swaps red and blue. EfficientNet-Lite wants $(x - 127)/128$, almost "tf"; MobileNetV2Torch wants "torch". VGG and ResNet want "caffe".
 #
 # Over five runs, Lite0 and MobileNetV2Torch reach {{style_own.mean:.2f}} ± {{style_own.half_width:.2f}} on average with their own style and {{style_caffe.mean:.2f}} ± {{style_caffe.half_width:.2f}} with "caffe" (paired difference
 # {{style_gain.mean:+.3f}} ± {{style_gain.half_width:.3f}}). With the *old* head the drop is plain: three Lites name {{experiment.own_preprocessing.mean:.2f}} of twenty photographs
@@ -444,7 +440,7 @@ check.check_compare(compare_solution)
 # ### Exercise 3 (your own data): the regret of the recommender
 #
 # Write the path of a folder of your own images into `my_path`. Let the recommender choose on ten images of each class. Then do the full comparison on all the others: how much accuracy did its choice give away? Without images of your own take
-# handwritten digits on photographs, for which nobody tuned it. `measure_candidates` and `recommend` are called as in the third cell of the lesson; the advice has `.model` and `.input_size`. (One size keeps the exercise short.)
+# handwritten digits on photographs, for which nobody tuned it. `measure_candidates` and `recommend` are called as in the third cell of the lesson; the advice has `.model` and `.input_size`.
 
 # %% tags=["exercise"]
 my_path = FOLDER

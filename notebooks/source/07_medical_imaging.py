@@ -36,7 +36,7 @@ PRICE = 10  # false alarms that are as bad as one missed pneumonia
 #
 # Does a chest X-ray show pneumonia? PneumoniaMNIST (Yang et al. 2023) holds 5,856 small X-rays of children. No Python package carries them: [download the
 # file](https://zenodo.org/records/10519652/files/pneumoniamnist.npz) (4 MB) and put its path into `XRAYS`. Without it the lesson takes **phantoms**: synthetic chests, drawn by a program as in two hospitals, one to train and
-# one to test. The steps are the same, but figures of phantoms say nothing about patients. The text tells which it speaks of.
+# one to test. The steps are the same, but figures of phantoms say nothing about patients.
 
 # %%
 import os
@@ -273,7 +273,7 @@ pd.DataFrame(draws).quantile([0.025, 0.5, 0.975]).T.round(3)
 # This is the spread over *images*, for one network. Another spread is that over *seeds*: other training images, other random numbers, the same test set. On the phantoms five seeds give specificities with an SD of
 # {{test_specificity.std:.3f}}, and AUCs with an SD of {{test_auc.std:.3f}}. Neither contains the other; report both.
 #
-# If several images show one child, draw *children*; without patient numbers the intervals are too narrow. And no interval knows the next hospital.
+# If several images show one child, draw *children*; without patient numbers the intervals are too narrow.
 #
 # ## 4. Why is the test set different?
 #
@@ -308,7 +308,7 @@ pd.DataFrame(rescored).T[["sensitivity", "specificity", "AUC"]].unstack().round(
 
 # %% [markdown]
 # A change that makes validation look like test is a candidate, no proof. Over five runs on the phantoms, the specificity on validation changes by {{darker.mean:+.2f}} ± {{darker.half_width:.2f}} when darker, and
-# {{scatter.mean:+.2f}} ± {{scatter.half_width:.2f}} with more *scatter*, stray radiation that veils an image. So scatter *can* lower the specificity. (We added about three times the true difference: the program gives its second hospital a little more scatter and noise, and other exposures.)
+# {{scatter.mean:+.2f}} ± {{scatter.half_width:.2f}} with more *scatter*, stray radiation that veils an image. So scatter *can* lower the specificity. (We added about three times the true difference.)
 #
 # Many recipes give the rarer class more weight. What do such **class weights** do? The same head, on the same features, without and with them:
 
@@ -402,7 +402,7 @@ plt.show()
 # - **Intercept**: how far all logits should move; 0 is right, below 0 the scores are too high.
 # - **Slope**: below 1 the scores are too bold, above 1 too timid.
 #
-# One number cannot repair both. $T$ is chosen for the log loss alone: the intercept stays, and the slope may even move away from 1. (Logistic regression on the logit, *Platt scaling*, fits both.) A temperature makes right and wrong answers bolder (or milder) together, so one measure may gain and another lose. Over five runs on the phantoms, the log loss on test changes by
+# One number cannot repair both. $T$ is chosen for the log loss alone: the intercept stays, and the slope may even move away from 1. (Logistic regression on the logit, *Platt scaling*, fits both.) Over five runs on the phantoms, the log loss on test changes by
 # {{log_loss_by_temperature.mean:+z.3f}} ± {{log_loss_by_temperature.half_width:.3f}}, the Brier score by {{brier_by_temperature.mean:+z.4f}} ± {{brier_by_temperature.half_width:.4f}}. Calibrate where the model will work.
 #
 # ## 6. What is it worth?
@@ -448,11 +448,11 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# At a price of 10 the network beats "treat everybody" by {{gain_at_price.mean:.3f}} ± {{gain_at_price.half_width:.3f}} (phantoms, five runs). (Its probabilities are calibrated by $T$ alone.) Change `PRICE` in the first cell, and run again.
+# At a price of 10 the network beats "treat everybody" by {{gain_at_price.mean:.3f}} ± {{gain_at_price.half_width:.3f}} (phantoms, five runs). Change `PRICE` in the first cell, and run again.
 #
 # ## 7. Where does it look?
 #
-# **Grad-CAM** (Selvaraju et al. 2017) weights the channels of a layer by the mean gradient of the logit, adds them up, and cuts off what is negative. Such a map looks like a reason even if it is none. So we compare it with that of random weights (Adebayo et al. 2018).
+# **Grad-CAM** (Selvaraju et al. 2017) weights the channels of a layer by the mean gradient of the logit, adds them up, and cuts off what is negative.  So we compare it with that of random weights (Adebayo et al. 2018).
 #
 # **Predict.** In how many of 16 pneumonias does *nothing* raise the score, so that the map is empty?
 #
@@ -486,7 +486,7 @@ pd.DataFrame(sanity).T.round(2)
 # %% tags=["fold"]
 # Figure: maps of the network and of random weights
 figure, axes = plt.subplots(2, 6, figsize=(12, 4.2))
-figure.set_label("Six pneumonias with the Grad-CAM maps of the trained network above and of random weights below, where all may be empty.")
+figure.set_label("Six pneumonias, the Grad-CAM maps of the network above, of random weights below, where all may be empty.")
 for row, name in zip(axes, ("network", "random weights 1")):
     for ax, image, heat in zip(row, test.x[ill], maps[name]):
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -523,7 +523,7 @@ plt.show()
 # On the X-rays, a letter was burnt into the corner of all training pneumonias, as a portable machine might do. The classifier reads the letter: AUC {{experiment.leak_auc.mean:.3f}} where the habit is the same, {{experiment.leak_auc.contrast:.2f}} without letters, {{experiment.turned_auc.mean:.2f}} ± {{experiment.turned_auc.half_width:.2f}} where it is
 # reversed (five runs). A validation set from the same hospital cannot find such a leak.
 #
-# Fine-tuned on 1,000 X-rays, the experiment's network reaches a test AUC of {{experiment.tuned_auc.mean:.3f}} ± {{experiment.tuned_auc.half_width:.3f}}. Focal loss, subgroups, an upside-down flip and published figures are [there](experiments/07_medical_imaging.ipynb) too.
+# Focal loss, subgroups, an upside-down flip and published figures are [there](experiments/07_medical_imaging.ipynb) too.
 #
 # ## 9. From the hospital: DICOM
 #
@@ -561,9 +561,9 @@ for ax, (title, image) in zip(axes, slices.items()):
 plt.show()
 
 # %% [markdown]
-# `read_dicom` also inverts `MONOCHROME1`, where the largest value is *black*. It takes the first of several windows, and the full range if there is none. It refuses files with several frames. It also refuses pixels that no installed decoder can read, and names the plugin.
+# `read_dicom` also inverts `MONOCHROME1`, where the largest value is *black*. It refuses files with several frames. It also refuses pixels that no installed decoder can read, and names the plugin.
 #
-# `deidentify` keeps a short list of elements and drops the rest. The patient's number becomes a **pseudonym**, so that one can still split by patient. Files whose `BurnedInAnnotation` is YES are refused; where that element is missing, which is common, somebody must look.
+# `deidentify` keeps a short list of elements and drops the rest. The patient's number becomes a **pseudonym**, so that one can still split by patient. Files whose `BurnedInAnnotation` is YES are refused.
 #
 # ## Your turn
 #
@@ -655,7 +655,7 @@ own_auc = check.check_own_place(my_scores, my_threshold, mine.test)
 # %% [markdown]
 # ## Take it home
 #
-# One file holds preprocessing, weights and temperature: a square gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card. A test image goes out too: as PNG, and as DICOM of an invented child, de-identified.
+# One file holds preprocessing, weights and temperature: a square gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card.
 
 # %%
 import json
