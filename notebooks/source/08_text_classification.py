@@ -26,7 +26,7 @@ PROFILE = "default"
 SEED = 0
 DATA = ""  # your own CSV file, columns text, label and, best, document; empty: product reviews
 ROWS = None  # lines to read; None: all
-LENGTH = 40  # word pieces of a sentence; longer ones are cut off
+LENGTH = 32  # word pieces of a sentence; longer ones are cut off
 TRAINED = 1000  # sentences that train the BERT
 RATE = 1e-4  # its learning rate
 EPOCHS = 2
@@ -80,7 +80,7 @@ plt.show()
 
 # %% [markdown]
 # Each row of this **confusion matrix** is a label, each column an answer; the diagonal is right. The sentences come from reviews of which no sentence was trained on.
-# `fit` and `predict` take plain strings. The preprocessor cuts them into pieces of words, pads them to 40 pieces, and masks the padding (lesson 06).
+# `fit` and `predict` take plain strings. The preprocessor cuts them into pieces of words, pads them to 32 pieces, and masks the padding (lesson 06).
 #
 # A single run may lie outside of what we quote: "±" is the 95% interval of the mean of five runs, each with another split. Is this classifier good? And may the shop trust it? That takes the rest of the lesson.
 #
@@ -187,6 +187,7 @@ plt.show()
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 
 
 def counts(C=10):
@@ -200,17 +201,16 @@ def best(make, x, x_validation):
 
 
 def regression(C=1):
-    return LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
+    return make_pipeline(Normalizer(), LogisticRegression(C=C, class_weight="balanced", max_iter=1000))
 
 
 by_counts = best(counts, train["text"], validation["text"])
 
 # %%
+from course_utils.text import sentence_vectors
+
 backbone = bert.BertBackbone.from_preset(preset)  # a second copy: the first one was fine-tuned
-real = keras.ops.cast(backbone.input["padding_mask"], "bool")
-mean = keras.layers.GlobalAveragePooling1D()(backbone.output["sequence_output"], mask=real)
-encoder = keras.Model(backbone.input, keras.layers.UnitNormalization()(mean))
-vectors = encoder.predict(pack(table["text"].tolist()), batch_size=64, verbose=0)
+vectors = sentence_vectors(pack.tokenizer, backbone, table["text"])  # kept on disk
 x, x_validation, x_test = (vectors[part.index] for part in (train, validation, test))
 by_vectors = best(regression, x, x_validation)
 
@@ -220,14 +220,11 @@ by_vectors = best(regression, x, x_validation)
 # **Predict.** Order the four ways by balanced accuracy. All but the fine-tuned BERT had all training sentences; BERT had 1,000.
 
 # %%
-label_vectors = encoder.predict(pack([f"This is {name}." for name in names]), verbose=0)
+from sklearn.metrics.pairwise import cosine_similarity
 
-
-def zero_shot(vectors):
-    return np.array(names)[(vectors @ label_vectors.T).argmax(axis=1)]
-
-
-answers = {"zero-shot": zero_shot(x_validation), "word counts": by_counts.predict(validation["text"])}
+named = cosine_similarity(vectors, sentence_vectors(pack.tokenizer, backbone, names)).argmax(axis=1)
+zero_shot = np.array(names)[named]  # of each row of the table
+answers = {"zero-shot": zero_shot[validation.index], "word counts": by_counts.predict(validation["text"])}
 answers |= {"frozen encoder": by_vectors.predict(x_validation), "fine-tuned": said}
 score = {way: balanced_accuracy_score(validation["label"], answer) for way, answer in answers.items()}
 pd.Series(score, name="balanced accuracy on validation").round(3).to_frame()
@@ -289,8 +286,8 @@ from sklearn.metrics import classification_report
 print(classification_report(validation["label"], said, digits=2))
 errors = validation.assign(answer=said, probability=p.max(axis=1).round(2))
 errors = errors[errors["answer"] != errors["label"]].nlargest(5, "probability")
-with pd.option_context("display.max_colwidth", None):
-    display(errors[["text", "label", "answer", "probability"]])
+pd.options.display.max_colwidth = None  # whole sentences
+errors[["text", "label", "answer", "probability"]]
 
 # %% [markdown]
 # Some are errors of the model; with others you may side with the model. Such a list gives you *ideas* about causes. Does it miss the "no"? An idea is tested by **minimal pairs**, sentences that differ in one thing only. Ribeiro et al. (2020) call it behavioural testing.
@@ -303,17 +300,16 @@ bad = ["I had problems with it.", "There is a problem with it.", "It gave me tro
 good = ["I had no problems with it.", "There is no problem with it.", "It gave me no trouble.", "It has no flaws.",
         "It is a good camera.", "It works.", "I recommend it.", "It is worth it."]  # fmt: skip
 pairs = bad + good
-pair_vectors = encoder.predict(pack(pairs), verbose=0)
-p_good = {"word counts": by_counts.predict_proba(pairs), "frozen encoder": by_vectors.predict_proba(pair_vectors)}
-p_good["fine-tuned"] = model.predict(pairs, verbose=0)
+p_good = {"word counts": by_counts.predict_proba(pairs), "fine-tuned": model.predict(pairs, verbose=0)}
+p_good["frozen encoder"] = by_vectors.predict_proba(sentence_vectors(pack.tokenizer, backbone, pairs))
 told_apart = {way: (found[:8, -1] < 0.5) & (found[8:, -1] > 0.5) for way, found in p_good.items()}
 
 # %% tags=["fold"]
 # Figure: the pairs, by three classifiers
 figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), sharey=True)
 figure.set_label("Eight pairs: the probability of positive for the bad and the good sentence, by three classifiers.")
-for ax, (way, found) in zip(axes, p_good.items()):
-    found = found[:, -1]
+for ax, way in zip(axes, ("word counts", "frozen encoder", "fine-tuned")):
+    found = p_good[way][:, -1]
     ax.hlines(range(8), found[:8], found[8:], color="0.6")
     ax.plot(found[:8], range(8), "X", color="C3", markersize=9, label="bad")
     ax.plot(found[8:], range(8), "o", color="C0", markersize=9, label="good")
@@ -396,21 +392,24 @@ plt.show()
 # `class_weight="balanced"` lets an error on a rare class count more. **Predict.** What happens to the recall of neutral, and to the accuracy?
 
 # %%
-from sklearn.metrics import accuracy_score, f1_score
-
 three, _, three_test = parts
 rarest = three["label"].value_counts().idxmin()
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.2))
+guesses, weighing = {}, {}
+for weight in (None, "balanced"):
+    head = make_pipeline(Normalizer(), LogisticRegression(class_weight=weight, max_iter=1000))
+    guesses[weight] = head.fit(vectors[three.index], three["label"]).predict(vectors[three_test.index])
+    report = classification_report(three_test["label"], guesses[weight], output_dict=True)
+    weighing[weight] = report["accuracy"], report["macro avg"]["f1-score"], report[rarest]["recall"]
+
+# %% tags=["fold"]
+# Figure: three classes without and with class weights
+figure, axes = plt.subplots(1, 2, figsize=(12, 4.4))
 figure.set_label("Two confusion matrices in shares of each label: with weights, more neutral sentences are found.")
-weighing = {}
-for ax, weight in zip(axes, (None, "balanced")):
-    head = LogisticRegression(class_weight=weight, max_iter=1000).fit(vectors[three.index], three["label"])
-    guess, label = head.predict(vectors[three_test.index]), three_test["label"]
+for ax, (weight, guess) in zip(axes, guesses.items()):
     options = {"normalize": "true", "values_format": ".2f", "cmap": "Blues", "colorbar": False}
-    ConfusionMatrixDisplay.from_predictions(label, guess, ax=ax, **options)
-    found = np.mean(guess[label == rarest] == rarest)
-    weighing[weight] = [accuracy_score(label, guess), f1_score(label, guess, average="macro"), found]
-    ax.set_title(f"class_weight={weight!r}\naccuracy {weighing[weight][0]:.2f}, macro F1 {weighing[weight][1]:.2f}")
+    ConfusionMatrixDisplay.from_predictions(three_test["label"], guess, ax=ax, **options)
+    accuracy, f1, _ = weighing[weight]
+    ax.set_title(f"class_weight={weight!r}\naccuracy {accuracy:.2f}, macro F1 {f1:.2f}")
 plt.show()
 
 # %% [markdown]
@@ -541,7 +540,7 @@ my_answers, my_counts = None, None  # labels predicted for the sentences of my_t
 # check.check_own_texts(my_test["label"], my_answers, my_counts)
 
 # %% tags=["solution"]
-x_mine, x_asked = (encoder.predict(pack(part["text"].tolist()), verbose=0) for part in (my_train, my_test))
+x_mine, x_asked = (sentence_vectors(pack.tokenizer, backbone, part["text"]) for part in (my_train, my_test))
 my_answers = regression().fit(x_mine, my_train["label"]).predict(x_asked)
 my_counts = counts().fit(my_train["text"], my_train["label"]).predict(my_test["text"])
 own_gain = check.check_own_texts(my_test["label"], my_answers, my_counts)
@@ -555,7 +554,7 @@ own_gain = check.check_own_texts(my_test["label"], my_answers, my_counts)
 # All choices are made. Now the test sentences, once for each way.
 
 # %%
-answers = {"zero-shot": zero_shot(x_test), "word counts": by_counts.predict(test["text"])}
+answers = {"zero-shot": zero_shot[test.index], "word counts": by_counts.predict(test["text"])}
 answers |= {"frozen encoder": by_vectors.predict(x_test), "fine-tuned": np.array(names)[p_test.argmax(axis=1)]}
 on_test = {way: balanced_accuracy_score(test["label"], answer) for way, answer in answers.items()}
 pd.Series(on_test, name="balanced accuracy on test").round(3).to_frame()
