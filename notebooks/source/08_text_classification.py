@@ -204,6 +204,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 
+def regression(C=1, weight="balanced"):
+    return make_pipeline(Normalizer(), LogisticRegression(C=C, class_weight=weight, max_iter=1000))
+
+
 def counts(C=10):
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     return make_pipeline(words, regression(C))
@@ -212,10 +216,6 @@ def counts(C=10):
 def best(make, x, x_validation):
     models = [make(C).fit(x, train["label"]) for C in (0.3, 1, 10)]
     return max(models, key=lambda one: balanced_accuracy_score(validation["label"], one.predict(x_validation)))
-
-
-def regression(C=1):
-    return make_pipeline(Normalizer(), LogisticRegression(C=C, class_weight="balanced", max_iter=1000))
 
 
 by_counts = best(counts, train["text"], validation["text"])
@@ -399,11 +399,10 @@ plt.show()
 
 # %%
 three, _, three_test = parts
-rarest = three["label"].value_counts().idxmin()
-guesses, weighing = {}, {}
+guesses, weighing, rarest = {}, {}, three["label"].value_counts().idxmin()
 for weight in (None, "balanced"):
-    head = make_pipeline(Normalizer(), LogisticRegression(class_weight=weight, max_iter=1000))
-    guesses[weight] = head.fit(vectors[three.index], three["label"]).predict(vectors[three_test.index])
+    head = regression(weight=weight).fit(vectors[three.index], three["label"])
+    guesses[weight] = head.predict(vectors[three_test.index])
     report = classification_report(three_test["label"], guesses[weight], output_dict=True)
     weighing[weight] = report["accuracy"], report["macro avg"]["f1-score"], report[rarest]["recall"]
 
