@@ -50,7 +50,7 @@ from course_utils.data import stratified_split
 from course_utils.data.assets import fetch
 from course_utils.data.sentiment_csv import write_sentiment_csv
 
-table = pd.read_csv(DATA or write_sentiment_csv("amazon", classes=3), nrows=ROWS)
+table = pd.read_csv(DATA or write_sentiment_csv("amazon", classes=3), dtype=str, nrows=ROWS)
 documents = table.get("document", table["text"])  # what belongs together stays together
 parts = [table.iloc[rows] for rows in stratified_split(table["label"], documents, SEED)]
 train, validation, test = (part[part["label"] != "neutral"] for part in parts)
@@ -165,10 +165,10 @@ pd.Series(remembered, name="balanced accuracy of the memory").round(3).to_frame(
 # Diagram: what each way learns from the labels
 figure, ax = plt.subplots(figsize=(13, 3.4))
 figure.set_label("Word counts learn every word from the labels; with a frozen encoder only a head is fitted; "
-                 "fine-tuning changes encoder and head; zero-shot fits nothing.")  # fmt: skip
+                 "fine-tuning changes the upper half of the encoder, and the head; zero-shot fits nothing.")  # fmt: skip
 ways = {"word counts": ("counts", "#fbdcb8", "logistic\nregression", "#fbdcb8"),
         "frozen encoder": ("BERT → mean vector", "#cfe3f2", "logistic\nregression", "#fbdcb8"),
-        "fine-tuned": ("BERT → vector of [CLS]", "#fbdcb8", "softmax", "#fbdcb8"),
+        "fine-tuned": ("BERT, upper half → [CLS]", "#fbdcb8", "softmax", "#fbdcb8"),
         "zero-shot": ("BERT → mean vector", "#cfe3f2", "nearest\nlabel name", "#cfe3f2")}  # fmt: skip
 for row, (way, (body, body_colour, top, top_colour)) in enumerate(ways.items()):
     for left, text, colour in ((0, "text", "0.95"), (1.4, body, body_colour), (2.8, top, top_colour)):
@@ -451,7 +451,6 @@ axes[1].barh(list(differences), middles, xerr=widths, color=colours, edgecolor="
 axes[1].axvline(0, color="0.2")
 axes[1].invert_yaxis()
 axes[1].set(xlim=(-0.15, 0.15), xlabel="difference in balanced accuracy, mean ± 95%", title="paired differences")
-figure.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -494,7 +493,7 @@ check.check_threshold_for(threshold_for_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
-# A colleague's `score` gets a table (columns text, label, document) and a model with one **sigmoid** output: `model.predict(texts)` returns one column, the probability of "positive". It should fit on about four fifths of the *documents*
+# A colleague's `score_model` gets a table (columns text, label, document) and a model with one **sigmoid** output: `model.predict(texts)` returns one column, the probability of "positive". It should fit on about four fifths of the *documents*
 # and return the balanced accuracy on the others. It runs. But every model gets the same score. Once that is mended, a model that learns its sentences by heart gets 1.00, and one that always says "positive" gets much more than 0.5.
 
 # %% tags=["exercise"]
@@ -576,7 +575,7 @@ from pathlib import Path
 home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
 model.save_to_preset(str(home / "model"))
 card = {"classes": names, "threshold": float(threshold), "input": "one English sentence about a product",
-        "encoder": "MiniLM-L6, fine-tuned as a whole", "trained on": f"{len(given)} sentences, split by document",
+        "encoder": "MiniLM-L6, upper half fine-tuned", "trained on": f"{len(given)} sentences, split by document",
         "balanced accuracy on test": round(on_test["fine-tuned"], 2),
         "not for": "other domains before it was measured there; it misses some negations"}  # fmt: skip
 (home / "model" / "card.json").write_text(json.dumps(card, indent=2))
