@@ -463,8 +463,7 @@ plt.show()
 #
 # ### Exercise 1 (implement): a threshold that finds enough
 #
-# Write `threshold_for`. It gets true labels (1: the class you must find, 0: the others), scores, and the recall you want. It returns the *highest* threshold at which `scores >= threshold` finds at least this share of the
-# class. scikit-learn's curve is allowed, NumPy is enough.
+# Write `threshold_for`. It gets labels (1: the class you must find, 0: the others), scores, and the recall you want. It returns the *highest* threshold at which `scores >= threshold` finds at least this share of class 1.
 
 # %% tags=["exercise"]
 from course_utils.exercises import text_classification as check
@@ -488,13 +487,13 @@ def threshold_for_solution(labels, scores, recall):
 check.check_threshold_for(threshold_for_solution)
 
 # %% [markdown] tags=["solution"]
-# Only the scores of class 1 matter for recall. `np.quantile` is close, but it interpolates between two scores, and may find one too few.
+# Only the scores of class 1 matter. `np.quantile` interpolates between two scores, and may find one too few.
 
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
 # A colleague's `score_model` gets a table (columns text, label, document) and a model with one **sigmoid** output: `model.predict(texts)` returns one column, the probability of "positive". It should fit on about four fifths of the *documents*
-# and return the balanced accuracy on the others. It runs. But every model gets the same score. Once that is mended, a model that learns its sentences by heart gets 1.00, and one that always says "positive" gets much more than 0.5.
+# and return the balanced accuracy on the others. It runs, but every model gets the same score. Once that is mended, a model that learns sentences by heart gets 1.00, and one that always says "positive" gets much more than 0.5.
 
 # %% tags=["exercise"]
 from sklearn.model_selection import train_test_split
@@ -524,12 +523,12 @@ def score_model_solution(table, model):
 check.check_score_model(score_model_solution)
 
 # %% [markdown] tags=["solution"]
-# `argmax` over one column finds the largest of one number, always number 0. The model was fitted on the whole table, the test part among it. Rows were split, not documents. And plain accuracy rewards the frequent class.
+# `argmax` over one column is always 0. The model was fitted on the whole table, test part included. Rows were split, not documents. And plain accuracy rewards the frequent class.
 
 # %% [markdown]
 # ### Exercise 3 (your own data)
 #
-# Put the path of your CSV file into `my_file`; without one, take 600 snippets of film reviews. Split it, fit a classifier of your choice and word counts on the training part, and let both predict the test part. Which one wins?
+# Put the path of your CSV file into `my_file`; without one, take 600 snippets of film reviews. Fit a classifier of your choice and word counts on the training part, and let both predict the test part. Which one wins?
 
 # %% tags=["exercise"]
 my_file = DATA or write_sentiment_csv("movie")
@@ -548,7 +547,7 @@ my_counts = counts().fit(my_train["text"], my_train["label"]).predict(my_test["t
 own_gain = check.check_own_texts(my_test["label"], my_answers, my_counts)
 
 # %% [markdown] tags=["solution"]
-# Over five runs, with 360 training sentences about films, the frozen encoder is {{own_gain.mean:+.2f}} ± {{own_gain.half_width:.2f}} ahead of word counts in accuracy on 120 test sentences. A fine-tuned BERT would take about a minute.
+# Over five runs, with 360 training sentences about films, the accuracy of the frozen encoder minus that of word counts is {{own_gain.mean:+.2f}} ± {{own_gain.half_width:.2f}} on 120 test sentences.
 
 # %% [markdown]
 # ## Take it home
@@ -607,7 +606,7 @@ pd.read_csv(home / "answers.csv")
 #
 # <details><summary>Answer</summary>
 #
-# At the split: tickets of one customer, or copies of one ticket, lay on both sides. Then at the domain: new products bring new words. More epochs would help against neither.
+# At the split: tickets of one customer, or copies of one ticket, may lie on both sides. Then at the domain: new products bring new words. More epochs help against neither.
 #
 # </details>
 #
@@ -623,7 +622,7 @@ pd.read_csv(home / "answers.csv")
 #
 # <details><summary>Answer</summary>
 #
-# The test has chosen, so it no longer measures. On new sentences the recall will scatter around a lower value as often as a higher one, and the precision is optimistic too. Choose on validation.
+# The test has chosen, so it no longer measures: 0.95 was made, not found. Choose on validation, then report what the test says, be it 0.93. More test sentences alone would not mend it.
 #
 # </details>
 #
@@ -631,7 +630,7 @@ pd.read_csv(home / "answers.csv")
 #
 # <details><summary>Answer</summary>
 #
-# Zero-shot and a frozen encoder: both take seconds. Word counts need more labels. Fine-tuning is possible, but with so few labels one run is no evidence.
+# With zero-shot and a frozen encoder: both take seconds. Word counts need more labels. Fine-tuning is possible, but with so few test sentences you could hardly tell whether it paid.
 #
 # </details>
 #
@@ -639,7 +638,7 @@ pd.read_csv(home / "answers.csv")
 #
 # <details><summary>Answer</summary>
 #
-# No. Both can be true, because few sentences contain it. Write minimal pairs, count, and add such sentences to the training data if it matters.
+# No. Both can be true, because few sentences contain it. Write minimal pairs, count, and add such sentences to the training data if it matters. A new threshold would not help: it moves both sentences of a pair.
 #
 # </details>
 #
