@@ -165,7 +165,7 @@ pd.Series(remembered, name="balanced accuracy of the memory").round(3).to_frame(
 # Diagram: what each way learns from the labels
 figure, ax = plt.subplots(figsize=(13, 3.4))
 figure.set_label("Word counts learn every word from the labels; with a frozen encoder only a head is fitted; "
-                 "fine-tuning changes the upper half of the encoder, and the head; zero-shot fits nothing.")  # fmt: skip
+                 "fine-tuning changes the upper half of BERT, and the head; zero-shot fits nothing.")  # fmt: skip
 ways = {"word counts": ("counts", "#fbdcb8", "logistic\nregression", "#fbdcb8"),
         "frozen encoder": ("BERT → mean vector", "#cfe3f2", "logistic\nregression", "#fbdcb8"),
         "fine-tuned": ("BERT, upper half → [CLS]", "#fbdcb8", "softmax", "#fbdcb8"),
