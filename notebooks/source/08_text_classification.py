@@ -91,7 +91,7 @@ plt.show()
 #
 # ## 1. Look, then split by document
 
-# %%
+# %% tags=["nbval-check-output"]
 everything = pd.concat([train, validation, test])
 words = everything["text"].str.split().str.len()
 look = everything["label"].value_counts().to_frame("sentences")
@@ -100,7 +100,7 @@ look["repeated"] = everything["text"].duplicated().groupby(everything["label"]).
 look
 
 # %% [markdown]
-# Look for three things. **Are the classes equally frequent?** Not here: always saying "positive" is right for {{majority.mean:.0%}} of the sentences. So we report **balanced accuracy**, the
+# Look for three things. **Are the classes equally frequent?** Not here: always saying "positive" is right for {{majority.mean:.0%}} of the validation sentences. So we report **balanced accuracy**, the
 # mean over the classes of the share recognised; always saying "positive" gets 0.5. **Are there repetitions? What belongs together?** Sentences of one review share a product, an author and a mood.
 
 # %% tags=["fold"]
@@ -134,7 +134,7 @@ plt.show()
 #
 # </details>
 
-# %%
+# %% tags=["nbval-check-output"]
 from sklearn.metrics import balanced_accuracy_score
 
 
@@ -275,7 +275,7 @@ plt.show()
 # %% [markdown]
 # The encoder has {{frozen_100.mean:.2f}} ± {{frozen_100.half_width:.2f}} with 100 labels, word counts have {{counts_all.mean:.2f}} ± {{counts_all.half_width:.2f}} with all. Counts must learn each word from the labels; the encoder has met the words before.
 #
-# **Enough** is where the curve of *your* data gets flat. The last doubling, from 800 on, brought word counts {{counts_doubling.mean:+.3f}} ± {{counts_doubling.half_width:.3f}} and the encoder {{frozen_doubling.mean:+.3f}} ± {{frozen_doubling.half_width:.3f}}. If it brings nothing, more labels of the same sort will bring little.
+# **Enough** is where the curve of *your* data gets flat. The last step, from 800 labels to all, brought word counts {{counts_doubling.mean:+.3f}} ± {{counts_doubling.half_width:.3f}} and the encoder {{frozen_doubling.mean:+.3f}} ± {{frozen_doubling.half_width:.3f}}. If it brings nothing, more labels of the same sort will bring little.
 #
 # ## 4. What does it get wrong?
 #
@@ -343,7 +343,7 @@ plt.show()
 #
 # </details>
 
-# %%
+# %% tags=["nbval-check-output"]
 one_hot = keras.utils.to_categorical(validation["label"].map(names.index), len(names))
 always = np.eye(len(names))[np.full(len(one_hot), one_hot.sum(axis=0).argmax())]
 rare = int(one_hot.sum(axis=0).argmin())
@@ -454,7 +454,7 @@ plt.show()
 # The [experiment](experiments/08_text_classification.ipynb) trains on one of four domains (films, tweets, products, editorials) and asks about another. Word counts lose {{experiment.words_lost.mean:.2f}} ± {{experiment.words_lost.half_width:.2f}} and fall to {{experiment.frozen_across.contrast:.2f}}, near chance level. The frozen encoder has {{experiment.frozen_inside.mean:.2f}} ± {{experiment.frozen_inside.half_width:.2f}} at home and
 # {{experiment.frozen_across.mean:.2f}} ± {{experiment.frozen_across.half_width:.2f}} elsewhere; in all five runs it leads in all 12 pairs of domains. Blitzer et al. (2007) measured such losses between products.
 #
-# Fine-tuning on 400 sentences gained at home *and* elsewhere. Kumar et al. (2022) show when that goes wrong. The experiment tunes more carefully than we do: lower layers stay frozen, and the head starts from a fitted one. Learning from three other domains, with as many sentences in all, beats learning from one.
+# Fine-tuning on 400 sentences gained at home *and* elsewhere. Kumar et al. (2022) show when that goes wrong. (There, too, lower layers stay frozen; the head starts from a fitted one.) Learning from three other domains, with as many sentences in all, beats learning from one.
 #
 # ## Your turn
 #
@@ -635,7 +635,7 @@ pd.read_csv(home / "answers.csv")
 #
 # <details><summary>Answer</summary>
 #
-# No. Both can be true, because few sentences contain it. Write minimal pairs, count, and add such sentences to the training data if it matters. A new threshold would not help: it moves both sentences of a pair.
+# No. Both can be true, because few sentences contain it. Write minimal pairs, count, and add such sentences to the training data if it matters. A new threshold would change many other answers, too.
 #
 # </details>
 #
