@@ -242,7 +242,7 @@ pd.Series(score, name="balanced accuracy on validation").round(3).to_frame()
 # | fine-tuned | {{tuned_validation.mean:.3f}} ± {{tuned_validation.half_width:.3f}} |
 #
 # As pairs, on the same sentences: frozen minus word counts {{frozen_minus_counts.mean:+.3f}} ± {{frozen_minus_counts.half_width:.3f}}, fine-tuned minus frozen {{tuned_minus_frozen.mean:+.3f}} ±
-# {{tuned_minus_frozen.half_width:.3f}}.
+# {{tuned_minus_frozen.half_width:.3f}}. An interval that holds zero shows no gain. Section 4 finds a difference that these figures hide.
 #
 # Zero-shot depends on the words you choose; try others. A language model asked in plain words is another such baseline; it takes too long for this page.
 #
