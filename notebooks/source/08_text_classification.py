@@ -568,7 +568,7 @@ import json
 import tempfile
 from pathlib import Path
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 card = {"classes": names, "threshold": float(threshold), "input": "one English sentence about a product",
         "encoder": "MiniLM-L6, upper half fine-tuned", "trained on": f"{len(given)} sentences, split by document",
         "balanced accuracy on test": round(on_test["fine-tuned"], 2),
@@ -639,7 +639,7 @@ pd.read_csv(home / "answers.csv")
 #
 # </details>
 #
-# **Where to go next.** Lesson 06 opens the BERT. Lesson 04 adapts to a new domain. Lesson 12 serves a model.
+# **Where to go next.** Lesson 06 opens the BERT. Lesson 04 adapts to a new domain.
 
 # %% tags=["headline"]
 share, difference = {"limits": (0, 1)}, {"limits": (-1, 1)}
