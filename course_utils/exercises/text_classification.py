@@ -72,13 +72,13 @@ class _Spy:
         self.score_of = dict(zip(table["text"], scores, strict=True))
         self.fitted, self.labels, self.asked = [], [], []
 
-    def fit(self, texts: Sequence[str], labels: Sequence[bool], **options) -> None:
-        self.fitted += list(texts)
-        self.labels += list(np.asarray(labels).ravel())
+    def fit(self, x: Sequence[str], y: Sequence[bool], **options) -> None:
+        self.fitted += list(x)
+        self.labels += list(np.asarray(y).ravel())
 
-    def predict(self, texts: Sequence[str], **options) -> np.ndarray:
-        self.asked += list(texts)
-        return np.array([[self.score_of[text]] for text in texts])
+    def predict(self, x: Sequence[str], **options) -> np.ndarray:
+        self.asked += list(x)
+        return np.array([[self.score_of[text]] for text in x])
 
 
 def check_score_model(score_model: Callable) -> None:
