@@ -1,0 +1,130 @@
+"""The checks of lesson 08 accept right answers and name each planted fault."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, precision_recall_curve
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+from course_utils.exercises import text_classification as check
+from course_utils.exercises.answers import ExerciseError
+
+
+def by_sorting(labels, scores, recall):
+    found = np.sort(scores[labels == 1])[::-1]
+    return found[int(np.ceil(recall * len(found) - 1e-9)) - 1]
+
+
+def by_curve(labels, scores, recall):
+    _, reached, thresholds = precision_recall_curve(labels, scores)
+    return thresholds[reached[:-1] >= recall].max()
+
+
+@pytest.mark.parametrize("right", [by_sorting, by_curve])
+def test_a_right_threshold_is_accepted(right, capsys):
+    check.check_threshold_for(right)
+    assert "threshold_for is right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda labels, scores, recall: None, "instead of a number"),
+        (lambda labels, scores, recall: 0.0, "is not the highest"),
+        (lambda labels, scores, recall: 0.5, "finds only|is not the highest"),
+        (lambda labels, scores, recall: by_sorting(1 - labels, scores, recall), "finds only|is not the highest"),
+        (lambda labels, scores, recall: by_sorting(np.ones_like(labels), scores, recall), "finds only|not the highest"),
+        (lambda labels, scores, recall: np.quantile(scores[labels == 1], 1 - recall), "finds only"),
+        (
+            lambda labels, scores, recall: np.sort(scores[labels == 1])[int((1 - recall) * labels.sum()) + 1],
+            "finds only",
+        ),
+        (lambda labels, scores, recall: by_sorting(labels, scores, recall) - 0.05, "is not the highest"),
+        (lambda labels, scores, recall: by_sorting(labels, scores, 1 - recall + 0.01), "finds only|not the highest"),
+    ],
+)
+def test_each_wrong_threshold_is_named(wrong, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_threshold_for(wrong)
+
+
+def score_model_with(
+    by="document", fit_all=False, argmax=False, plain=False, share=0.2, turned=False, dropped=False, quiet=False
+):
+    """Return a `score_model` that has the faults asked for."""
+
+    def score_model(table, model):
+        if by == "row":
+            train, test = train_test_split(table, test_size=share, random_state=0)
+        else:
+            split = GroupShuffleSplit(1, test_size=share, random_state=0)
+            train, test = (table.iloc[rows] for rows in next(split.split(table, groups=table["document"])))
+        train = table if fit_all else train[:-5] if dropped else train
+        labels = (train["label"] == "positive").to_numpy()
+        model.fit(train["text"].tolist(), labels[::-1] if turned else labels)
+        found = model.predict(test["text"].tolist())
+        answers = found.argmax(axis=1) if argmax else found[:, 0] > 0.5
+        truth = test["label"] == "positive"
+        score = np.mean(answers == truth) if plain else balanced_accuracy_score(truth, answers)
+        return None if quiet else score
+
+    return score_model
+
+
+def test_a_mended_score_is_accepted(capsys):
+    check.check_score_model(score_model_with())
+    assert "score_model is mended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ({"by": "row"}, "split by document"),
+        ({"fit_all": True}, "fit on train only"),
+        ({"by": "row", "fit_all": True, "argmax": True, "plain": True}, "fit on train only"),
+        ({"argmax": True}, "argmax over one column"),
+        ({"argmax": True, "plain": True}, "argmax over one column"),
+        ({"plain": True}, "the plain accuracy"),
+        ({"share": 0.5}, "about a fifth"),
+        ({"turned": True}, "labels given to fit"),
+        ({"dropped": True}, "on neither side"),
+        ({"quiet": True}, "instead of a number"),
+    ],
+)
+def test_each_fault_of_score_is_named(faults, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_score_model(score_model_with(**faults))
+
+
+def test_a_score_of_the_training_part_is_named():
+    def score_model(table, model):
+        score_model_with()(table, model)
+        return 0.987
+
+    with pytest.raises(ExerciseError, match="balanced accuracy of the probabilities above 0.5"):
+        check.check_score_model(score_model)
+
+
+LABELS = np.array(["good", "bad", "good", "good", "bad", "good", "bad", "good"], dtype=object)
+
+
+def test_own_answers_are_compared_as_pairs(capsys):
+    counts = LABELS.copy()
+    counts[0] = "bad"
+    assert check.check_own_texts(LABELS, LABELS, counts) == 0.125
+    assert "as pairs +0.12 ± 0.24: no clear difference" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        (None, "my_answers is None"),
+        (LABELS[:-1], r"\(8,\) is due"),
+        (LABELS.reshape(2, 4), r"\(8,\) is due"),
+        ([1, 0, 1, 1, 0, 1, 0, 1], "which is no label"),
+        (np.full(8, "good", dtype=object), "most frequent label"),
+        (np.roll(LABELS, 1), "in the order of the test sentences"),
+    ],
+)
+def test_answers_that_cannot_be_right_are_named(answers, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_own_texts(LABELS, answers, LABELS)
