@@ -428,11 +428,11 @@ plt.show()
 #
 # | | source **near** the target | source **far** from the target |
 # |---|---|---|
-# | **no labels** | bring the domains together, then [adapt without labels (04)](experiments/04_domain_adaptation.ipynb) | label some: nothing else tells you whether it works |
+# | **no labels** | bring the domains together, then [adapt without labels (04)](04_domain_adaptation.ipynb) | label some: nothing else tells you whether it works |
 # | **few labels** (1 to 50 a class) | [freeze M, train L (02)](02_feature_extraction.ipynb) | [freeze M, train L (02)](02_feature_extraction.ipynb), beside a small network from scratch |
 # | **many labels** | [fine-tune everything (03)](03_fine_tuning.ipynb) | [fine-tune everything, or train from scratch (03)](03_fine_tuning.ipynb): measure both |
 #
-# Which network to begin with: [05](05_pretrained_zoo.ipynb). Texts: [06](experiments/06_bert_and_gpt.ipynb) and [08](experiments/08_text_classification.ipynb). Medical images: [07](experiments/07_medical_imaging.ipynb). Rates and sizes: [09](09_optuna_tuning.ipynb).
+# Which network to begin with: [05](05_pretrained_zoo.ipynb). Texts: [06](06_bert_and_gpt.ipynb) and [08](08_text_classification.ipynb). Medical images: [07](07_medical_imaging.ipynb). Rates and sizes: [09](09_optuna_tuning.ipynb).
 # (To *freeze* $M$ means: its weights are not trained.) The numbers of labels are a rule of thumb. In every box the control is the same: from scratch, on the same labels.
 
 # %% [markdown]
