@@ -10,8 +10,8 @@ from course_utils.exercises.answers import ExerciseError
 
 
 def attend_with(
-    root=True, scaled=True, padding=True, opposite=False, axis=-1, hidden=-1e9, late=False, causal_at=(True,), turned=False,
-    strict=False, weights=False, plain=False,
+    root=True, scaled=True, padding=True, opposite=False, axis=-1, hidden=-1e9, late=False, causal_at=(True,),
+    turned=False, strict=False, weights=False, plain=False,
 ):  # fmt: skip
     """Return an `attend` that has the faults asked for."""
 

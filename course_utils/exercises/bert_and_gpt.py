@@ -51,7 +51,7 @@ def _name_the_fault(answer, query, key, value, real, causal) -> None:
     when = f"With causal={causal}: "
     require(
         bool(np.isfinite(answer[real]).all()),
-        f"{when}there is NaN in the output: does each position see at least itself, and does the softmax run over the keys?",
+        f"{when}NaN in the output: does each position see at least itself, and does the softmax run over keys?",
     )
     mistakes = {
         "the scores are not divided by the root of d.": _attend(query, key, value, real, causal, scale=1),
