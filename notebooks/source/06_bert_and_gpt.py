@@ -196,7 +196,8 @@ plt.show()
 
 # %%
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 mask = keras.ops.cast(bert.input["padding_mask"], "bool")
@@ -210,7 +211,7 @@ def vectors_of(some):
 
 
 def linear():
-    return LogisticRegressionCV(Cs=np.logspace(-2, 4, 7), cv=5, max_iter=2000)
+    return GridSearchCV(LogisticRegression(max_iter=2000), {"C": np.logspace(-2, 4, 7)}, cv=5)
 
 
 vectors = linear().fit(vectors_of(texts), labels)
@@ -316,71 +317,7 @@ for question, *answers in zip(questions, with_template, without):
 # %% [markdown]
 # Without the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first. (And do not take this small model for a source of facts.)
 #
-# ## 6. LoRA: a small file makes it yours
-#
-# Full fine-tuning moves all 135 million weights. **LoRA** (Hu et al. 2022) keeps each matrix $W$ and learns a product of two thin ones beside it:
-#
-# $$W' = W + \frac{\alpha}{r} A B, \qquad A \in \mathbb R^{n \times r},\ B \in \mathbb R^{r \times m}$$
-#
-# $B$ starts at 0, so training starts at the pretrained model. By default Keras corrects the queries and values of attention, with $\alpha = r$.
-#
-# **Predict.** A query matrix is 576 × 576. How many numbers has LoRA of rank 8 for it, by the formula?
-#
-# <details><summary>Answer</summary>
-#
-# 8 · (576 + 576) = 9,216 instead of 331,776. But Keras keeps the kernel as (576, 9 heads, 64) and factors its *last* axis: $A$ is (576, 9, 8) and $B$ is (8, 64), so 41,984. In general $r(nH + k)$ for $H$ heads of size $k$, not $r(n + Hk)$.
-#
-# </details>
-
-# %% tags=["nbval-check-output"]
-gpt.enable_lora(rank=8)
-for variable in gpt.trainable_variables[:4]:
-    print(variable.path.split("/", 1)[1], variable.shape)
-trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variables)
-formula = 30 * 8 * ((576 + 9 * 64) + (576 + 3 * 64))
-print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.count_params() - trained:,}")
-
-# %% [markdown]
-# Only 1.2% of the numbers train. Training itself is `fit` on strings; the preprocessor makes the targets, each token's next one:
-#
-# ```python
-# lm.compile(keras.optimizers.Adam(5e-3), weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)])
-# lm.fit(list_of_texts, batch_size=8)
-# ```
-#
-# **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
-# words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
-#
-# On a processor, training through 30 layers takes minutes; we leave it out. Small random numbers in $B$ stand for a trained correction.
-#
-# **Predict.** The weights fill 538 MB. How large is the file of the correction? And what does the model say after loading it into a network whose $B$ is 0?
-#
-# <details><summary>Answer</summary>
-#
-# 1.7 million numbers of 4 bytes are about 7 MB. And it says exactly what the corrected model said: the file holds all that differs from the public weights.
-#
-# </details>
-
-# %%
-B = [variable for variable in gpt.trainable_variables if "lora_kernel_b" in variable.path]
-for b in B:
-    b.assign(np.random.default_rng(SEED).normal(0, 0.02, b.shape))
-corrected = next_tokens(beginnings[0])
-gpt.save_lora_weights(home / "mine.lora.h5")
-
-# %%
-for b in B:
-    b.assign(np.zeros(b.shape))  # the pretrained model again
-public = next_tokens(beginnings[0])
-gpt.load_lora_weights(home / "mine.lora.h5")
-print(f"the file: {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB")
-print("B = 0 is the pretrained model:", public == guesses[0])
-print("loaded is the corrected one:", next_tokens(beginnings[0]) == corrected != public)
-
-# %% [markdown]
-# So one large model on the disk serves many tasks, each with a small file. Before you let it write again, call `lm.compile` again: the old graph of `generate` knows nothing of LoRA.
-#
-# ## 7. Two mistakes that everybody makes once
+# ## 6. Two mistakes that everybody makes once
 #
 # ### No causal mask
 #
@@ -430,6 +367,70 @@ for name, at in {"last position": -1, "last real token": last}.items():
 # %% [markdown]
 # The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs. **The symptom:** predictions change with the other texts of the batch.
 # A cure in one line: `states[np.arange(n), mask.sum(axis=1) - 1]`.
+#
+# ## 7. LoRA: a small file makes it yours
+#
+# Full fine-tuning moves all 135 million weights. **LoRA** (Hu et al. 2022) keeps each matrix $W$ and learns a product of two thin ones beside it:
+#
+# $$W' = W + \frac{\alpha}{r} A B, \qquad A \in \mathbb R^{n \times r},\ B \in \mathbb R^{r \times m}$$
+#
+# $B$ starts at 0, so training starts at the pretrained model. By default Keras corrects the queries and values of attention, with $\alpha = r$.
+#
+# **Predict.** A query matrix is 576 × 576. How many numbers has LoRA of rank 8 for it, by the formula?
+#
+# <details><summary>Answer</summary>
+#
+# 8 · (576 + 576) = 9,216 instead of 331,776. But Keras keeps the kernel as (576, 9 heads, 64) and factors its *last* axis: $A$ is (576, 9, 8) and $B$ is (8, 64), so 41,984. In general $r(nH + k)$ for $H$ heads of size $k$ instead of $r(n + Hk)$; and all heads together can have a rank of up to 72.
+#
+# </details>
+
+# %% tags=["nbval-check-output"]
+gpt.enable_lora(rank=8)
+for variable in gpt.trainable_variables[:4]:
+    print(variable.path.split("/", 1)[1], variable.shape)
+trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variables)
+formula = 30 * 8 * ((576 + 9 * 64) + (576 + 3 * 64))
+print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.count_params() - trained:,}")
+
+# %% [markdown]
+# Only 1.3% of the numbers train. Training itself is `fit` on strings; the preprocessor makes the targets, each token's next one:
+#
+# ```python
+# lm.compile(keras.optimizers.Adam(5e-3), weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)])
+# lm.fit(list_of_texts, batch_size=8)
+# ```
+#
+# **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
+# words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
+#
+# On a processor, training through 30 layers takes minutes; we leave it out. Small random numbers in $B$ stand for a trained correction.
+#
+# **Predict.** The weights fill 538 MB. How large is the file of the correction? And what does the model say after loading it into a network whose $B$ is 0?
+#
+# <details><summary>Answer</summary>
+#
+# 1.7 million numbers of 4 bytes are about 7 MB. And it says exactly what the corrected model said: the file holds all that differs from the public weights.
+#
+# </details>
+
+# %%
+B = [variable for variable in gpt.trainable_variables if "lora_kernel_b" in variable.path]
+for b in B:
+    b.assign(np.random.default_rng(SEED).normal(0, 0.02, b.shape))
+corrected = next_tokens(beginnings[0])
+gpt.save_lora_weights(home / "mine.lora.h5")
+
+# %%
+for b in B:
+    b.assign(np.zeros(b.shape))  # the pretrained model again
+public = next_tokens(beginnings[0])
+gpt.load_lora_weights(home / "mine.lora.h5")
+print(f"the file: {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB")
+print("B = 0 is the pretrained model:", public == guesses[0])
+print("loaded is the corrected one:", next_tokens(beginnings[0]) == corrected != public)
+
+# %% [markdown]
+# So one large model on the disk serves many tasks, each with a small file. Before you let it write again, call `lm.compile` again: the old graph of `generate` knows nothing of LoRA.
 #
 # ## 8. What the experiments say
 
