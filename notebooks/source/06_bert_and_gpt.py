@@ -4,7 +4,7 @@
 #     title: BERT and GPT
 #     question: What do BERT and GPT know, and how do I make them mine?
 #     minutes: {reading: 50, exercises: 40}
-#     shows: "From 200 film sentences, a fine-tuned small BERT reaches an accuracy of {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} on test sentences, its frozen vectors {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}} (five runs). By the last position of a padded batch, only {{found_last_position.mean:.0%}} of sentences are the nearest neighbour of themselves; by the last real token, all."
+#     shows: "From 200 sentences of product reviews, a fine-tuned small BERT reaches an accuracy of {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} on test sentences, its frozen vectors {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}} (five runs). By the last position of a padded batch, only {{found_last_position.mean:.0%}} of sentences are the nearest neighbour of themselves; by the last real token, all."
 #     goals:
 #       - fine-tune a BERT on your own sentences in 20 lines of Keras, save it, and use it elsewhere;
 #       - say what a tokenizer, a mask and an attention map do, and compute attention by hand;
@@ -49,30 +49,34 @@ import numpy as np
 from course_utils.data import fetch, load_sentiment
 
 home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
-films = load_sentiment("movie", seed=SEED)
-texts, labels = list(films.train.x[:GIVEN]), films.train.y[:GIVEN]
-test_texts, test_labels = list(films.test.x[:TESTED]), films.test.y[:TESTED]
+reviews = load_sentiment("amazon", seed=SEED)
+texts, labels = list(reviews.train.x[:GIVEN]), reviews.train.y[:GIVEN]
+test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
 
 # %% [markdown]
-# 200 sentences from film reviews train, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a BERT with 22 million weights.
+# 200 sentences from product reviews train, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a BERT with 22 million weights.
 
 # %%
-# %%time
 folder = str(fetch("minilm"))  # with internet: a preset such as "bert_base_en_uncased"
 tokenizer = keras_hub.models.BertTokenizer.from_preset(folder, strip_accents=True)
 preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=PIECES)
 backbone = keras_hub.models.BertBackbone.from_preset(folder)
 for layer in [backbone.token_embedding, *backbone.transformer_layers[:3]]:
-    layer.trainable = False  # the upper half is enough, and faster
+    layer.trainable = False  # only the upper half trains, which is faster
 model = keras_hub.models.BertTextClassifier(backbone, num_classes=2, dropout=0.1, preprocessor=preprocessor)
+
+
+# %%
+steps = EPOCHS * -(-GIVEN // 16)  # the rate rises for a tenth of them, then falls
+rate = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=RATE, warmup_steps=steps // 10)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
+model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
 model.fit(texts, labels, batch_size=16, epochs=EPOCHS, verbose=0)
 test_loss, tuned = model.evaluate(test_texts, test_labels, verbose=2)
 
 # %%
-new = ["A dull film.", "I laughed until I cried.", "Not bad at all.", "I want my two hours back."]
-new += ["Its plot is thin, but the acting saves it.", "The popcorn was the best part."]
+new = ["Stopped working after a week.", "The battery lasts for ages.", "Not bad at all.", "I would buy it again."]
+new += ["It looks cheap, but it works.", "It looks good, but it broke."]
 p = np.array(keras.ops.softmax(model.predict(new, verbose=0)))[:, 1]
 
 # %%
@@ -80,14 +84,13 @@ figure, ax = plt.subplots(figsize=(8, 3.2))
 figure.set_label("Probability of the class positive for six new sentences.")
 ax.bar_label(ax.barh(new, p), fmt="%.2f", padding=4)
 ax.invert_yaxis()
-ax.axvline(0.5, color="0.4", linestyle=":")
 ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
 # Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Give the strings in random order: KerasHub does not shuffle them.
 #
-# The accuracy on 400 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with other sentences (mean and 95% interval of the mean). Guessing gives 0.5.
+# The accuracy on 400 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with other sentences (mean and 95% interval of the mean). Always saying "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -214,8 +217,7 @@ def linear():
     return GridSearchCV(LogisticRegression(max_iter=2000), {"C": np.logspace(-2, 4, 7)}, cv=5)
 
 
-vectors = linear().fit(vectors_of(texts), labels)
-frozen = vectors.score(vectors_of(test_texts), test_labels)
+frozen = linear().fit(vectors_of(texts), labels).score(vectors_of(test_texts), test_labels)
 counts = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), linear()).fit(texts, labels)
 words = counts.score(test_texts, test_labels)
 print(f"word counts {words:.3f}, frozen vectors {frozen:.3f}, fine-tuned {tuned:.3f}")
@@ -352,7 +354,7 @@ for causal in (True, False):
 # %%
 from sklearn.metrics.pairwise import cosine_similarity
 
-ids = [gpt_tokenizer(text)[:18] for text in films.test.x[:24]]
+ids = [gpt_tokenizer(text)[:18] for text in reviews.test.x[:24]]
 rows, last = np.arange(24), np.array([len(row) - 1 for row in ids])
 states = []
 for width in (20, 32):
@@ -420,7 +422,6 @@ for b in B:
 corrected = next_tokens(beginnings[0])
 gpt.save_lora_weights(home / "mine.lora.h5")
 
-# %%
 for b in B:
     b.assign(np.zeros(b.shape))  # the pretrained model again
 public = next_tokens(beginnings[0])
@@ -518,26 +519,27 @@ check.check_ready(ready_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
-# Put the path of a CSV file into `my_file`, with columns `text` and `label` and 40 texts or more. By default you get product reviews. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `mine.test.x`.
+# Put the path of a CSV file into `my_file`, with columns `text` and `label` and 40 texts or more. By default you get films. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `my_test`.
 # `vectors_of(texts)` and `linear()` may serve.
 
 # %% tags=["exercise"]
 from course_utils.data import load_text_csv
 
 my_file = ""
-mine = load_text_csv(my_file) if my_file else load_sentiment("amazon", seed=SEED)
-predicted = by_words = None  # class numbers for mine.test.x
+mine = load_text_csv(my_file) if my_file else load_sentiment("movie", seed=SEED)
+my_test, my_true = mine.test.x[:TESTED], mine.test.y[:TESTED]
+predicted = by_words = None  # class numbers for my_test
 
-# check.check_own_texts(predicted, by_words, mine.test.y)
+# check.check_own_texts(predicted, by_words, my_true)
 
 # %% tags=["solution"]
 my_texts, my_labels = mine.train.x[:GIVEN], mine.train.y[:GIVEN]
-predicted = linear().fit(vectors_of(my_texts), my_labels).predict(vectors_of(mine.test.x))
+predicted = linear().fit(vectors_of(my_texts), my_labels).predict(vectors_of(my_test))
 my_counts = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), linear())
-own_gain = check.check_own_texts(predicted, my_counts.fit(my_texts, my_labels).predict(mine.test.x), mine.test.y)
+own_gain = check.check_own_texts(predicted, my_counts.fit(my_texts, my_labels).predict(my_test), my_true)
 
 # %% [markdown] tags=["solution"]
-# On 200 product reviews, vectors are {{own_gain.mean:.2f}} ± {{own_gain.half_width:.2f}} ahead over five runs.
+# From 200 film sentences, vectors are {{own_gain.mean:.2f}} ± {{own_gain.half_width:.2f}} ahead over five runs.
 
 # %% [markdown]
 # ## Take it home
@@ -553,7 +555,7 @@ model.compile()
 model.save(home / "model.keras")
 card = {"classes": ["negative", "positive"], "input": "an English sentence; 30 words are read",
         "backbone": "MiniLM-L6, upper three layers fine-tuned",
-        "trained on": f"{GIVEN} sentences from film reviews",
+        "trained on": f"{GIVEN} sentences from product reviews",
         "accuracy on test": round(tuned, 2),
         "not for": "neutral sentences, or other languages: it always names a class"}  # fmt: skip
 (home / "card.json").write_text(json.dumps(card, indent=2))
@@ -567,7 +569,7 @@ tokens = model.preprocessor(open(sys.argv[3]).read().splitlines())
 for p in keras.ops.softmax(model(tokens)):
     print(card["classes"][int(keras.ops.argmax(p))], f"{max(p):.2f}")
 """
-(home / "new.txt").write_text("I would watch it again.\nTwo hours of boredom.\n")
+(home / "new.txt").write_text("I love this camera.\nA waste of money.\n")
 files = [home / "model.keras", home / "card.json", home / "new.txt"]
 finished = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True, check=True)
 print(finished.stdout)
@@ -615,7 +617,7 @@ print(finished.stdout)
 # %% tags=["headline"]
 expect("words_accuracy", words, limits=(0, 1))
 expect("frozen_accuracy", frozen, contrast=words, limits=(0, 1))
-expect("tuned_accuracy", tuned, contrast=0.5, limits=(0, 1))
+expect("tuned_accuracy", tuned, limits=(0, 1))
 expect("frozen_minus_words", frozen - words)
 expect("tuned_minus_frozen", tuned - frozen)
 expect("found_last_position", found["last position"], contrast=found["last real token"], limits=(0, 1))
