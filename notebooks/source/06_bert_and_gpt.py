@@ -28,8 +28,8 @@ SEED = 0
 GIVEN = 200  # sentences to train on
 TESTED = 400  # sentences to test on
 PIECES = 32  # of a sentence that the encoder reads
-RATE = 3e-4
-EPOCHS = 3
+RATE = 1e-4
+EPOCHS = 2
 TOKENS = 32  # of prompt and answer together
 
 # %% [markdown]
@@ -55,6 +55,8 @@ test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
 
 # %% [markdown]
 # 200 sentences from product reviews train, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a BERT with 22 million weights.
+#
+# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then the upper half of the network trains along.
 
 # %%
 folder = str(fetch("minilm"))  # with internet: a preset such as "bert_base_en_uncased"
@@ -67,10 +69,15 @@ model = keras_hub.models.BertTextClassifier(backbone, num_classes=2, dropout=0.1
 
 
 # %%
-steps = EPOCHS * -(-GIVEN // 16)  # the rate rises for a tenth of them, then falls
-rate = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=RATE, warmup_steps=steps // 10)
+from sklearn.linear_model import LogisticRegression
+
+head = LogisticRegression().fit(backbone.predict(preprocessor(texts), verbose=0)["pooled_output"], labels)
+half = np.stack([-head.coef_[0], head.coef_[0]], axis=1) / 2  # one column for each class
+model.output_dense.set_weights([half, np.append(-head.intercept_, head.intercept_) / 2])
+
+# %%
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+model.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
 model.fit(texts, labels, batch_size=16, epochs=EPOCHS, verbose=0)
 test_loss, tuned = model.evaluate(test_texts, test_labels, verbose=2)
 
@@ -78,8 +85,6 @@ test_loss, tuned = model.evaluate(test_texts, test_labels, verbose=2)
 new = ["Stopped working after a week.", "The battery lasts for ages.", "Not bad at all.", "I would buy it again."]
 new += ["It looks cheap, but it works.", "It looks good, but it broke."]
 p = np.array(keras.ops.softmax(model.predict(new, verbose=0)))[:, 1]
-
-# %%
 figure, ax = plt.subplots(figsize=(8, 3.2))
 figure.set_label("Probability of the class positive for six new sentences.")
 ax.bar_label(ax.barh(new, p), fmt="%.2f", padding=4)
@@ -149,8 +154,7 @@ plt.show()
 # </details>
 
 # %%
-sentence = "The film was not good, but the music was."
-tokens = preprocessor([sentence])
+tokens = preprocessor(["The film was not good, but the music was."])
 third = bert.transformer_layers[2]
 x = keras.Model(bert.input, bert.transformer_layers[1].output)(tokens)  # what the third layer gets
 
@@ -199,7 +203,6 @@ plt.show()
 
 # %%
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
@@ -349,13 +352,13 @@ for causal in (True, False):
 #
 # To classify with a decoder, take the state of the last token: only this one has read everything. But `states[:, -1]` is the last *position*, which is padding for all but the longest text.
 #
-# **Predict.** The same 24 sentences, padded once to 20 and once to 32 positions. How many are the nearest neighbour of themselves, by the last position? And by the last real token?
+# **Predict.** The same 16 sentences, padded once to 20 and once to 32 positions. How many are the nearest neighbour of themselves, by the last position? And by the last real token?
 
 # %%
 from sklearn.metrics.pairwise import cosine_similarity
 
-ids = [gpt_tokenizer(text)[:18] for text in reviews.test.x[:24]]
-rows, last = np.arange(24), np.array([len(row) - 1 for row in ids])
+ids = [gpt_tokenizer(text)[:18] for text in reviews.test.x[:16]]
+rows, last = np.arange(16), np.array([len(row) - 1 for row in ids])
 states = []
 for width in (20, 32):
     tokens = keras.utils.pad_sequences(ids, maxlen=width, padding="post")
@@ -424,11 +427,10 @@ gpt.save_lora_weights(home / "mine.lora.h5")
 
 for b in B:
     b.assign(np.zeros(b.shape))  # the pretrained model again
-public = next_tokens(beginnings[0])
+print("B = 0 is the pretrained model:", next_tokens(beginnings[0]) == guesses[0])
 gpt.load_lora_weights(home / "mine.lora.h5")
+print("loaded is the corrected one:", next_tokens(beginnings[0]) == corrected != guesses[0])
 print(f"the file: {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB")
-print("B = 0 is the pretrained model:", public == guesses[0])
-print("loaded is the corrected one:", next_tokens(beginnings[0]) == corrected != public)
 
 # %% [markdown]
 # So one large model on the disk serves many tasks, each with a small file. Before you let it write again, call `lm.compile` again: the old graph of `generate` knows nothing of LoRA.
@@ -527,7 +529,7 @@ from course_utils.data import load_text_csv
 
 my_file = ""
 mine = load_text_csv(my_file) if my_file else load_sentiment("movie", seed=SEED)
-my_test, my_true = mine.test.x[:TESTED], mine.test.y[:TESTED]
+my_test, my_true = mine.test.x[:200], mine.test.y[:200]
 predicted = by_words = None  # class numbers for my_test
 
 # check.check_own_texts(predicted, by_words, my_true)
