@@ -103,7 +103,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Look at the second row: three pieces. Behind the end stands `[PAD]`, padding, because a batch is one array and its rows have one length.
+# Three pieces: look at the second row. Behind the end stands `[PAD]`, padding: all rows of a batch have one length.
 #
 # </details>
 
@@ -253,7 +253,7 @@ def next_tokens(text, count=6):
 #
 # <details><summary>Answer</summary>
 #
-# The first: one answer is right, and it stands in many texts. After the second, many words fit, and no token gets much.
+# The first: only one answer is right. After the second, many words fit, and no token gets much.
 #
 # </details>
 
@@ -410,11 +410,11 @@ print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.coun
 #
 # On a processor, training through 30 layers takes minutes; we leave it out. Small random numbers in $B$ stand for a trained correction.
 #
-# **Predict.** The weights fill 538 MB. How large is the file of the correction? And what does the model say after loading it into a network whose $B$ is 0?
+# **Predict.** The weights fill 538 MB. How large is the file of the correction?
 #
 # <details><summary>Answer</summary>
 #
-# 1.7 million numbers of 4 bytes are about 7 MB. And it says exactly what the corrected model said: the file holds all that differs from the public weights.
+# 1.7 million numbers of 4 bytes: about 7 MB. It holds all that differs from the public weights.
 #
 # </details>
 
@@ -490,7 +490,7 @@ check.check_attend(attend_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
-# A colleague's `ready` returns a classifier and a function that gives the probability of class 1. It runs. But only the first words of a review matter, the training loss jumps about, accuracy stays at chance level, and some "probabilities" are negative. Mend it.
+# A colleague's `ready` returns a classifier and a function for the probability of class 1. It runs. But only the first words of a review matter, the loss jumps about, accuracy stays at chance level, and some "probabilities" are negative. Mend it.
 
 
 # %% tags=["exercise"]
@@ -540,9 +540,6 @@ predicted = linear().fit(vectors_of(my_texts), my_labels).predict(vectors_of(my_
 my_counts = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), linear())
 own_gain = check.check_own_texts(predicted, my_counts.fit(my_texts, my_labels).predict(my_test), my_true)
 
-# %% [markdown] tags=["solution"]
-# From 200 film sentences, vectors are {{own_gain.mean:.2f}} ± {{own_gain.half_width:.2f}} ahead over five runs.
-
 # %% [markdown]
 # ## Take it home
 #
@@ -586,7 +583,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# Something reads padding: a mean over all positions, the last position of a decoder, or attention without its mask. Dropout would change the vector in each call, also with the same batch.
+# Something reads padding: a mean over all positions, the last position of a decoder, or attention without its mask. Dropout would change it with the same batch, too.
 #
 # </details>
 #
@@ -594,7 +591,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# The encoder fills gaps: it sees both sides. The decoder continues: each of its positions saw only what stands before, in training as in use. An encoder that continues would meet a task it was never trained on.
+# The encoder fills gaps: it sees both sides. The decoder continues: each position saw only what stands before, in training as in use. An encoder was never trained to continue.
 #
 # </details>
 #
@@ -610,7 +607,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# No. The text still goes up through all weights, and the error comes down again. What shrinks is the memory for gradients and for Adam's state, and the file.
+# No. The text still goes up through all weights, and the error comes down again. What shrinks is the memory for gradients and Adam's state, and the file.
 #
 # </details>
 #
