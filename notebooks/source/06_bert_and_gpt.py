@@ -93,7 +93,7 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Give the strings in random order: KerasHub does not shuffle them.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Some will be wrong, however sure they look. Give the strings in random order: KerasHub does not shuffle them.
 #
 # The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with other sentences (mean and 95% interval of the mean). Always saying "positive" gives about 0.59.
 #
