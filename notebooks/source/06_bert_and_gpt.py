@@ -48,7 +48,7 @@ import numpy as np
 
 from course_utils.data import fetch, load_sentiment
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 reviews = load_sentiment("amazon", seed=SEED)
 texts, labels = list(reviews.train.x[:GIVEN]), reviews.train.y[:GIVEN]
 test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
