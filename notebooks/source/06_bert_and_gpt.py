@@ -9,7 +9,7 @@
 #       - fine-tune a BERT on your own sentences in 20 lines of Keras, save it, and use it elsewhere;
 #       - say what a tokenizer, a mask and an attention map do, and compute attention by hand;
 #       - let a GPT write, greedily or by sampling, and talk to an *Instruct* model in its own format;
-#       - adapt a GPT with LoRA, count what trains, and keep the result in a small file.
+#       - prepare a GPT for LoRA, count what trains, and keep a correction in a small file.
 #     prerequisites:
 #       - lesson 02 (frozen features and a head) and lesson 03 (fine-tuning);
 #       - the words softmax and cross-entropy from lesson 01.
@@ -35,7 +35,7 @@ TOKENS = 28  # of prompt and answer together
 # %% [markdown]
 # ## The whole thing first
 #
-# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half, run the first code cell and go to section 4.
+# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half, run everything down to the imports and go to section 4.
 
 # %%
 import tempfile
@@ -54,9 +54,9 @@ texts, labels = list(reviews.train.x[:GIVEN]), reviews.train.y[:GIVEN]
 test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
 
 # %% [markdown]
-# 200 sentences from product reviews train, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a BERT with 22 million weights.
+# 200 sentences from product reviews train, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a small BERT with 22 million weights, trained further so that sentences of like meaning get like vectors.
 #
-# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then the upper half of the network trains along.
+# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then the network trains along, except for its word embeddings and lower three layers.
 
 # %%
 folder = str(fetch("minilm"))  # with internet: a preset such as "bert_base_en_uncased"
@@ -64,7 +64,7 @@ tokenizer = keras_hub.models.BertTokenizer.from_preset(folder, strip_accents=Tru
 preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=PIECES)
 backbone = keras_hub.models.BertBackbone.from_preset(folder)
 for layer in [backbone.token_embedding, *backbone.transformer_layers[:3]]:
-    layer.trainable = False  # only the upper half trains, which is faster
+    layer.trainable = False  # word embeddings and the lower three layers stay frozen
 model = keras_hub.models.BertTextClassifier(backbone, num_classes=2, dropout=0.1, preprocessor=preprocessor)
 
 
@@ -93,9 +93,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Some will be wrong, however sure they look. Give the strings in random order: KerasHub does not shuffle them.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Some will be wrong, however sure they look. Shuffle the texts yourself: KerasHub does not.
 #
-# The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with other sentences (mean and 95% interval of the mean). Always saying "positive" gives about 0.59.
+# The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with another split of the same reviews (mean and 95% interval of the mean, a little too narrow, since splits share sentences). Always saying "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -108,7 +108,7 @@ plt.show()
 # </details>
 
 # %%
-bert = keras_hub.models.BertBackbone.from_preset(folder)  # as it was pretrained
+bert = keras_hub.models.BertBackbone.from_preset(folder)  # as it was before our training
 three = ["Wonderful.", "An unwatchable film.", "Not bad at all, I liked the ending!"]
 arrays = preprocessor(three)
 outputs = bert(arrays)
@@ -185,7 +185,7 @@ for ax, head in zip(axes, (1, 7)):
 plt.show()
 
 # %% [markdown]
-# Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good". The right head takes nearly everything from `[CLS]`, as many heads do.
+# Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good". The right head takes nearly everything from `[CLS]`.
 #
 # We chose these two among 72. So beware of stories. An attention map is not an explanation: in the models of Jain & Wallace (2019), quite other weights often gave the same answer.
 #
@@ -226,7 +226,7 @@ words = counts.score(test_texts, test_labels)
 print(f"word counts {words:.3f}, frozen vectors {frozen:.3f}, fine-tuned {tuned:.3f}")
 
 # %% [markdown]
-# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts: that is the transfer. Fine-tuned minus frozen is {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}}.
+# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts. (We did not run the same network untrained.) Fine-tuned minus frozen is {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}}; the two also differ in the vector and in the choice of `C`. If an interval contains zero, no difference was shown.
 #
 # ## 4. A decoder guesses the next token
 #
@@ -269,7 +269,7 @@ for ax, beginning, guess in zip(axes, beginnings, guesses):
 plt.show()
 
 # %% [markdown]
-# Nobody taught it geography. Whoever guesses next words well has picked up some of what the texts are about. (The quotes show where a token begins with a space.)
+# Nobody programmed this fact: it stood in the texts. Whoever guesses next words well has picked up some of what the texts are about. (The quotes show where a token begins with a space.)
 #
 # ## 5. Let it write
 #
@@ -309,7 +309,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# KerasHub puts the first `<|im_start|>` in front itself, so our template begins behind it.
+# `generate` always puts the first `<|im_start|>` in front, so our template begins behind it. (Prompt and answer together have 28 tokens here, so answers break off.)
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -320,7 +320,7 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first. (And do not take this small model for a source of facts.)
+# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first. (And do not take this small model for a source of facts.)
 #
 # ## 6. Two mistakes that everybody makes once
 #
@@ -371,7 +371,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
 
 # %% [markdown]
 # The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs. **The symptom:** predictions change with the other texts of the batch.
-# A cure in one line: `states[np.arange(n), mask.sum(axis=1) - 1]`.
+# A cure in one line, for padding on the right: `states[np.arange(n), mask.sum(axis=1) - 1]`.
 #
 # ## 7. LoRA: a small file makes it yours
 #
@@ -379,7 +379,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
 #
 # $$W' = W + \frac{\alpha}{r} A B, \qquad A \in \mathbb R^{n \times r},\ B \in \mathbb R^{r \times m}$$
 #
-# $B$ starts at 0, so training starts at the pretrained model. By default Keras corrects the queries and values of attention, with $\alpha = r$.
+# $B$ starts at 0, so training starts at the pretrained model. By default KerasHub corrects the queries and values of attention, with $\alpha = r$.
 #
 # **Predict.** A query matrix is 576 × 576. How many numbers has LoRA of rank 8 for it, by the formula?
 #
@@ -408,9 +408,9 @@ print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.coun
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
 # words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 #
-# On a processor, training through 30 layers takes minutes; we leave it out. Small random numbers in $B$ stand for a trained correction.
+# On a processor, training through 30 layers takes minutes; we leave it out. Small random numbers in $B$ stand for a trained correction: this is no adaptation, we only look at the file.
 #
-# **Predict.** The weights fill 538 MB. How large is the file of the correction?
+# **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
 # <details><summary>Answer</summary>
 #
@@ -447,12 +447,12 @@ ax = plot_measured("experiments/06_bert_and_gpt", {"balanced accuracy": names}, 
 ax.lines[0].set_linestyle("none")
 ax.get_legend().remove()
 ax.set(ylabel="balanced accuracy on test", ylim=(0.8, 1))
-ax.figure.set_label("Five ways to classify tweets with 200 labels: all intervals overlap.")
+ax.figure.set_label("Five ways to classify tweets with 200 labels, with their intervals.")
 plt.show()
 
 # %% [markdown]
-# Is a tweet positive or negative? 200 labels, 200 test tweets; the upper blocks train. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
-# {{experiment.lora_gain.half_width:.3f}}, full fine-tuning by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: with so few labels and steps no way was shown to be better.
+# Is a tweet positive or negative? 200 labels, 200 test tweets; two of six blocks train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
+# {{experiment.lora_gain.half_width:.3f}}, full fine-tuning by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: with so few labels and steps, neither way of training the decoder was shown to be better than leaving it frozen.
 #
 # The [experiment](experiments/06_bert_and_gpt.ipynb) also builds a small GPT by hand, and loads models from TensorFlow Hub: `hub.KerasLayer` of the older tutorials is refused by Keras 3.
 
@@ -521,7 +521,7 @@ check.check_ready(ready_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
-# Put the path of a CSV file into `my_file`, with columns `text` and `label` and 40 texts or more. By default you get films. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `my_test`.
+# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 300 texts or more, and classes of similar size. (For long texts raise `PIECES`.) By default you get films. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `my_test`.
 # `vectors_of(texts)` and `linear()` may serve.
 
 # %% tags=["exercise"]
@@ -543,7 +543,7 @@ own_gain = check.check_own_texts(predicted, my_counts.fit(my_texts, my_labels).p
 # %% [markdown]
 # ## Take it home
 #
-# A `.keras` file holds tokenizer, network and head: strings in, logits out. It also holds the state of Adam, three times the size. `model.compile()` without arguments forgets it.
+# A `.keras` file holds tokenizer, network and head: strings in, logits out. It would also hold the state of Adam, two numbers for each trained weight. `model.compile()` without arguments forgets it.
 
 # %%
 import json
@@ -552,8 +552,8 @@ import sys
 
 model.compile()
 model.save(home / "model.keras")
-card = {"classes": ["negative", "positive"], "input": "an English sentence; 30 words are read",
-        "backbone": "MiniLM-L6, upper three layers fine-tuned",
+card = {"classes": ["negative", "positive"], "input": "an English sentence; 30 word pieces are read",
+        "backbone": "MiniLM-L6, fine-tuned above its third layer",
         "trained on": f"{GIVEN} sentences from product reviews",
         "accuracy on test": round(tuned, 2),
         "not for": "neutral sentences, or other languages: it always names a class"}  # fmt: skip
