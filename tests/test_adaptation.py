@@ -84,6 +84,39 @@ def test_mmd_is_the_unbiased_estimate():
     assert np.isclose(layer(SOURCE, TARGET), sum(inner) - 2 * kernel[:40, 40:].mean(), atol=1e-5)
 
 
+@pytest.mark.parametrize("mean, spread", [(1000, 1), (100, 0.05)])
+def test_gradient_of_mmd_far_from_the_origin_is_that_of_float64(mean, spread):
+    source, target = (mean + spread * x.astype("float32") for x in (SOURCE, TARGET))
+    gradients = []
+    for dtype in ("float32", "float64"):
+        layer, x = MaximumMeanDiscrepancy(dtype=dtype), tf.constant(source, dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = layer(x, tf.constant(target, dtype))
+        gradients.append(tape.gradient(value, x).numpy())
+    assert np.linalg.norm(gradients[0] - gradients[1]) < 2e-3 * np.linalg.norm(gradients[1])
+
+
+@pytest.mark.parametrize("penalty", [Coral, MaximumMeanDiscrepancy, DomainAdversary])
+def test_penalties_stay_in_float32_under_mixed_precision(penalty):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        history = fitted(penalty(), 1e-9).history.history  # in float16 such a weight is 0
+        assert penalty()(SOURCE, TARGET).dtype == "float32"
+        far = penalty()(tf.cast(SOURCE * 1000, "float16"), tf.cast(TARGET * 1000, "float16"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite([*history["loss"], *history["penalty"], far]).all()
+
+
+def test_penalties_refuse_what_has_no_spread():
+    for penalty in (Coral, MaximumMeanDiscrepancy):
+        with pytest.raises(CourseError, match="two rows or more, of one width"):
+            penalty()(SOURCE[:1], TARGET)
+        with pytest.raises(CourseError, match="two rows or more, of one width"):
+            penalty()(SOURCE, TARGET[:, :3])
+
+
 def test_adversary_descends_itself_while_the_features_climb():
     adversary = DomainAdversary()
     adversary(SOURCE, TARGET)
@@ -129,6 +162,9 @@ def test_batches_refuse_labels_of_the_target_and_other_shapes():
         unlabelled_target(labelled(), TARGET[:, :3])
     with pytest.raises(CourseError, match="smaller batches"):
         unlabelled_target(labelled(), TARGET, batch_size=64)
+    for batch_size in (1, 0, 8.0):
+        with pytest.raises(CourseError, match="at least 2"):
+            unlabelled_target(labelled(), TARGET, batch_size)
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
@@ -172,6 +208,8 @@ def test_confident_keeps_the_share_of_each_class():
     assert confident(logits, 1)[0].tolist() == list(range(6))
     saturated = np.array([[margin, 0] for margin in (20.0, 25, 30, 60, 90, 120)], np.float32)  # all round to 1
     assert confident(saturated, 0.5)[0].tolist() == [3, 4, 5]
+    hundred = np.stack([np.arange(100.0), np.zeros(100)], axis=1)
+    assert [len(confident(hundred, share)[0]) for share in (0.07, 0.29, 1e-12)] == [7, 29, 1]
     with pytest.raises(CourseError, match="share"):
         confident(logits, 0)
     for bad in (logits[0], logits[:0], logits * np.nan):
@@ -185,5 +223,11 @@ def test_measures():
     same = RANDOM.normal(size=(2, 500, 6))
     assert proxy_a_distance(*same) < 0.3
     assert gap_closed(0.6, 0.5, 0.9) == pytest.approx(0.25)
+    for bound in (0.5, np.array([0.9, 0.5]), np.nan):
+        with pytest.raises(CourseError, match="no gap"):
+            gap_closed(0.6, 0.5, bound)
+    for bad in (SOURCE * np.nan, np.ma.masked_greater(SOURCE, 0)):
+        with pytest.raises(CourseError, match="finite numbers"):
+            domain_accuracy(bad, SOURCE)
     with pytest.raises(CourseError, match="one width"):
         domain_accuracy(SOURCE, far[:, :2])

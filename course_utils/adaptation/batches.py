@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from course_utils.data import Samples
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 
 def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64, seed: int = 0) -> tf.data.Dataset:
@@ -26,6 +26,7 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
     CourseError
         If the domains have inputs of different shapes, or labels are given for the target.
     """
+    batch_size = whole_number("batch_size", batch_size, 2)
     if isinstance(target, tuple):
         raise CourseError("The target is a pair: give its inputs alone, adaptation must not see its labels.")
     if source.x.shape[1:] != target.shape[1:]:

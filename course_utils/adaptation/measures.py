@@ -24,7 +24,7 @@ def domain_accuracy(source: np.ndarray, target: np.ndarray) -> float:
     Raises
     ------
     CourseError
-        If the features have different widths, or a domain has fewer than two rows.
+        If the features have different widths or are not finite, or a domain has fewer than two rows.
 
     References
     ----------
@@ -35,6 +35,8 @@ def domain_accuracy(source: np.ndarray, target: np.ndarray) -> float:
             f"Features have shapes {source.shape} and {target.shape}; accepted are two or more rows of one width each."
         )
     features = np.concatenate([source, target])
+    if np.ma.is_masked(source) or np.ma.is_masked(target) or not np.isfinite(features).all():
+        raise CourseError("The features are masked, NaN or infinite in places; accepted are finite numbers.")
     domains = np.repeat([0, 1], [len(source), len(target)])
     order = np.random.default_rng(0).permutation(len(features))
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200, class_weight="balanced"))
@@ -58,5 +60,14 @@ def proxy_a_distance(source: np.ndarray, target: np.ndarray) -> float:
 
 
 def gap_closed(accuracy: float, source_only: float, target_trained: float) -> float:
-    """Return which share of the way from the source-only model to the one trained on target labels was made."""
-    return (accuracy - source_only) / (target_trained - source_only)
+    """Return which share of the way from the source-only model to the one trained on target labels was made.
+
+    Raises
+    ------
+    CourseError
+        If the two accuracies are equal (in one place, where arrays are given) or one is not finite.
+    """
+    gap = np.subtract(target_trained, source_only)
+    if not (np.isfinite(gap) & (gap != 0)).all():
+        raise CourseError(f"From {source_only} to {target_trained} there is no gap to close; give two accuracies.")
+    return (accuracy - source_only) / gap

@@ -36,7 +36,7 @@ class AdaptedClassifier(keras.Model):
         super().__init__(**kwargs)
         self.extractor, self.head, self.penalty = extractor, head, penalty
         self.weight = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(weight), trainable=False, name="weight"
+            shape=(), initializer=keras.initializers.Constant(weight), trainable=False, autocast=False, name="weight"
         )
         self.distance = keras.metrics.Mean(name="penalty")
 

@@ -4,10 +4,24 @@ import keras
 from keras import layers, ops
 
 from course_utils.adaptation.reversal import GradientReversal
+from course_utils.errors import CourseError
+
+
+class Penalty(layers.Layer):
+    """What all penalties share: they compute in float32 also where the network computes in float16."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def build(self, source_shape, target_shape):
+        if source_shape[1:] != target_shape[1:] or 1 in (source_shape[0], target_shape[0]):
+            raise CourseError(
+                f"Features have shapes {source_shape} and {target_shape}; accepted are two rows or more, of one width."
+            )
 
 
 @keras.saving.register_keras_serializable("course_utils")
-class Coral(layers.Layer):
+class Coral(Penalty):
     """Squared distance of the two covariance matrices, over 4 d².
 
     Takes source and target features, each of shape (batch, d), and returns a scalar.
@@ -25,11 +39,11 @@ class Coral(layers.Layer):
 def covariance(features):
     """Return the unbiased covariance matrix, (d, d), of features of shape (n, d)."""
     centred = features - ops.mean(features, axis=0)
-    return ops.matmul(ops.transpose(centred), centred) / (ops.cast(ops.shape(features)[0], "float32") - 1)
+    return ops.matmul(ops.transpose(centred), centred) / (ops.cast(ops.shape(features)[0], features.dtype) - 1)
 
 
 @keras.saving.register_keras_serializable("course_utils")
-class MaximumMeanDiscrepancy(layers.Layer):
+class MaximumMeanDiscrepancy(Penalty):
     """Squared distance of the two distributions' means, in the space of a sum of Gaussian kernels.
 
     Takes source and target features, each of shape (batch, d), and returns a scalar, the unbiased
@@ -46,6 +60,7 @@ class MaximumMeanDiscrepancy(layers.Layer):
     def call(self, source, target):
         n = ops.shape(source)[0]
         x = ops.concatenate([source, target])
+        x -= ops.mean(x, axis=0)  # far from the origin, the difference below would be one of huge numbers
         squares = ops.sum(x**2, axis=1)
         distances = ops.maximum(squares[:, None] + squares[None, :] - 2 * ops.matmul(x, ops.transpose(x)), 0)
         width = ops.stop_gradient(ops.mean(distances)) + keras.config.epsilon()
@@ -55,12 +70,12 @@ class MaximumMeanDiscrepancy(layers.Layer):
 
 def mean_off_diagonal(matrix):
     """Return the mean of a square matrix without its diagonal."""
-    n = ops.cast(ops.shape(matrix)[0], "float32")
+    n = ops.cast(ops.shape(matrix)[0], matrix.dtype)
     return (ops.sum(matrix) - ops.sum(ops.diagonal(matrix))) / (n * (n - 1))
 
 
 @keras.saving.register_keras_serializable("course_utils")
-class DomainAdversary(layers.Layer):
+class DomainAdversary(Penalty):
     """Cross-entropy of a domain classifier behind gradient reversal.
 
     Takes source and target features, each of shape (batch, d), and returns a scalar. The classifier
@@ -79,10 +94,12 @@ class DomainAdversary(layers.Layer):
     def __init__(self, units: int = 64, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.reversal = GradientReversal()
-        self.classifier = keras.Sequential([layers.Dense(units, "relu"), layers.Dense(1)])
+        dtype = self.dtype_policy
+        self.reversal = GradientReversal(dtype=dtype)
+        self.classifier = keras.Sequential([layers.Dense(units, "relu", dtype=dtype), layers.Dense(1, dtype=dtype)])
 
     def build(self, source_shape, target_shape):
+        super().build(source_shape, target_shape)
         self.classifier.build(source_shape)
 
     def call(self, source, target):

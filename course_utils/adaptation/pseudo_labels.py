@@ -43,6 +43,6 @@ def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     rows = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        best = np.argsort(-confidence[members], kind="stable")[: int(np.ceil(share * len(members)))]
-        rows.append(members[best])
+        kept = max(1, int(np.ceil(share * len(members) - 1e-9)))  # 0.07 * 100 is 7.000000000000001
+        rows.append(members[np.argsort(-confidence[members], kind="stable")[:kept]])
     return np.sort(np.concatenate(rows)), labels
