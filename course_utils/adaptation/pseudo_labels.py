@@ -5,6 +5,8 @@ from keras import ops
 
 from course_utils.adaptation.model import AdaptedClassifier
 
+MOMENTUM = 0.95  # of the running mean of the predictions
+
 
 @keras.saving.register_keras_serializable("course_utils")
 class SelfLabelledClassifier(AdaptedClassifier):
@@ -19,7 +21,7 @@ class SelfLabelledClassifier(AdaptedClassifier):
     extractor, head, weight
         See `AdaptedClassifier`; the weight is that of the loss on pseudo-labels.
     shares : sequence of float, optional
-        Shares of the classes to which the predictions on a batch are brought before they are used; by
+        Shares of the classes to which the predictions are brought, on a running mean, before they are used; by
         default they stay as they are.
     threshold : float
         Labels of a lower confidence are not used.
@@ -33,6 +35,11 @@ class SelfLabelledClassifier(AdaptedClassifier):
     def __init__(self, extractor, head, weight: float = 1.0, shares=None, threshold: float = 0.9, **kwargs):
         super().__init__(extractor, head, weight=weight, **kwargs)
         self.shares, self.threshold = shares, threshold
+        if shares is not None:  # the running mean of what was predicted; one batch is too small
+            self.predicted = self.add_weight(
+                shape=(len(shares),), initializer="zeros", trainable=False, autocast=False, name="predicted"
+            )
+            self.predicted.assign(shares)
 
     def call(self, inputs, training=None):
         logits = super().call(inputs, training)
@@ -48,8 +55,8 @@ class SelfLabelledClassifier(AdaptedClassifier):
         """Return the cross-entropy of the augmented logits with the confident labels of the clean ones."""
         probabilities = ops.softmax(ops.cast(clean, "float32"))
         if self.shares is not None:
-            probabilities = probabilities * ops.convert_to_tensor(self.shares, "float32")
-            probabilities /= ops.mean(ops.softmax(ops.cast(clean, "float32")), axis=0)
+            self.predicted.assign(MOMENTUM * self.predicted + (1 - MOMENTUM) * ops.mean(probabilities, axis=0))
+            probabilities *= ops.convert_to_tensor(self.shares, "float32") / self.predicted
             probabilities /= ops.sum(probabilities, axis=1, keepdims=True)
         confident = ops.cast(ops.max(probabilities, axis=1) > self.threshold, "float32")
         labels = ops.argmax(probabilities, axis=1)

@@ -23,9 +23,9 @@ TEST_DIGITS = 2000
 BATCH = 64  # of each domain
 SOURCE_STEPS = 500  # on the source alone, before adaptation
 STEPS = 1000  # of every method
-RATE = 2e-3  # at the start; it falls to 0 by a cosine
+RATE = 4e-3  # at the start; it falls to 0 by a cosine
 CORAL_WEIGHT = 100.0
-SKIPPED = ("CORAL", "DANN, last layer", "pseudo-labels, raw shares")  # ways
+SKIPPED = ("CORAL", "pseudo-labels, raw shares")  # ways that only `full` runs
 WEIGHTS = {}  # of penalties, to sweep in section 4
 DEPTHS = ()  # layers below the adversary, section 4
 SKEW = ()  # ways to run on a target with other class shares, section 5
@@ -242,7 +242,8 @@ def fit(way, source, target_x, seed, steps, start=None):
     model, ramps = way.built(extractor, head, source.y)
     data = unlabelled_target(source, target_x, BATCH, seed, shift_turn_zoom if way.augmented else tf.identity)
     adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps))
-    model.compile(adam, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(adam, loss, steps_per_execution=min(10, steps))  # fewer returns to Python
     model.fit(data, steps_per_epoch=steps, callbacks=ramps, verbose=0)
     return model
 
@@ -278,7 +279,7 @@ def train(way, task, seed, start, steps=None):
 def note_model(name, seed):
     """Note the accuracy on target and source under the model's statistics, and how far apart the features are."""
     task, model = tasks[seed], models[name, seed]
-    features = [outputs(model.extractor, x[:500]).reshape(len(x[:500]), -1) for x in (task.check.x, task.test.x)]
+    features = [outputs(model.extractor, x[:300]).reshape(len(x[:300]), -1) for x in (task.check.x, task.test.x)]
     known = np.mean(outputs(model, task.check.x).argmax(axis=1) == task.check.y)
     more = {"source accuracy": known, "distance": proxy_a_distance(*features)}
     note(seed, name, outputs(model, task.test.x).argmax(axis=1), **more)
@@ -397,7 +398,6 @@ table(["AdaBN", *PENALTIES, "DANN, one batch", "DANN, last layer"])
 # | | accuracy |
 # |---|---|
 # | MMD | {{mmd.mean:.2f}} ± {{mmd.half_width:.2f}} |
-# | CORAL | {{coral.mean:.2f}} ± {{coral.half_width:.2f}} |
 # | DANN | {{dann.mean:.2f}} ± {{dann.half_width:.2f}} |
 # | DANN, one batch | {{dann_one_batch.mean:.2f}} ± {{dann_one_batch.half_width:.2f}} |
 # | DANN, last layer | {{dann_last.mean:.2f}} ± {{dann_last.half_width:.2f}} |
@@ -442,7 +442,8 @@ run(LABELS)
 # | no labels (AdaBN) | {{adabn_plain.mean:.2f}} ± {{adabn_plain.half_width:.2f}} | {{adabn.mean:.2f}} ± {{adabn.half_width:.2f}} |
 # | pseudo-labels | {{labels_plain.mean:.2f}} ± {{labels_plain.half_width:.2f}} | {{labels.mean:.2f}} ± {{labels.half_width:.2f}} |
 #
-# Without the class shares of the source: {{labels_raw.mean:.2f}} ± {{labels_raw.half_width:.2f}}.
+# Neither does it alone. Without augmentation the copy *is* the image, and the model learns what it said already. `full` also
+# leaves out the class shares, and skews those of the target.
 
 
 # %%
@@ -508,7 +509,6 @@ plt.show()
 # |---|---|---|
 # | best unadapted network | {{baseline.mean:.2f}} ± {{baseline.half_width:.2f}} | 0% |
 # | MMD | {{mmd.mean:.2f}} ± {{mmd.half_width:.2f}} | {{gap_mmd.mean:.0%}} ± {{gap_mmd.half_width:.0%}} |
-# | CORAL | {{coral.mean:.2f}} ± {{coral.half_width:.2f}} | {{gap_coral.mean:.0%}} ± {{gap_coral.half_width:.0%}} |
 # | half inverted: knows the shift | {{inverted.mean:.2f}} ± {{inverted.half_width:.2f}} | {{gap_inverted.mean:.0%}} ± {{gap_inverted.half_width:.0%}} |
 # | DANN | {{dann.mean:.2f}} ± {{dann.half_width:.2f}} | {{gap_dann.mean:.0%}} ± {{gap_dann.half_width:.0%}} |
 # | consistency pseudo-labels | {{labels.mean:.2f}} ± {{labels.half_width:.2f}} | {{gap_labels.mean:.0%}} ± {{gap_labels.half_width:.0%}} |
