@@ -51,7 +51,6 @@ BOUNDS = {
 # the last cell that needs it.
 NOT_YET = {
     "experiments/01_concepts_and_math": {"cells": 144, "words": 4539},
-    "experiments/04_domain_adaptation": {"cells": 129, "words": 5090},
     "experiments/05_pretrained_zoo": {"lines of a cell": 38},
     "experiments/06_bert_and_gpt": {"cells": 128, "lines of a cell": 30},
     "experiments/07_medical_imaging": {"cells": 134, "words": 5738, "lines of a cell": 37},

@@ -11,7 +11,7 @@
 #       - repeat all of it with other seeds, weights or steps.
 #     prerequisites:
 #       - lesson 03.
-#     references: [bendavid2007, ganin2015, ganin2016, gretton2012, li2016, sun2016, sun2016a, sohn2020, berthelot2020, lee2013, arbelaez2011, lecun1998, alpaydin1998, hull1994, hutto2014, wang2020, zhong2010, zhao2019, shimodaira2000]
+#     references: [bendavid2007, ganin2015, ganin2016, gretton2012, li2016, sun2016, sun2016a, sohn2020, berthelot2020, arbelaez2011, lecun1998, alpaydin1998, hull1994, hutto2014, wang2020, zhong2010, zhao2019, shimodaira2000]
 # ---
 
 # %% tags=["parameters"]
@@ -367,7 +367,7 @@ table(["BatchNorm", "AdaBN", "AdaBN, not augmented", *UNADAPTED])
 # ## 4. Penalties on the features
 #
 # Three penalties, each on the second map of the convolutions. MMD (Gretton et al. 2012) is the distance of the means in a kernel's space, CORAL (Sun & Saenko 2016) that of the
-# covariances. DANN (Ganin et al. 2016) learns its distance: a domain classifier behind a gradient reversal.
+# covariances. DANN (Ganin & Lempitsky 2015; Ganin et al. 2016) learns its distance: a domain classifier behind a gradient reversal.
 
 # %%
 PENALTIES = {"MMD": Way(MaximumMeanDiscrepancy), "CORAL": Way(Coral, weight=CORAL_WEIGHT), "DANN": Way(DomainAdversary)}
