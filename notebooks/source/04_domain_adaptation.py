@@ -522,9 +522,9 @@ print(f"A {y_test[0]} on a photograph is called {answer}")
 # %% tags=["headline"]
 share = {"limits": (0, 1)}
 expect("source_only", source_only, **share)
-expect("adabn", adabn, contrast=source_only, **share)
+expect("adabn", adabn, **share)
 expect("no_norm", no_norm, **share)
 expect("dann_accuracy", dann_accuracy, **share)
 expect("self_labelled", np.mean(after == y_test), contrast=no_norm, **share)
-expect("apart", apart, **share)
+expect("apart", apart, contrast=0.5, **share)
 expect.table()
