@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course experiments test test-all lab mutants faults bench lock
+.PHONY: course experiments site slides test test-all lab mutants faults bench lock
 course: .venv/ready
 	$(BIN)/course run
 
@@ -10,12 +10,20 @@ course: .venv/ready
 experiments: .venv/ready
 	$(BIN)/course run --experiments
 
+# The lessons and experiments as pages, in build/site/; `course site --serve` shows them.
+site: .venv/site-ready
+	$(BIN)/course site
+
+# The slides of the lessons, in build/slides/.
+slides: .venv/site-ready
+	$(BIN)/course slides
+
 # Style, unit tests, lessons and those experiments that have changed.
 test: .venv/ready
 	$(BIN)/course test
 
-# Also slow tests, all experiments, faults.
-test-all: .venv/ready
+# Also slow tests, the site, all experiments, faults.
+test-all: .venv/ready .venv/site-ready
 	$(BIN)/course fetch
 	$(BIN)/course test --all
 
@@ -50,7 +58,13 @@ bench: .venv/ready .venv-peers/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Sphinx and its themes, for pages and slides only.
+.venv/site-ready: .venv/ready requirements-site.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-site.lock
+	touch $@
+
 # After a change of pyproject.toml: all versions with all hashes.
 lock: .venv/ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock --group site --output-file requirements-site.lock

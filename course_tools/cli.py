@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from course_tools.notebooks import Notebook, all_notebooks, select_notebooks
+from course_tools.parameters import run_parameters
 from course_tools.settings import LIMIT_MINUTES
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
@@ -100,19 +101,21 @@ def run(
     force: Force = False,
     limit: Limit = LIMIT_MINUTES,
 ) -> None:
-    """Execute notebooks into build/, with a table and HTML pages at the end.
+    """Execute notebooks into build/, with a table at the end.
 
     These are the lessons, and, while a number has no lesson, its experiment. What is typed with -p
     goes before the values of a profile.
     """
     notebooks, given = _selected(numbers, experiments, all_), _given(parameter)
-    from course_tools.publish.page import result_table, write_pages
+    for notebook in notebooks:  # a wrong parameter is told before the seconds that the next imports take
+        run_parameters(notebook, profile, given)
     from course_tools.run.job import BUILD, job_for
+    from course_tools.run.table import result_table
 
     jobs = [job_for(notebook, profile, given) for notebook in notebooks]
     results, failures = _executed(jobs, workers, scheduler, force, limit)
     console.print(result_table(results))
-    console.print(f"Executed notebooks: {write_pages(BUILD).as_uri()}", soft_wrap=True)
+    console.print(f"Executed notebooks: {BUILD}", soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
 
 
@@ -336,12 +339,10 @@ def mutants(
 
 @app.command()
 def results() -> None:
-    """Keep the figures of the last runs of the full profile, and bring the README's table of results up to date."""
+    """Keep the figures of the last runs of the full profile, for the site."""
     from course_tools.measure.results import keep_full_runs
-    from course_tools.publish.readme import write_readme
 
     console.print(f"Kept: {', '.join(keep_full_runs())}.", soft_wrap=True)
-    write_readme()
 
 
 @app.command()
@@ -379,10 +380,38 @@ def bench(
 
 @app.command()
 def readme() -> None:
-    """Bring the README's tables and image up to date with the notebooks."""
+    """Bring the README's table and image up to date with the notebooks."""
     from course_tools.publish.readme import write_readme
 
     write_readme()
+
+
+@app.command()
+def site(serve: Annotated[bool, typer.Option("--serve", help="Show it in a browser, until Ctrl-C.")] = False) -> None:
+    """Build the course's pages into build/site/, from the stored notebooks and docs/."""
+    from course_tools.publish.site import SITE, build_site
+
+    console.print(f"The site: {build_site().as_uri()}", soft_wrap=True)
+    if serve:
+        _call([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(SITE)])
+
+
+@app.command()
+def slides() -> None:
+    """Build the slides of slides/ into build/slides/, with the figures of the stored notebooks."""
+    from course_tools.publish.slides import build_slides
+
+    console.print(f"The slides: {build_slides().as_uri()}", soft_wrap=True)
+
+
+@app.command()
+def handout(numbers: Numbers = None) -> None:
+    """Write lessons to hand out into build/handout/: without outputs and solutions, with the checks."""
+    notebooks = _selected(numbers, experiments=False, all_=False)
+    from course_tools.publish.handout import write_handout
+
+    for notebook in notebooks:
+        console.print(str(write_handout(notebook)), soft_wrap=True)
 
 
 @app.command()
@@ -476,6 +505,8 @@ def _call(command: list[str], **options) -> int:
 
 def main() -> None:
     """Run the command line; bad input ends in its one sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a console that has no "…" or "–" shows "?"
     try:
         app()
     except CourseError as error:

@@ -51,5 +51,5 @@ def test_too_few_are_told():
 def test_bad_scores_are_told():
     with pytest.raises(CourseError, match="only class 0"):
         bootstrap_interval(accuracy, np.zeros(9, int), np.full(9, 0.5))
-    with pytest.raises(CourseError, match="NaN"):
+    with pytest.raises(CourseError, match="hold nan in row 1"):
         bootstrap_interval(accuracy, [0, 1], [0.5, np.nan])

@@ -28,13 +28,20 @@ def test_temperature_is_found_again(temperature):
 def test_temperature_keeps_the_order():
     labels, scores = samples(1.0, n=500)
     assert roc_auc_score(labels, with_temperature(scores, 3)) == pytest.approx(roc_auc_score(labels, scores))
-    assert with_temperature(scores, 1) == pytest.approx(scores, abs=1e-6)
+    assert with_temperature(scores, 1) == pytest.approx(scores, abs=1e-12)
     assert np.abs(with_temperature(scores, 3) - 0.5).mean() < np.abs(scores - 0.5).mean()
+
+
+def test_temperature_keeps_the_order_of_scores_near_0_and_1():
+    scores = np.array([0, 1e-300, 1e-9, 1e-8, 0.5, 1 - 1e-8, 1 - 2.0**-53, 1])
+    for temperature in (1, 3, 20):
+        assert (np.diff(with_temperature(scores, temperature)) > 0).all()
+    assert with_temperature(scores, 1) == pytest.approx(scores, rel=1e-9, abs=0)
 
 
 def test_a_temperature_moves_sure_scores_too():
     low, high, middle = with_temperature([0.0, 1.0, 0.5], 10)
-    assert low == pytest.approx(1 - high) and 0.5 < high < 0.9 and middle == 0.5
+    assert 0 < low < 1e-30 and 0.9 < high < 0.99 and middle == 0.5
     assert 0.05 <= fit_temperature([0, 1, 1], [0.0, 1.0, 0.0]) <= 20.01
 
 

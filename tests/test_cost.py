@@ -40,6 +40,22 @@ def test_grouped_convolution_by_hand():
     assert count_flops(model) == 2 * 9 * 4 * 6 * 16
 
 
+def test_channels_first_counts_the_same():
+    counts = []
+    for order, shape in (("channels_last", (8, 6, 3)), ("channels_first", (3, 8, 6))):
+        inputs = keras.Input(shape)
+        x = layers.Conv2D(4, 3, padding="same", data_format=order)(inputs)
+        x = layers.SeparableConv2D(5, 3, data_format=order)(layers.DepthwiseConv2D(3, data_format=order)(x))
+        counts.append(count_flops(keras.Model(inputs, x)))
+    assert counts[0] == counts[1]
+
+
+def test_sums_and_activations_of_functions_are_left_out():
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.ops.relu(layers.Conv2D(3, 1)(inputs) + inputs) * 2)
+    assert count_flops(model) == 2 * 9 * 16
+
+
 # Multiplications in millions: Lite without its head and lesser layers, so a little below what is published.
 @pytest.mark.parametrize(
     "name, published, tolerance",
@@ -80,6 +96,15 @@ def test_what_cannot_be_counted_is_refused():
     inputs = keras.Input((4, 6))
     with pytest.raises(CourseError, match="no rule.*LSTM"):
         count_flops(keras.Model(inputs, layers.LSTM(3)(inputs)))
+    inputs = keras.Input((6, 6))
+    products = [layers.Dot(1)([inputs, inputs]), inputs @ inputs, keras.ops.einsum("bij,bkj->bik", inputs, inputs)]
+    products += [layers.Attention()([inputs, inputs]), layers.Lambda(lambda x: x @ x)(inputs)]
+    for product in products:
+        with pytest.raises(CourseError, match="no rule"):
+            count_flops(keras.Model(inputs, product))
+    inputs = [keras.Input((None, 3)), keras.Input((4, 3))]
+    with pytest.raises(CourseError, match="one fixed size"):
+        count_flops(keras.Model(inputs, layers.Dense(2)(inputs[0])))
     inputs = keras.Input((None, None, 3))
     with pytest.raises(CourseError, match="one fixed size"):
         count_flops(keras.Model(inputs, layers.Conv2D(2, 3)(inputs)))

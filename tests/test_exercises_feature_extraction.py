@@ -29,6 +29,9 @@ def test_a_right_extract_is_accepted(capsys):
         (lambda b, d: extract(lambda x, training: b(x, training=True), d), "Dropout"),
         (lambda b, d: [extract(b, d), extract(b, d)][1], "read 2 times"),
         (lambda b, d: None, "must return two things"),
+        (lambda b, d: extract(b, d)[::-1], "are swapped"),
+        (lambda b, d: tuple(zip(*[(b(x, training=False), y) for x, y in d], strict=True)), "join its batches"),
+        (lambda b, d: extract(lambda x, training: b(x / 255, training=training), d), "once and unchanged"),
     ],
 )
 def test_each_fault_of_extract_is_named(faulty, sentence):
@@ -55,7 +58,15 @@ def backbone():
 
 
 def build_with(
-    cached_late=False, augmented=True, renamed=False, frozen=True, wide=False, order=None, change=None, in_front=()
+    cached=True,
+    cached_late=False,
+    augmented=True,
+    renamed=False,
+    frozen=True,
+    wide=False,
+    order=None,
+    change=None,
+    in_front=(),
 ):
     """Return a `build` that has the faults asked for."""
 
@@ -64,6 +75,8 @@ def build_with(
         dataset = keras.utils.image_dataset_from_directory(folder, class_names=order, **options)
         names = dataset.class_names[::-1] if renamed else dataset.class_names
         augment = keras.layers.RandomTranslation(0.2, 0.2, fill_mode="constant", fill_value=255.0)
+        if cached:
+            dataset = dataset.cache()
         if augmented:
             dataset = dataset.map(lambda x, y: (augment(x, training=True), y))
         if change:
@@ -83,6 +96,12 @@ def test_a_mended_pipeline_is_accepted(folder, backbone, capsys):
     assert "mended" in capsys.readouterr().out and not backbone.trainable
 
 
+def test_augmentation_may_be_a_layer_of_the_model(folder, backbone):
+    moves = [keras.layers.RandomFlip(), keras.layers.RandomTranslation(0.2, 0.2)]
+    check.check_pipeline(build_with(augmented=False, in_front=moves), folder, backbone)
+    check.check_pipeline(build_with(augmented=False, in_front=[keras.Sequential(moves)]), folder, backbone)
+
+
 def test_names_may_have_another_order_where_the_dataset_has_it_too(folder, backbone):
     check.check_pipeline(build_with(order=["cow", "ant", "bee"]), folder, backbone)
     with pytest.raises(ExerciseError, match="Class 0 is called 'bee', but its images lie in 'cow'"):
@@ -99,6 +118,8 @@ def test_names_may_have_another_order_where_the_dataset_has_it_too(folder, backb
         ({"in_front": [keras.layers.Rescaling(1 / 255)]}, "in front of the backbone"),
         ({"cached_late": True}, "exactly the same images"),
         ({"augmented": False}, "exactly the same images"),
+        ({"augmented": False, "in_front": [keras.layers.ReLU()]}, "exactly the same images"),
+        ({"cached": False}, "reads and decodes the files again"),
         ({"renamed": True}, "called 'cow', but its images lie in 'ant'"),
         ({"frozen": False}, "not frozen"),
         ({"wide": True}, "one Dense layer of 3 classes"),
@@ -114,9 +135,10 @@ def test_predictions(folder, capsys):
     predicted = labels.copy()
     predicted[:2] = 1
     check.check_predictions(labels, predicted, folder)
-    assert "Balanced accuracy 0.83; guessing gives 0.33" in capsys.readouterr().out
+    assert "Balanced accuracy 0.83; guessing gives 0.333" in capsys.readouterr().out
     for wrong, sentence in [
-        ((labels[:5], predicted[:5]), "the folder has 12 images"),
+        ((labels[:5], predicted[:5]), r"true has the shape \(5,\).* the folder has 12 images"),
+        ((None, predicted), "still None"),
         ((np.zeros(12, int), predicted), "as many images of each class"),
         ((labels, predicted + 5), "from 0 to 2"),
         ((labels, np.roll(labels, 4)), "no better than guessing"),

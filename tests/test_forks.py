@@ -34,7 +34,7 @@ def test_workflows_call_the_makefile():
     assert "run: make test PYTHON" in steps["test"]
     assert "run: make test-all" in steps["nightly"] and "run: make course" in steps["nightly"]
     targets = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in ("course", "experiments", "test", "test-all", "lab", "mutants", "faults", "bench", "lock"):
+    for target in "course experiments site slides test test-all lab mutants faults bench lock".split():
         assert f"\n{target}:" in targets, f"the Makefile lacks {target}"
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
 

@@ -76,12 +76,31 @@ def test_batches_do_not_matter():
     assert grad_cam(model, images, "look", batch_size=3) == pytest.approx(grad_cam(model, images, "look"))
 
 
+def test_a_sequential_model_is_explained_like_a_functional_one():
+    model = bright_finder()
+    sequential = keras.Sequential([type(layer).from_config(layer.get_config()) for layer in model.layers])
+    sequential.set_weights(model.get_weights())
+    assert np.array_equal(grad_cam(sequential, image_with_spot(), "look"), grad_cam(model, image_with_spot(), "look"))
+
+
 def test_bad_input_is_told_in_one_sentence():
     with pytest.raises(CourseError, match="no layer 'block9'.*look, shrink"):
         grad_cam(bright_finder(), image_with_spot(), "block9")
     with pytest.raises(CourseError, match="no layer 'score'"):
         grad_cam(bright_finder(), image_with_spot(), "score")
+    for images in (image_with_spot()[:, :4], image_with_spot()[..., 0], image_with_spot()[:0]):
+        with pytest.raises(CourseError, match="images have the shape"):
+            grad_cam(bright_finder(), images, "look")
+    with pytest.raises(CourseError, match="NaN"):
+        grad_cam(bright_finder(), image_with_spot() * np.nan, "look")
+    with pytest.raises(CourseError, match="batch_size=0 is impossible"):
+        grad_cam(bright_finder(), image_with_spot(), "look", batch_size=0)
+    for unbuilt in (keras.Sequential([layers.Conv2D(2, 1, name="look")]), layers.Dense(1)):
+        with pytest.raises(CourseError, match="no functional model"):
+            grad_cam(unbuilt, image_with_spot(), "look")
     model = bright_finder()
+    with pytest.raises(CourseError, match="does not depend on 'look'"):  # these layers were called for another model
+        grad_cam(keras.Sequential(model.layers), image_with_spot(), "look")
     three = keras.Model(model.input, layers.Dense(3)(model.output))
     with pytest.raises(CourseError, match="explains one score"):
         grad_cam(three, image_with_spot(), "look")

@@ -106,7 +106,25 @@ def test_split_cleans_a_folder_of_the_reader(own, capsys):
     Image.new("L", (3, 3), 99).save(own / "dog" / "third.webp")
     split = split_image_folder(own, per_class=1)
     assert [sum(counts(split / part).values()) for part in ("train", "validation", "test")] == [2, 2, 2]
-    assert "2 files passed over" in capsys.readouterr().out
+    assert "2 passed over, no image that can be read: cat/broken.jpg; dog/broken.jpg" in capsys.readouterr().out
+
+
+def test_copies_of_one_image_never_meet_in_two_parts_of_a_split(tmp_path, capsys):
+    root, random = tmp_path / "twins", np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for i in range(6):
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(root / name / f"{i}.png")
+            shutil.copy(root / name / f"{i}.png", root / name / f"{i} copy.png")
+    shutil.copy(root / "cat" / "0.png", root / "dog" / "cat.png")
+    for seed in range(3):
+        split = split_image_folder(root, per_class=2, seed=seed)
+        pixels = [Image.open(file).tobytes() for file in image_folders.visible_files(split)]
+        assert len(pixels) == len(set(pixels)) == 12
+        out = capsys.readouterr().out
+        assert "12 passed over, copies of an image of the same class: cat/0.png = cat/0 copy.png; " in out
+        assert out.count(" = ") == 6 and "; 7 more\n" in out
+        assert "1 passed over, copies of an image of another class: dog/cat.png = cat/0 copy.png" in out
 
 
 @pytest.fixture
@@ -143,28 +161,47 @@ def test_own_images_arrive_upright_in_colour_and_in_one_format(own):
 
 
 def test_files_passed_over_are_counted_and_named(own, capsys):
+    first = "5 images of 2 classes: 3 cat, 2 dog"
+    second = "1 of them lie in subfolders of their class, which a split does not keep together."
     clean_image_folder(own)
-    assert capsys.readouterr().out == "5 images of 2 classes: 3 cat, 2 dog\n"
+    assert capsys.readouterr().out == f"{first}\n{second}\n"
     (own / "dog" / "broken.jpg").write_bytes(b"\xff\xd8 and nothing more")
     (own / "dog" / "notes.txt").write_text("no image")
     (own / "dog" / ".DS_Store").write_bytes(b"")
     Image.fromarray(np.zeros((9, 9), np.float32)).save(own / "dog" / "heights.tif")
     shutil.copy(own / "dog" / "grey.tiff", own / "dog" / "grey again.tiff")
     shutil.copy(own / "dog" / "grey.tiff", own / "loose.tiff")
+    for number in range(50):
+        (own / "cat" / f"{number:02d}.heic").write_bytes(b"from a phone")
     for _ in range(2):  # made, and found in the cache
         clean = clean_image_folder(own)
-        kept, passed_over = capsys.readouterr().out.splitlines()
-        assert kept == "5 images of 2 classes: 3 cat, 2 dog"
-        assert passed_over.startswith("5 files passed over: ")
-        for reason in (
-            "dog/broken.jpg (no image that can be read)",
-            "dog/notes.txt (no image that can be read)",
-            "dog/heights.tif (too many bits)",
-            "dog/grey.tiff (a copy of dog/grey again.tiff)",
-            "loose.tiff (in no class)",
-        ):
-            assert reason in passed_over
+        assert capsys.readouterr().out.splitlines() == [
+            first,
+            second,
+            "52 passed over, no image that can be read: "
+            + "; ".join(f"cat/0{number}.heic" for number in range(5))
+            + "; 47 more",
+            "1 passed over, copies of an image of the same class: dog/grey.tiff = dog/grey again.tiff",
+            "1 passed over, too many bits: dog/heights.tif",
+            "1 passed over, in no class: loose.tiff",
+        ]
     assert counts(clean) == {"cat": 3, "dog": 2}
+
+
+def test_a_suffix_decides_nothing(tmp_path):
+    for name, file in {"a": "photo.jfif", "b": "photo"}.items():
+        (tmp_path / "shots" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), RED if name == "a" else GREEN).save(tmp_path / "shots" / name / file, "jpeg")
+    assert counts(clean_image_folder(tmp_path / "shots")) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("parts", [("train", "val", "test"), ("Train", "Test")])
+def test_a_folder_that_is_already_split_is_named_as_such(own, tmp_path, parts):
+    for part in parts:
+        shutil.copytree(own, tmp_path / "pics" / part)
+    with pytest.raises(CourseError, match=f"already split into {', '.join(sorted(parts))}, .* give one of these"):
+        split_image_folder(tmp_path / "pics")
+    assert counts(clean_image_folder(tmp_path / "pics" / parts[0])) == {"cat": 3, "dog": 2}
 
 
 def test_own_image_refusals(own, tmp_path):

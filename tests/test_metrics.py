@@ -55,6 +55,8 @@ def test_intervals_cover_as_often_as_they_say():
         ([[1, 2], [3, 4]], "one dimension"),
         ([1, np.nan], "nan"),
         ([1, np.inf], "inf"),
+        (np.ma.masked_greater([1, 2, 99], 50), "masked"),
+        (np.array([1, 2j]), "not numbers"),
     ],
 )
 def test_interval_refuses(interval, values, sentence):
@@ -116,7 +118,7 @@ def test_half_precision_softmax_is_accepted(recwarn):
 @pytest.mark.parametrize(
     ("scores", "sentence"),
     [
-        ([0.5, np.nan], "NaN in row 1"),
+        ([0.5, np.nan], "nan in row 1"),
         ([0.5, 1.5], "hold 1.5, outside"),
         ([[-2.0, 3.0]], "apply a sigmoid or softmax"),
         ([[0.5, 0.5], [0.9, 0.9]], "row 1 of the scores sums to 1.8"),

@@ -1,17 +1,17 @@
-"""Figures of `full` runs: which runs are kept, and the README's table of them."""
+"""Figures of `full` runs: which are kept, and the page of all that was measured."""
 
 import json
 
-import jupytext
 import pytest
 
 from course_tools.measure import results
-from course_tools.measure.results import keep_full_runs, results_table
-from course_tools.notebooks import Notebook
+from course_tools.measure.records import read_tables
+from course_tools.measure.results import keep_full_runs
+from course_tools.notebooks import Notebook, all_notebooks
+from course_tools.publish.measured import measured_tables, status_table
 from course_utils.errors import CourseError
-from course_utils.evaluation.expectations import Band
+from course_utils.evaluation.expectations import read_bands
 
-CHECKED = Notebook("04_domain_adaptation", True)
 RECORD = {"profile": "full", "contrast": None, "timing": False}
 
 
@@ -25,7 +25,7 @@ def finished(folder, key, records, profile="full", status="passed", **more):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS_PATH", tmp_path / "results.toml")
     monkeypatch.setattr(results, "run_parameters", lambda *_: {"PROFILE": "full", "SIZES": [1, 2]})
-    monkeypatch.setattr(results, "all_notebooks", lambda: [Notebook("01_a"), Notebook("02_b"), CHECKED])
+    monkeypatch.setattr(results, "all_notebooks", lambda: [Notebook("01_a"), Notebook("02_b")])
     (tmp_path / "build" / "experiments").mkdir(parents=True)
     return tmp_path / "build"
 
@@ -37,7 +37,7 @@ def test_figures_of_a_full_run_are_kept_until_the_next(folder):
     finished(folder, "02_b", [RECORD | {"name": "gain", "value": 0.4}])
     (folder / "01_a.json").unlink()
     assert keep_full_runs(folder) == ["02_b"]
-    assert results.read_tables(results.RESULTS_PATH) == {
+    assert read_tables(results.RESULTS_PATH) == {
         "01_a": {"gain": {"value": 0.1235, "contrast": 0.5}},
         "02_b": {"gain": {"value": 0.4}},
     }
@@ -52,36 +52,20 @@ def test_other_runs_are_not_kept(folder, other):
         keep_full_runs(folder)
 
 
-NAMED = list(jupytext.read(CHECKED.source, fmt="py:percent").metadata["course"]["results"])  # in the front matter
+def test_the_page_shows_each_figure_with_its_interval_its_contrast_and_full():
+    lines = measured_tables()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| Figure")]
+    bands = [record["default"]["bands"] for record in read_bands().values()]
+    assert len(rows) >= sum(map(len, bands)) and "| `validation_accuracy` | 0." in "\n".join(rows)
+    assert len([line for line in lines if line.startswith("## ")]) == len(bands)
+    kept = read_tables(results.RESULTS_PATH)["experiments/07_medical_imaging"]
+    assert any(
+        "five networks together" in row and row.endswith(f"{kept['ensemble_auc']['value']:.3g} |") for row in rows
+    )
 
 
-def test_table_names_what_the_front_matter_names(folder):
-    finished(folder, CHECKED.key, [RECORD | {"name": name, "value": 1234.5, "contrast": 0.25} for name in NAMED])
-    keep_full_runs(folder)
-    rows = results_table()[2:]
-    assert len(rows) == len(NAMED)
-    assert rows[0].startswith("| 04 | ") and "| **1,234** (0.25) |" in rows[0]
-    assert all(row.startswith("|  | ") for row in rows[1:])
-
-
-def test_the_stored_profile_stands_beside_it_with_its_interval(folder, monkeypatch):
-    finished(folder, CHECKED.key, [RECORD | {"name": name, "value": 0.5} for name in NAMED])
-    keep_full_runs(folder)
-    band = Band(mean=0.6, std=0.01, seeds=(0, 1, 2, 3, 4))
-    bands = {name: band for name in NAMED}
-    monkeypatch.setattr(results, "read_bands", lambda: {CHECKED.key: {"default": {"bands": bands}}})
-    assert all(row.endswith("| **0.5** | 0.6 ± 0.012 |") for row in results_table()[2:])
-
-
-def test_a_figure_that_only_full_has_leaves_the_stored_profile_blank(folder, monkeypatch):
-    finished(folder, CHECKED.key, [RECORD | {"name": name, "value": 0.5} for name in NAMED])
-    keep_full_runs(folder)
-    monkeypatch.setattr(results, "read_bands", lambda: {CHECKED.key: {"default": {"bands": {}}}})
-    assert all(row.endswith("| **0.5** | – |") for row in results_table()[2:])
-
-
-def test_a_result_that_was_not_measured_is_named(folder):
-    finished(folder, CHECKED.key, [RECORD | {"name": NAMED[0], "value": 0.7}])
-    keep_full_runs(folder)
-    with pytest.raises(CourseError, match=f"names the result '{NAMED[1]}'"):
-        results_table()
+def test_the_page_tells_how_the_last_runs_here_ended(tmp_path):
+    assert status_table(tmp_path) == ["No notebook was run here yet."]
+    key = all_notebooks("lessons")[0].key
+    (tmp_path / f"{key}.json").write_text('{"status": "failed", "seconds": 90}')
+    assert status_table(tmp_path)[2:] == [f"| {key} | failed | 1.5 |"]

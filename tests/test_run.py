@@ -16,10 +16,10 @@ import pytest
 from course_tools import cli, notebooks
 from course_tools.notebooks import Notebook
 from course_tools.parameters import run_parameters
-from course_tools.publish.page import result_table, write_pages
 from course_tools.run.execute import execute
 from course_tools.run.job import Job
 from course_tools.run.jobs import _alone_in, run_jobs
+from course_tools.run.table import result_table
 from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
 
@@ -72,14 +72,6 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     jobs[1].record.write_bytes(b"\xff damaged")
     again = run_jobs(jobs, workers=1)
     assert [result["reused"] for result in again] == [True, False]
-
-    (folder / "mutants.json").write_text("[]")  # no record of a notebook
-    (folder / "03_damaged.ipynb").touch()
-    (folder / "03_damaged.json").write_bytes(b"\xff damaged")
-    index = write_pages(folder)
-    page = index.read_text()
-    assert "02_bad.html" in page and "<details><summary>1 figure</summary>figure 3.5 (0 to 9)" in page
-    assert "<details open>" in page  # the one that failed shows its figures at once
     assert result_table(again).row_count == 2
 
 
@@ -109,7 +101,6 @@ def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tm
     job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
     assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
     assert job.failure(OSError("no space"))["status"] == "failed" and not job.record.exists()
-    assert "01_one" not in write_pages(job.output.parent).read_text()
 
 
 def test_a_program_called_may_end_by_itself_after_ctrl_c():

@@ -41,6 +41,22 @@ def test_pieces_equal_those_of_transformers(gpt, row):
     assert tokenizer.detokenize(numbers) == SENTENCES[row]
 
 
+@pytest.mark.parametrize(
+    "text, pieces",
+    [
+        ("two  spaces", "two Ġ Ġspaces"),
+        ("one\n\ntwo", "one Ċ Ċ two"),
+        ("a\t\tb \n", "a ĉ ĉ b ĠĊ"),
+        ("a\r\nb", "a č Ċ b"),
+        ("it's 2024!", "it 's Ġ 2 0 2 4 !"),
+    ],
+)
+def test_white_space_is_cut_as_in_gpt2(gpt, text, pieces):
+    """Of a run of white space, the last character goes with what follows it."""
+    tokenizer, _ = gpt
+    assert " ".join(tokenizer.id_to_token(int(number)) for number in tokenizer(text)) == pieces
+
+
 def test_special_pieces_stay_whole(gpt):
     tokenizer, _ = gpt
     assert tokenizer.end_token_id == 2

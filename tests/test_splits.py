@@ -1,6 +1,7 @@
 """Splits are stratified, seeded and disjoint; impossible requests are told in one sentence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from course_utils.data.dataset import Card, Samples
@@ -66,6 +67,13 @@ def test_split_object_shows_counts_and_card():
         (["cat"] * 9 + ["dog"] * 3, None, "Class dog has 3 samples"),
         ([0, 1] * 5, [0] * 9, "a group for each of the 10 labels"),
         ([0, 1] * 5, [0, 1] * 5, "There are 2 groups"),
+        (np.ma.masked_equal([0, 1] * 5, 1), None, "masked"),
+        (np.array([(0, 1)] * 10 + [None], object)[:10], None, "got mixed"),
+        (np.array([0, "a"] * 5, object), None, "got mixed-integer"),
+        (pd.DataFrame({"y": [0, 1] * 5}), None, r"shape \(10, 1\)"),
+        ([[0], [1, 2]], None, "one array"),
+        ([0, 1] * 5, np.array([0, "a"] * 5, object), "of one type"),
+        ([0, 1] * 5, np.ma.masked_equal(range(10), 1), "groups hold masked"),
         ([0] * 20 + [1] * 5, [*range(20)] + [20] * 5, "got no sample of class 1"),
     ],
 )
@@ -78,6 +86,8 @@ def test_impossible_splits_are_refused(y, groups, sentence):
     ("x", "y", "sentence"),
     [
         (np.arange(99.0), Y, "99 samples but 100 labels"),
+        ([[1], [2, 3]] * 50, Y, "one array"),
+        (np.ma.masked_less(np.arange(100.0), 3), Y, "masked"),
         (np.r_[np.nan, np.arange(99.0)], Y, "NaN or infinite"),
         (np.arange(100.0), Y + 1, "between 0 and 2"),
         (np.arange(100.0), np.minimum(Y, 1), "Class c has 0 samples"),
@@ -87,6 +97,32 @@ def test_impossible_splits_are_refused(y, groups, sentence):
 def test_impossible_data_sets_are_refused(x, y, sentence):
     with pytest.raises(CourseError, match=sentence):
         make_split(x, y, ("a", "b", "c"), CARD)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        Y.astype(object),
+        Y.tolist(),
+        pd.Series(Y, index=Y + 7),
+        Y.astype("S1"),
+        Y.astype(str).astype(object),
+        Y.astype("u1"),
+    ],
+)
+def test_labels_of_every_container_give_the_same_split(y):
+    groups = np.arange(100) // 2
+    for owned in (None, groups):
+        for part, expected in zip(stratified_split(y, owned), stratified_split(Y, owned), strict=True):
+            assert np.array_equal(part, expected)
+    few = few_shot(Samples(pd.DataFrame({"x": np.arange(100)}, index=np.arange(100)[::-1]), y), 3)
+    assert np.array_equal(few.x[:, 0], few_shot(Samples(np.arange(100), Y), 3).x)
+
+
+def test_samples_of_other_containers_are_taken_by_place():
+    expected = toy_split().test.x
+    for x in (list(np.arange(100.0)), pd.Series(np.arange(100.0), index=np.arange(100)[::-1])):
+        assert np.array_equal(make_split(x, Y, ("a", "b", "c"), CARD).test.x, expected)
 
 
 def test_few_shot_draws_per_class_and_nests():

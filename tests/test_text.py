@@ -7,10 +7,15 @@ carried files, the mean of the last hidden states over the attention mask. sente
 from pathlib import Path
 
 import keras
+import keras_hub
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
+from tokenizers import Tokenizer
 
 from course_utils import cache
+from course_utils.data import fetch
 from course_utils.errors import CourseError
 from course_utils.text import load_minilm, predict_sorted, sentence_encoder, sentence_vectors, tokenize, vectors
 from course_utils.text.sentences import LONGEST
@@ -38,6 +43,21 @@ def test_word_pieces_equal_those_of_transformers(minilm):
         pieces = [tokenizer.id_to_token(int(i)) for i in ids[: mask.sum()]]
         assert " ".join(pieces) == str(expected)
         assert not ids[mask.sum() :].any()
+
+
+def test_word_pieces_of_every_kind_of_character_are_those_of_the_carried_tokenizer(minilm):
+    """What may differ is what newer Unicode tables than its own know: no letter, no space."""
+    tokenizer, _ = minilm
+    theirs = Tokenizer.from_file(str(fetch("minilm") / "tokenizer.json"))
+    theirs.no_truncation(), theirs.no_padding()
+    characters = [
+        chr(number) for block in (range(1, 0x600), range(0x2000, 0x2700), range(0x3000, 0x3100)) for number in block
+    ]
+    texts = [f"good{c}movie {c}" for c in characters] + ["좋은 영화였다", "İSTANBUL, CAFÉ", "two\u2028lines\u3000wide"]
+    expected = [found.ids for found in theirs.encode_batch(texts, add_special_tokens=False)]
+    assert [list(map(int, ids)) for ids in tokenizer(texts)] == expected
+    in_a_pipeline = tf.data.Dataset.from_tensors(texts).map(tokenizer).get_single_element().to_list()
+    assert in_a_pipeline == expected
 
 
 def test_sentence_vectors_equal_those_of_pytorch(minilm, empty_cache):
@@ -100,6 +120,8 @@ def test_long_sentences_are_cut(minilm):
     for longest in (2, 8.0, True):
         with pytest.raises(CourseError, match="give a whole number, at least 3"):
             tokenize(tokenizer, ["text"], longest)
+    with pytest.raises(CourseError, match="longest=600 .* 512"):
+        tokenize(tokenizer, ["text"], 600)
 
 
 def test_model_survives_saving(minilm, tmp_path):
@@ -124,7 +146,7 @@ def test_second_call_computes_nothing_in_any_order(minilm, empty_cache, monkeypa
 def test_key_depends_on_all_that_matters(minilm):
     tokenizer, backbone = minilm
     keys = [vectors.vector_key(tokenizer, backbone, texts) for texts in (["a"], ["b"], ["a", "b"], ["ab"])]
-    other = type(tokenizer).from_config(tokenizer.get_config() | {"lowercase": False})
+    other = keras_hub.models.BertTokenizer.from_config(tokenizer.get_config())
     other.set_vocabulary(tokenizer.get_vocabulary())
     keys.append(vectors.vector_key(other, backbone, ["a"]))
     other.set_vocabulary(tokenizer.get_vocabulary()[::-1])
@@ -148,7 +170,12 @@ def test_key_depends_on_all_that_matters(minilm):
         (["good", "\n "], "Text 1 is empty"),
         (["good", None], "no string but NoneType"),
         (["good", 7], "no string but int"),
-        (np.array([["a"], ["b"]]), "no string but ndarray"),
+        (["good", "bad \ud800"], "Text 1 holds half a character"),
+        (np.array([["a"], ["b"]]), "The texts are ndarray"),
+        (np.array("a"), "The texts are ndarray"),
+        (pd.DataFrame({"text": ["a"]}), "The texts are DataFrame"),
+        ({"text": 1}, "The texts are dict"),
+        (np.ma.masked_array(["a", "b"], [0, 1]), "no string but MaskedConstant"),
     ],
 )
 def test_what_is_no_text_is_refused(minilm, texts, message):

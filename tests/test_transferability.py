@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.linalg import helmert
 from scipy.stats import multivariate_normal
 
 from course_utils.data.dataset import Samples
@@ -23,17 +24,35 @@ def test_evidence_is_the_gaussian_density_of_the_labels():
     x, y = clouds(1.0, n=15, d=6)
     centred, targets = prepared(x, y)
     best = []
-    for target in targets.T:
-        shapes = [np.eye(15) + centred @ centred.T / ratio for ratio in RATIOS]
-        variances = [target @ np.linalg.solve(shape, target) / 15 for shape in shapes]
+    basis = helmert(15)  # of what is left after centring
+    for target in (basis @ targets).T:
+        shapes = [np.eye(14) + basis @ centred @ centred.T @ basis.T / ratio for ratio in RATIOS]
+        variances = [target @ np.linalg.solve(shape, target) / 14 for shape in shapes]
         best.append(max(multivariate_normal(cov=v * s).logpdf(target) for v, s in zip(variances, shapes, strict=False)))
-    assert log_evidence(x, y) == pytest.approx(np.mean(best) / 15, abs=1e-9)
+    assert log_evidence(x, y) == pytest.approx(np.mean(best) / 14, abs=1e-9)
 
 
 @pytest.mark.parametrize("d", [10, 200])
 def test_evidence_grows_with_separation_also_with_many_features(d):
     scores = [log_evidence(*clouds(distance, d=d)) for distance in (0, 2, 4, 8)]
     assert scores == sorted(scores) and scores[-1] > scores[0] + 0.3
+
+
+def test_many_features_of_noise_do_not_beat_few_that_tell_something():
+    """Fails where centring is not paid for: more features than samples then fit every target for nothing."""
+    noise = [np.random.default_rng(1000 + seed).normal(size=(60, 1280)) for seed in range(40)]
+    informative = [clouds(1.0, d=20, seed=seed) for seed in range(40)]
+    assert all(log_evidence(*few) > log_evidence(many, few[1]) for few, many in zip(informative, noise, strict=True))
+
+
+def test_scores_bear_features_of_any_size():
+    x, y = clouds(2.0)
+    for score in (log_evidence, h_score):
+        for factor in (1e-300, 1e300):
+            assert score(factor * x, y) == pytest.approx(score(x, y))
+        assert np.isfinite(
+            [score(0 * x, y), score(x.astype(np.float16), y), score(np.asfortranarray(x), list(y))]
+        ).all()
 
 
 def test_evidence_depends_on_neither_scale_nor_names_nor_order():
@@ -62,7 +81,11 @@ def test_h_score_cannot_tell_networks_apart_with_more_features_than_samples():
     [
         (np.ones((4, 2)), np.arange(3), "do not fit"),
         (np.ones(4), np.arange(4), "do not fit"),
-        (np.full((4, 2), np.nan), np.array([0, 0, 1, 1]), "NaN"),
+        (np.full((4, 2), np.nan), np.array([0, 0, 1, 1]), "hold nan"),
+        (np.ones((4, 0)), np.array([0, 0, 1, 1]), "do not fit"),
+        (np.array([["a"], ["b"]]), np.array([0, 1]), "numbers"),
+        (np.ma.masked_equal(np.eye(4), 0), np.array([0, 0, 1, 1]), "masked"),
+        (np.ones((4, 2)), np.array([0, 0, 1, np.nan]), "missing"),
         (np.ones((4, 2)), np.zeros(4, int), "1 classes among 4"),
         (np.ones((4, 2)), np.arange(4), "4 classes among 4"),
     ],

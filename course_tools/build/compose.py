@@ -11,9 +11,9 @@ from course_tools.build import frame
 from course_tools.measure.records import read_seconds
 from course_tools.notebooks import Notebook
 from course_utils.errors import CourseError
-from course_utils.evaluation.expectations import Band, read_bands
+from course_utils.evaluation.expectations import read_bands
 
-PLACEHOLDER = re.compile(r"\{\{\s*(experiment\.)?(\w+)\.(\w+)(?::([^{}]+))?\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*(?:([\w/]+)\.)?(\w+)\.(\w+)(?::([^{}]+))?\s*\}\}")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -49,24 +49,31 @@ def compose(notebook: Notebook, measured: bool = True, address: str | None = Non
 
 
 def with_figures(text: str, notebook: Notebook) -> str:
-    """Fill the placeholders of a text with measured figures.
+    """Fill the placeholders of a notebook's text with measured figures.
 
     ``{{frozen_10.mean:.2f}}`` is a figure of the notebook itself, ``{{experiment.frozen_10.mean:.2f}}`` one of the
     experiment of the same number.
     """
+    return _filled(text, notebook.key, {None: notebook.key, "experiment": Notebook(notebook.name, True).key})
+
+
+def page_with_figures(text: str, page: str) -> str:
+    """Fill the placeholders of a page, which name the notebook: ``{{experiments/01_trial.frozen_10.mean:.2f}}``."""
+    return _filled(text, page, {})
+
+
+def _filled(text: str, quoting: str, short: dict[str | None, str]) -> str:
+    measured = read_bands() if PLACEHOLDER.search(text) else {}
 
     def figure(match: re.Match) -> str:
-        from_experiment, name, field, form = match.groups()
-        bands = _bands_of(Notebook(notebook.name, True) if from_experiment else notebook)
-        if name not in bands or not hasattr(bands[name], field):
-            raise CourseError(f"{notebook.key} quotes {match[0]}, which has not been measured: run `course bands`.")
-        return format(getattr(bands[name], field), form or ".3g")
+        key, name, field, form = match.groups()
+        band = measured.get(short.get(key, key), {}).get("default", {}).get("bands", {}).get(name)
+        value = getattr(band, field, None)
+        if value is None:
+            raise CourseError(f"{quoting} quotes {match[0]}, which has not been measured: run `course bands`.")
+        return format(value, form or ".3g")
 
     return PLACEHOLDER.sub(figure, text)
-
-
-def _bands_of(notebook: Notebook) -> dict[str, Band]:
-    return read_bands().get(notebook.key, {}).get("default", {}).get("bands", {})
 
 
 def _prepared(cell: NotebookNode) -> NotebookNode:

@@ -1,4 +1,4 @@
-"""The parts of the README that are made from the notebooks: what each shows, the results of `full`, and the image."""
+"""The parts of the README that are made from the notebooks: what each shows, and the image."""
 
 import base64
 import re
@@ -8,7 +8,6 @@ import nbformat
 
 from course_tools.build.compose import with_figures
 from course_tools.measure.records import read_seconds
-from course_tools.measure.results import results_table
 from course_tools.notebooks import Notebook, all_notebooks
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
@@ -17,22 +16,19 @@ from course_utils.whole_file import replacing
 README = ROOT / "README.md"
 IMAGE = ROOT / "notebooks" / "images" / "readme.png"
 IMAGE_TAG = "readme-image"
-TABLE = r"(<!-- {}: `course readme` writes this table -->\n).*?(<!-- end -->)"
+TABLE = re.compile(r"(<!-- notebooks: `course readme` writes this table -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def readme_text() -> str:
-    """Return the README with its tables as the stored notebooks, the bands and the last `full` runs make them."""
+    """Return the README with its table as the stored notebooks and the bands make it."""
     text = README.read_text(encoding="utf-8")
-    for name, rows in {"notebooks": notebooks_table(), "results": results_table()}.items():
-        place = re.compile(TABLE.format(name), re.DOTALL)
-        if not place.search(text):
-            raise CourseError(f"README.md lacks the two comments between which the table of {name} stands.")
-        text = place.sub(lambda match, rows=rows: match[1] + "\n".join(rows) + "\n" + match[2], text)
-    return text
+    if not TABLE.search(text):
+        raise CourseError("README.md lacks the two comments between which the table of notebooks stands.")
+    return TABLE.sub(lambda match: match[1] + "\n".join(notebooks_table()) + "\n" + match[2], text)
 
 
 def write_readme() -> None:
-    """Bring the README's tables and image up to date."""
+    """Bring the README's table and image up to date."""
     with replacing(README) as partial:
         partial.write_text(readme_text(), encoding="utf-8")
     IMAGE.parent.mkdir(exist_ok=True)

@@ -93,6 +93,6 @@ class Job:
     def failure(self, error: BaseException) -> dict:
         """Return the result of a run that an error kept from its end, or from its beginning."""
         with suppress(OSError):
-            self.record.unlink(missing_ok=True)  # else the pages would show an earlier run, and call it passed
+            self.record.unlink(missing_ok=True)  # else the site would tell of an earlier run, and call it passed
         told = {"cell": "", "message": f"{type(error).__name__}: {error}"}
         return {"name": self.name, "status": "failed", "seconds": 0.0, "records": [], "error": told}

@@ -1,7 +1,7 @@
 """The reader's own images, as cameras and web sites leave them, made ready for Keras."""
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from course_utils.data.image_folders import class_folders, keep_folder, visible_files
@@ -9,7 +9,9 @@ from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
 
 LONGEST_SIDE = 512  # pixels; a network of this course sees 224 at most
+SHOWN = 5  # names of files with the same fault
 REPORT = ".report"
+PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}  # of a split, not classes
 
 
 def clean_image_folder(folder: str | Path) -> Path:
@@ -17,13 +19,14 @@ def clean_image_folder(folder: str | Path) -> Path:
 
     ``image_dataset_from_directory`` ignores the orientation that a camera notes, skips WebP and
     TIFF without a word, loses transparency, and stops at the first damaged file. The copies are
-    PNG with the longer side at most 512 pixels. The folder itself is not touched.
+    PNG with the longer side at most 512 pixels. Of several copies of one image the first is taken.
+    The folder itself is not touched.
 
     Parameters
     ----------
     folder : str or pathlib.Path
-        For example ``my_images`` with ``my_images/cat/1.jpg``, ``my_images/dog/7.webp``. Hidden
-        files do not count.
+        For example ``my_images`` with ``my_images/cat/1.jpg``, ``my_images/dog/7.webp``. Images in
+        subfolders of a class count; hidden files do not.
 
     Returns
     -------
@@ -33,10 +36,16 @@ def clean_image_folder(folder: str | Path) -> Path:
     Raises
     ------
     CourseError
-        If the folder is missing, has fewer than two subfolders, or a class without any image.
+        If the folder is missing, has fewer than two subfolders, is split into train and test already, or has a
+        class without any image.
     """
     folder = Path(folder).expanduser().absolute()
     classes = class_folders(folder)
+    if {name.lower() for name in classes} <= PARTS:
+        raise CourseError(
+            f"The folder {folder} is already split into {', '.join(classes)}, and these are no classes: give one of"
+            " these folders, or one folder with a subfolder for each class."
+        )
     files = visible_files(folder)
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     address = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
@@ -48,36 +57,40 @@ def clean_image_folder(folder: str | Path) -> Path:
 
 
 def _copy(folder: Path, classes: list[str], files: list[Path], copies: Path) -> None:
-    """Write a copy of each readable image, and the report."""
+    """Write each readable image once, and the report."""
     for name in classes:
         (copies / name).mkdir()
-    kept, passed_over, seen = Counter(), [], {}
+    kept, passed_over, seen = [], defaultdict(list), {}
     for file in files:
         name = file.relative_to(folder)
         if len(name.parts) == 1:
-            passed_over.append(f"{name} (in no class)")
+            passed_over["in no class"].append(name)
             continue
         try:
             image = read_upright(file)
         except CourseError as error:
-            passed_over.append(f"{name} ({'too many bits' if 'bits' in str(error) else 'no image that can be read'})")
+            passed_over["too many bits" if "bits" in str(error) else "no image that can be read"].append(name)
             continue
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         first = seen.setdefault((image.size, hashlib.sha256(image.tobytes()).digest()), name)
-        if first is not name:
-            passed_over.append(f"{name} (a copy of {first})")
+        if first is not name:  # else one copy might be trained on and the other tested
+            where = "the same class" if first.parts[0] == name.parts[0] else "another class"
+            passed_over[f"copies of an image of {where}"].append(f"{name} = {first}")
             continue
         copy = "__".join(name.with_suffix("").parts[1:]) + f"{name.suffix.replace('.', '_')}.png"
         image.save(copies / name.parts[0] / copy, compress_level=1)
-        kept[name.parts[0]] += 1
-    for name in classes:
-        if not kept[name]:
-            raise CourseError(f"The class {name} in {folder} has no image that can be read.")
+        kept.append(name)
+    for missing in sorted(set(classes) - {name.parts[0] for name in kept}):
+        raise CourseError(f"The class {missing} in {folder} has no image that can be read.")
     (copies / REPORT).write_text(_report(kept, passed_over), encoding="utf-8")
 
 
-def _report(kept: Counter, passed_over: list[str]) -> str:
-    lines = [f"{kept.total()} images of {len(kept)} classes: " + ", ".join(f"{n} {c}" for c, n in kept.items())]
-    if passed_over:
-        lines.append(f"{len(passed_over)} files passed over: " + "; ".join(passed_over))
+def _report(kept: list[Path], passed_over: dict[str, list]) -> str:
+    classes = Counter(name.parts[0] for name in kept)
+    lines = [f"{len(kept)} images of {len(classes)} classes: " + ", ".join(f"{n} {c}" for c, n in classes.items())]
+    if deep := sum(len(name.parts) > 2 for name in kept):
+        lines.append(f"{deep} of them lie in subfolders of their class, which a split does not keep together.")
+    for reason, names in passed_over.items():
+        more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+        lines.append(f"{len(names)} passed over, {reason}: " + "; ".join([*map(str, names[:SHOWN]), *more]))
     return "\n".join(lines)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from course_utils.data.dataset import PARTS, Card, DataSplit, Samples
-from course_utils.errors import CourseError, whole_number
+from course_utils.errors import CourseError, plain_array, whole_number
 
 N_FOLDS = 5  # one fold is the test part, one the validation part: 60/20/20
 
@@ -37,14 +38,16 @@ def stratified_split(
     CourseError
         If labels are missing, or a class has too few members (or groups) for three parts.
     """
-    y = _checked_labels(y)
+    y, seed = checked_labels(y), whole_number("seed", seed, 0)
     for label, count in zip(*np.unique(y, return_counts=True), strict=True):
         if count < N_FOLDS:
             raise CourseError(_too_few(label, count))
+    numbers = np.unique(y, return_inverse=True)[1]  # scikit-learn takes no bytes
     if groups is None:
-        folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(y, y)
+        folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(y, numbers)
     else:
-        folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(y, y, _checked_groups(groups, y))
+        groups = _group_numbers(groups, y)
+        folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(y, numbers, groups)
     test, validation, *rest = (held_out for _, held_out in folds)
     parts = (np.concatenate(rest), validation, test)
     for name, part in zip(PARTS, parts, strict=True):
@@ -63,7 +66,7 @@ def make_split(
     seed: int = 0,
 ) -> DataSplit:
     """Return a data set of images or texts and class numbers, cut by :func:`stratified_split`."""
-    y = _checked_labels(y, x)
+    x, y = _samples(x, y)
     if not np.issubdtype(y.dtype, np.integer):
         raise CourseError(f"Labels of a data set must be class numbers; got type {y.dtype}.")
     y = y.astype(np.int64)
@@ -107,8 +110,7 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
         If a class has fewer members (the sentence names the first), lengths differ, or `per_class` is no such number.
     """
     per_class = whole_number("per_class", per_class)
-    x, y = samples
-    y = _checked_labels(y, x)
+    (x, y), seed = _samples(*samples), whole_number("seed", seed, 0)
     random = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(y):
@@ -120,26 +122,38 @@ def few_shot(samples: Samples, per_class: int, seed: int = 0) -> Samples:
     return Samples(x[order], y[order])
 
 
-def _checked_labels(y: np.ndarray, x: np.ndarray | None = None) -> np.ndarray:
-    y = np.asarray(y)
+def checked_labels(y: ArrayLike) -> np.ndarray:
+    """Return labels as an array of integers or of names, shape (n,); refuse all else in one sentence."""
+    y = plain_array("The labels", y)
     if y.ndim != 1 or y.size == 0:
         raise CourseError(f"Labels must be a non-empty array of shape (n,); got shape {y.shape}.")
     if missing := pd.isna(y).sum():
         raise CourseError(f"{missing} of {y.size} labels are missing (NaN); drop these first.")
-    if np.issubdtype(y.dtype, np.floating):
-        raise CourseError("Labels must be class numbers or names; got fractions (float).")
-    if x is not None and len(x) != len(y):
-        raise CourseError(f"There are {len(x)} samples but {len(y)} labels; each needs one.")
-    return y
+    kind = pd.api.types.infer_dtype(y)
+    if kind not in ("integer", "boolean", "string", "bytes"):
+        kind = "fractions (float)" if kind == "floating" else kind
+        raise CourseError(f"Labels must be class numbers or names; got {kind}.")
+    return np.array(y.tolist()) if y.dtype == object else y
 
 
-def _checked_groups(groups: np.ndarray, y: np.ndarray) -> np.ndarray:
-    groups = np.asarray(groups)
+def _samples(x: ArrayLike, y: ArrayLike) -> Samples:
+    x, y = plain_array("The samples", x), checked_labels(y)
+    if x.ndim == 0 or len(x) != len(y):
+        raise CourseError(f"There are {len(x) if x.ndim else 'no'} samples but {len(y)} labels; each needs one.")
+    return Samples(x, y)
+
+
+def _group_numbers(groups: ArrayLike, y: np.ndarray) -> np.ndarray:
+    groups = plain_array("groups", groups)
     if groups.shape != y.shape or pd.isna(groups).any():
         raise CourseError(f"groups must name a group for each of the {y.size} labels.")
-    if np.unique(groups).size < N_FOLDS:
-        raise CourseError(f"There are {np.unique(groups).size} groups; a split needs at least {N_FOLDS}.")
-    return groups
+    try:
+        names, numbers = np.unique(groups, return_inverse=True)
+    except TypeError:
+        raise CourseError("groups must be named by values of one type: all numbers, or all strings.") from None
+    if names.size < N_FOLDS:
+        raise CourseError(f"There are {names.size} groups; a split needs at least {N_FOLDS}.")
+    return numbers
 
 
 def _too_few(name: object, count: int) -> str:

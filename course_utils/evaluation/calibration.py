@@ -16,7 +16,8 @@ from course_utils.errors import CourseError
 from course_utils.evaluation.inputs import class_probabilities, positive_scores
 
 BINS = 10  # equal intervals between 0 and 1
-_CLOSEST = 1e-7  # probabilities of exactly 0 or 1 have no finite logit
+# Probabilities of exactly 0 or 1 have no finite logit; these lie just outside the logits of all others in float64.
+_LOGITS = (-746.0, 37.5)
 
 
 def with_temperature(scores: ArrayLike, temperature: float) -> np.ndarray:
@@ -27,7 +28,7 @@ def with_temperature(scores: ArrayLike, temperature: float) -> np.ndarray:
     scores : array-like of shape (n,), (n, 1) or (n, 2)
         Probabilities.
     temperature : float
-        Above 0. The order of the scores stays, and so does every ROC curve.
+        Above 0. The order of the scores stays, and so does every ROC curve, as far as float64 tells results apart.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def with_temperature(scores: ArrayLike, temperature: float) -> np.ndarray:
         raise CourseError(f"scores hold {probabilities.shape[1]} classes; temperature scaling here accepts two.")
     if not (np.isfinite(temperature) and temperature > 0):
         raise CourseError(f"temperature is {temperature!r}; accepted is a finite number above 0.")
-    return expit(logit(np.clip(probabilities[:, 1], _CLOSEST, 1 - _CLOSEST)) / temperature)
+    return expit(np.clip(logit(probabilities[:, 1]), *_LOGITS) / temperature)
 
 
 def fit_temperature(y_true: ArrayLike, scores: ArrayLike) -> float:

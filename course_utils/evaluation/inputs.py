@@ -5,18 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, as_floats, plain_array
 
 # Softmax in float16 sums to 1 within about this much.
 _ROW_SUM_TOLERANCE = 2e-3
-
-
-def as_floats(values: ArrayLike, role: str) -> np.ndarray:
-    """Return the values as a float64 array; `role` names them in the error."""
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise CourseError(f"{role} are not numbers in a regular array; accepted is an array of floats.") from None
 
 
 def class_probabilities(scores: ArrayLike) -> np.ndarray:
@@ -41,9 +33,6 @@ def class_probabilities(scores: ArrayLike) -> np.ndarray:
     scores = as_floats(scores, "scores")
     if scores.ndim not in (1, 2) or scores.size == 0:
         raise CourseError(f"scores have shape {scores.shape}; accepted are (n,), (n, 1) and (n, classes) with n >= 1.")
-    if np.isnan(scores).any():
-        row = np.argwhere(np.isnan(scores))[0, 0]
-        raise CourseError(f"scores hold NaN in row {row}; every score must be a probability.")
     outside = (scores < 0) | (scores > 1)
     if outside.any():
         raise CourseError(
@@ -66,7 +55,7 @@ def class_probabilities(scores: ArrayLike) -> np.ndarray:
 
 def true_labels(y_true: ArrayLike, rows: int, classes: int | None = None) -> np.ndarray:
     """Return labels as int64, shape (rows,); refuse all but integers from 0 (to classes - 1), one a row."""
-    labels = np.asarray(y_true)
+    labels = plain_array("The labels", y_true)
     if labels.ndim != 1:
         raise CourseError(
             f"The labels have shape {labels.shape}; accepted are integers of shape (n,): "

@@ -51,7 +51,7 @@ def confidence_interval(values: ArrayLike) -> tuple[float, float]:
 def mean_plus_minus(values: ArrayLike) -> str:
     """Return what `mean_and_interval` finds as text for a table, such as ``0.812 ± 0.034``; one run is its own mean."""
     if np.size(values) == 1:
-        return f"{np.ravel(values)[0]:.3f}"
+        return f"{_finite_runs(np.ravel(values), 1)[0]:.3f}"
     return "{:.3f} ± {:.3f}".format(*mean_and_interval(values))
 
 
@@ -120,10 +120,8 @@ def classification_metrics(y_true: ArrayLike, scores: ArrayLike, threshold: floa
     return {name: float(value) for name, value in result.items()}
 
 
-def _finite_runs(values: ArrayLike) -> np.ndarray:
+def _finite_runs(values: ArrayLike, least: int = 2) -> np.ndarray:
     runs = as_floats(values, "values")
-    if runs.ndim != 1 or runs.size < 2:
+    if runs.ndim != 1 or runs.size < least:
         raise CourseError(f"values have shape {runs.shape}; a spread needs two or more runs in one dimension.")
-    if not np.isfinite(runs).all():
-        raise CourseError(f"values hold {runs[~np.isfinite(runs)][0]}; accepted are finite numbers.")
     return runs

@@ -85,6 +85,8 @@ def _check_demand(name: str, share: float) -> None:
 def operating_points(labels: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return every threshold that cuts differently, rising, with its sensitivity and specificity."""
     levels = np.unique(positive)
-    thresholds = np.concatenate([[0.0], (levels[:-1] + levels[1:]) / 2, [1.0]])
+    middles = (levels[:-1] + levels[1:]) / 2
+    # Between neighbours among the floats there is nothing, and the middle is rounded to one of them.
+    thresholds = np.concatenate([[0.0], np.where(middles < levels[1:], middles, levels[:-1]), [1.0]])
     at_most = [np.searchsorted(np.sort(positive[labels == k]), thresholds, "right") for k in (0, 1)]
     return thresholds, 1 - at_most[1] / (labels == 1).sum(), at_most[0] / (labels == 0).sum()

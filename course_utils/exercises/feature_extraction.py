@@ -31,13 +31,26 @@ def check_extract(extract: Callable) -> None:
     backbone, dataset, passes = _small_backbone(), *_counted_dataset(n=10)
     answer = extract(backbone, dataset)
     require(isinstance(answer, tuple) and len(answer) == 2, "extract must return two things: features and labels.")
+    require(
+        not any(isinstance(part, (list, tuple)) for part in answer),
+        "extract returns a list: join its batches into one array with np.concatenate.",
+    )
     features, labels = (np.asarray(part) for part in answer)
+    require(
+        not (features.ndim == 1 and labels.ndim == 2),
+        "The two things are swapped: return the features first, then the labels.",
+    )
     require(
         features.shape == (10, 2),
         f"The features of 10 images have the shape {features.shape} instead of (10, 2): "
         "are all batches there, the smaller last one too, joined along the first axis?",
     )
     require(labels.shape == (10,), f"The labels of 10 images have the shape {labels.shape} instead of (10,).")
+    require(
+        np.allclose(np.sort(features[:, 0]), np.arange(1, 11)),
+        "The features are not those of the images in the dataset: give the backbone each batch once and unchanged; it "
+        "has its own preprocessing.",
+    )
     require(
         np.allclose(features[:, 0], labels),
         "Features and labels are of different images: the dataset is shuffled at every pass; take both from one.",
@@ -77,7 +90,8 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     Parameters
     ----------
     build : callable
-        Returns a batched dataset of augmented (images, labels), a compiled model and the class names.
+        Returns a batched dataset of (images, labels), a compiled model and the class names. The files are read
+        once; the images are augmented in the dataset or by layers of the model in front of the backbone.
     folder : str or pathlib.Path
         The folder that `build` gets, with a subfolder for each class.
     backbone : keras.Model
@@ -95,7 +109,7 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     dataset, model, _ = build(folder, backbone)
     epochs = [np.concatenate([images for images, _ in dataset]) for _ in range(2)]
     require(
-        not np.allclose(*[np.sort(images.mean(axis=(1, 2, 3))) for images in epochs]),
+        _differ(*epochs) or _augments(model, backbone, epochs[0][:8]),
         "Two epochs bring exactly the same images: is the augmentation there, and behind the cache?",
     )
     answers = model(epochs[0][:8], training=False)  # which also builds the model
@@ -116,6 +130,20 @@ def check_pipeline(build: Callable, folder: str | Path, backbone: keras.Model) -
     print("The pipeline is mended: raw pixels, fresh augmentation, right names, frozen backbone.")
 
 
+def _differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two sets of images are different, in whatever order they came."""
+    return not np.allclose(*[np.sort(images.mean(axis=(1, 2, 3))) for images in (one, other)])
+
+
+def _augments(model: keras.Model, backbone: keras.Model, images: np.ndarray) -> bool:
+    """Return whether the layers in front of the backbone change images anew in each training step."""
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    if backbone not in layers[1:]:
+        return False
+    in_front = keras.Sequential(layers[: layers.index(backbone)])
+    return _differ(*[np.asarray(in_front(images, training=True)) for _ in range(2)])
+
+
 def _check_pixels_and_names(build: Callable, expected: list[str]) -> None:
     """Build on images of one colour for each class, so that the dataset shows what became of pixels and names."""
     shares = np.linspace(0, 1, len(expected))
@@ -127,6 +155,11 @@ def _check_pixels_and_names(build: Callable, expected: list[str]) -> None:
                 Image.new("RGB", (64, 64), tuple(colour.tolist())).save(Path(probe, name, f"{number}.png"))
         dataset, _, names = build(probe)
         images, labels = (np.concatenate(part) for part in zip(*dataset, strict=True))
+        for file in Path(probe).rglob("*.png"):
+            file.unlink()
+        require(
+            _can_be_read(dataset), "Each epoch reads and decodes the files again: put a cache right after the loading."
+        )
     height, width = images.shape[1] // 4, images.shape[2] // 4
     seen = np.median(images[:, height:-height, width:-width], axis=(1, 2))  # the centre: augmentation fills borders
     require(
@@ -144,12 +177,19 @@ def _check_pixels_and_names(build: Callable, expected: list[str]) -> None:
         )
 
 
-def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | Path) -> None:
+def _can_be_read(dataset: tf.data.Dataset) -> bool:
+    try:
+        return all(True for _ in dataset)
+    except tf.errors.NotFoundError:
+        return False
+
+
+def check_predictions(true: np.ndarray, predicted: np.ndarray, folder: str | Path) -> None:
     """Check predictions for all images of a folder, and compare them with guessing.
 
     Parameters
     ----------
-    labels, predicted : array of int, shape (n,)
+    true, predicted : array of int, shape (n,)
         True and predicted class numbers, in the same order; classes are numbered in alphabetical order.
     folder : str or pathlib.Path
         With a subfolder for each class; n images in all.
@@ -160,16 +200,17 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | P
         When the arrays cannot belong to the folder, or the predictions are not clearly better than
         guessing: the same predictions in random order reach their balanced accuracy in one of a hundred cases.
     """
-    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    require(true is not None and predicted is not None, "true or predicted is still None: fill both.")
+    labels, predicted = np.asarray(true), np.asarray(predicted)
     counts = [len(visible_files(path)) for path in class_folders(folder).values()]
     chance = 1 / len(counts)
     require(
         labels.shape == predicted.shape == (sum(counts),),
-        f"labels has the shape {labels.shape} and predicted {predicted.shape}; the folder has {sum(counts)} images.",
+        f"true has the shape {labels.shape} and predicted {predicted.shape}; the folder has {sum(counts)} images.",
     )
     require(
         np.bincount(labels, minlength=len(counts)).tolist() == counts,
-        "The labels do not count as many images of each class as the folder holds: are they those of this folder?",
+        "The labels in true do not count as many images of each class as the folder holds: are they of this folder?",
     )
     require(
         np.isin(predicted, np.arange(len(counts))).all(),
@@ -183,6 +224,6 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, folder: str | P
     require(
         accuracy > limit + 1e-9,
         f"The balanced accuracy is {accuracy:.2f}, no better than guessing: the same predictions in random order reach "
-        f"up to {limit:.2f}. Do labels and predictions belong to the same images, from one pass?",
+        f"up to {limit:.2f}. Do true and predicted belong to the same images, from one pass?",
     )
-    print(f"Balanced accuracy {accuracy:.2f}; guessing gives {chance:.2f}.")
+    print(f"Balanced accuracy {accuracy:.2f}; guessing gives {chance:.3g}.")

@@ -6,11 +6,13 @@ Selvaraju, Cogswell, Das, Vedantam, Parikh & Batra (2017), "Grad-CAM: Visual exp
 gradient-based localization", ICCV, https://arxiv.org/abs/1610.02391
 """
 
+from itertools import zip_longest
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 
 def grad_cam(model: keras.Model, images: np.ndarray, layer: str, batch_size: int = 64) -> np.ndarray:
@@ -39,21 +41,29 @@ def grad_cam(model: keras.Model, images: np.ndarray, layer: str, batch_size: int
     Raises
     ------
     CourseError
-        If there is no such layer, its activations have no places, or the model gives more than one score.
+        If there is no such layer, its activations have no places, there is more than one score, or for bad images.
     """
-    activations = find_activations(model, layer)
-    if model.output.shape[1:] != (1,):
-        raise CourseError(f"{model.name} gives the shape {model.output.shape}; Grad-CAM here explains one score.")
-    network = keras.Model(model.input, [activations, model.output])
+    batch_size = whole_number("batch_size", batch_size)
+    if not getattr(model, "outputs", None):  # of a Sequential, there is no `output` before it was called
+        raise CourseError(f"{model.name} is no functional model, or not built: begin it with keras.Input.")
+    activations, score = find_activations(model, layer), model.outputs[0]
+    if score.shape[1:] != (1,):
+        raise CourseError(f"{model.name} gives the shape {score.shape}; Grad-CAM here explains one score.")
+    accepted = model.inputs[0].shape
+    if len(images) == 0 or any(a not in (None, b) for a, b in zip_longest(accepted, np.shape(images), fillvalue=-1)):
+        raise CourseError(f"The images have the shape {np.shape(images)}; accepted are one or more of {accepted}.")
+    network = keras.Model(model.inputs, [activations, score])
     parts = np.array_split(images, range(batch_size, len(images), batch_size))
-    maps = np.concatenate([weighted_maps(network, tf.cast(part, tf.float32)).numpy() for part in parts])
+    maps = np.concatenate([weighted_maps(network, tf.cast(part, tf.float32), layer).numpy() for part in parts])
+    if not np.isfinite(maps).all():
+        raise CourseError("The maps hold NaN or infinite values: look for such in the images.")
     highest = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
 
 
 def find_activations(model: keras.Model, layer: str) -> keras.KerasTensor:
     """Return the output of a layer that keeps places."""
-    spatial = [each.name for each in model.layers if len(getattr(each.output, "shape", ())) == 4]
+    spatial = [each.name for each in model.layers if len(getattr(getattr(each, "output", None), "shape", ())) == 4]
     if layer not in spatial:
         raise CourseError(
             f"{model.name} has no layer {layer!r} with activations of shape (n, h, w, c); "
@@ -62,10 +72,13 @@ def find_activations(model: keras.Model, layer: str) -> keras.KerasTensor:
     return model.get_layer(layer).output
 
 
-def weighted_maps(network: keras.Model, batch: tf.Tensor) -> tf.Tensor:
+def weighted_maps(network: keras.Model, batch: tf.Tensor, layer: str) -> tf.Tensor:
     """Return the channels weighted by their mean gradient, summed, without what is negative."""
     with tf.GradientTape() as tape:
         tape.watch(batch)  # by itself the tape follows only what comes after the first weights
         activations, score = network(batch, training=False)
-    weights = tf.reduce_mean(tape.gradient(score, activations), axis=(1, 2), keepdims=True)
+    gradient = tape.gradient(score, activations)
+    if gradient is None:
+        raise CourseError(f"The score does not depend on {layer!r}, as this model calls it: build the model anew.")
+    weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
     return tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))

@@ -2,6 +2,7 @@
 
 import keras
 import keras_hub
+import tensorflow as tf
 
 from course_utils.data.assets import fetch
 
@@ -24,12 +25,33 @@ class ExactBert(keras_hub.models.BertBackbone):
             layer.activation = keras.activations.gelu  # what a saved model remembers of the layer
 
 
-def load_minilm() -> tuple[keras_hub.models.BertTokenizer, ExactBert]:
+@keras.saving.register_keras_serializable("course_utils")
+class ExactBertTokenizer(keras_hub.models.BertTokenizer):
+    """A tokenizer for lower-case BERTs that cleans a text as the original does.
+
+    KerasHub keeps what is invisible, knows no white space but that of ASCII, and folds case with compatibility
+    forms ("½" becomes "1⁄2"): "good\\u00a0movie" would be one unknown word.
+
+    References
+    ----------
+    Devlin, Chang, Lee & Toutanova (2019), https://arxiv.org/abs/1810.04805
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs | {"lowercase": False, "strip_accents": True})
+
+    def tokenize(self, inputs):
+        visible = tf.strings.regex_replace(inputs, r"[^\P{C}\t\n\r]|\x{fffd}", "")
+        spaced = tf.strings.regex_replace(visible, r"[\s\p{Z}]", " ")
+        return super().tokenize(tf.strings.lower(spaced, encoding="utf-8"))
+
+
+def load_minilm() -> tuple[ExactBertTokenizer, ExactBert]:
     """Load MiniLM-L6, a BERT of 6 layers that are 384 wide, and the tokenizer that belongs to it.
 
     Returns
     -------
-    tokenizer : keras_hub.models.BertTokenizer
+    tokenizer : ExactBertTokenizer
         From a sentence to the numbers of its word pieces, in lower case and without accents.
     backbone : ExactBert
         From word pieces to ``sequence_output`` (n, pieces, 384).
@@ -40,8 +62,7 @@ def load_minilm() -> tuple[keras_hub.models.BertTokenizer, ExactBert]:
     Reimers & Gurevych (2019), https://arxiv.org/abs/1908.10084
     """
     folder = str(fetch("minilm"))
-    # The files leave strip_accents open; for lower-case models it means yes, but KerasHub takes it for no.
-    tokenizer = keras_hub.models.BertTokenizer.from_preset(folder, strip_accents=True)
+    tokenizer = ExactBertTokenizer(keras_hub.models.BertTokenizer.from_preset(folder).get_vocabulary())
     loaded = keras_hub.models.BertBackbone.from_preset(folder)
     backbone = ExactBert.from_config(loaded.get_config())
     backbone.set_weights(loaded.get_weights())

@@ -1,6 +1,6 @@
 """From sentences to word pieces, and through a model in batches of like length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import keras
 import keras_hub
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from course_utils.errors import CourseError, whole_number
 
 LONGEST = 256  # word pieces for which MiniLM was made, start and end included
+POSITIONS = 512  # of a BERT: it cannot tell where further pieces are
 PROGRESS_AFTER_SECONDS = 3
 
 
@@ -24,7 +25,7 @@ def tokenize(
     tokenizer : keras_hub.models.BertTokenizer
     texts : sequence of str
     longest : int
-        Word pieces, start and end included, beyond which a sentence is cut off.
+        Word pieces, start and end included, beyond which a sentence is cut off; 3 to 512.
 
     Returns
     -------
@@ -34,10 +35,11 @@ def tokenize(
     Raises
     ------
     CourseError
-        If there is no text, one is empty, or one is no string.
+        If there is no text, one is empty, or one is no string; or if `longest` is outside its range.
     """
     texts = checked_texts(texts)
-    longest = whole_number("longest", longest, 3)
+    if whole_number("longest", longest, 3) > POSITIONS:
+        raise CourseError(f"longest={longest} is impossible: a BERT has {POSITIONS} positions.")
     pack = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=longest)
     arrays = {name: np.asarray(array) for name, array in pack(texts).items()}
     arrays["padding_mask"] = arrays["padding_mask"].astype(np.int32)
@@ -63,6 +65,7 @@ def predict_sorted(model: keras.Model, tokens: dict[str, np.ndarray], batch_size
     ndarray of shape (n, width) or (n, pieces, width), float32
         Vectors of padding are 0, or whatever the model gives.
     """
+    batch_size = whole_number("batch_size", batch_size)
     names, pieces = list(tokens), tokens["padding_mask"].shape[1]
     # One graph for every length: a graph for each would take longer to build than to run.
     shapes = [tf.TensorSpec((None, None, *array.shape[2:]), array.dtype) for array in tokens.values()]
@@ -91,9 +94,12 @@ def cut_to_longest(tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def checked_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts as a list; refuse what is no sequence of strings with something in them."""
     accepted = "accepted is a sequence of one or more strings, none of them empty."
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__") or len(texts) == 0:
+    others = (str, bytes, Mapping, Set)
+    if isinstance(texts, others) or not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) != 1 or not len(texts):
         raise CourseError(f"The texts are {type(texts).__name__}, or there is none: {accepted}")
     for row, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
             raise CourseError(f"Text {row} is empty, or no string but {type(text).__name__}: {accepted}")
+        if text.encode(errors="ignore").decode() != text:
+            raise CourseError(f"Text {row} holds half a character (a surrogate): read its file as UTF-8.")
     return list(texts)

@@ -1,22 +1,37 @@
 """The carried GPT: SmolLM2-135M, with its tokenizer, in KerasHub."""
 
 import gguf
+import keras
 import keras_hub
 import numpy as np
+from tokenizers import pre_tokenizers
 
 from course_utils.data.assets import fetch
 
 LAYERS, WIDTH, HEADS, KEY_HEADS = 30, 576, 9, 3
 
 
-def load_smollm2() -> tuple[keras_hub.models.Llama3Tokenizer, keras_hub.models.Llama3Backbone]:
+@keras.saving.register_keras_serializable("course_utils")
+class SmolTokenizer(keras_hub.models.Llama3Tokenizer):
+    """Llama 3's tokenizer, but cutting a text into words and digits as SmolLM2 does, which is GPT-2's way.
+
+    Inside ``tf.data``, KerasHub cuts by rules of its own, which differ where white space follows white space.
+    """
+
+    def _set_vocabulary_and_merges_tokenizers(self, vocabulary, merges):
+        super()._set_vocabulary_and_merges_tokenizers(vocabulary, merges)
+        ways = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(ways)
+
+
+def load_smollm2() -> tuple[SmolTokenizer, keras_hub.models.Llama3Backbone]:
     """Load SmolLM2-135M-Instruct, a GPT-style decoder of 30 layers that are 576 wide, and its tokenizer.
 
     The carried file holds about 4 bits a weight, in blocks of 32 with a scale for each; they become float32.
 
     Returns
     -------
-    tokenizer : keras_hub.models.Llama3Tokenizer
+    tokenizer : SmolTokenizer
         From a sentence to the numbers of its pieces; ``end_token_id`` ends a text.
     backbone : keras_hub.models.Llama3Backbone
         From pieces to their last hidden states (n, pieces, 576); ``token_embedding(states, reverse=True)`` turns these
@@ -52,12 +67,12 @@ def make_backbone(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Backbone:
     return backbone
 
 
-def make_tokenizer(reader: gguf.GGUFReader) -> keras_hub.models.Llama3Tokenizer:
+def make_tokenizer(reader: gguf.GGUFReader) -> SmolTokenizer:
     """Build the tokenizer, with the names that SmolLM2, unlike Llama 3, gives to its special pieces."""
     pieces, types, merges = (
         reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges")
     )
-    return keras_hub.models.Llama3Tokenizer(
+    return SmolTokenizer(
         {piece: number for number, piece in enumerate(pieces)},
         merges,
         bos_token="<|im_start|>",

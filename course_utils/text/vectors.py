@@ -61,7 +61,7 @@ def vector_key(
     digest = hashlib.sha256(f"sentence vectors {VERSION}".encode())
     for part in (tokenizer, backbone):
         config = {key: value for key, value in part.get_config().items() if key not in IRRELEVANT}
-        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        digest.update(json.dumps([type(part).__name__, config], sort_keys=True, default=str).encode())
     digest.update(json.dumps([tokenizer.get_vocabulary(), list(texts)]).encode())
     hash_arrays(digest, backbone.get_weights())
     return digest.hexdigest()

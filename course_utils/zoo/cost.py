@@ -7,6 +7,7 @@ Proceedings of the IEEE 105, https://arxiv.org/abs/1703.09039
 """
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from keras import layers
 from course_utils.errors import CourseError
 
 COUNTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Dense)
+# In the names of layers and functions of Keras that multiply without a kernel, or may do so.
+UNCOUNTED = re.compile("Attention|Conv|[Dd]ot|Einsum|Inner|Lambda|Matmul|Outer")
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,15 @@ def count_flops(model: keras.Model) -> int:
     return 2 * sum(multiplications(node.operation, node.output_tensors[0].shape) for node in calls_in_order(model))
 
 
-def multiplications(layer: keras.Layer, output_shape: tuple[int | None, ...]) -> int:
-    """Return the multiplications of one call of a layer, for one image."""
-    kernels = [weight.shape for weight in layer.weights if len(weight.shape) > 1]
-    if not kernels:
+def multiplications(layer: keras.Operation, output_shape: tuple[int | None, ...]) -> int:
+    """Return the multiplications of one call of a layer or function, for one image."""
+    kernels = [weight.shape for weight in getattr(layer, "weights", ()) if len(weight.shape) > 1]
+    if not kernels and not UNCOUNTED.search(type(layer).__name__):
         return 0
     if not isinstance(layer, COUNTED):
         raise CourseError(f"There is no rule to count the operations of {layer.name}, a {type(layer).__name__}.")
-    return math.prod(output_shape[1:-1]) * sum(map(math.prod, kernels))
+    places = output_shape[2:] if getattr(layer, "data_format", "") == "channels_first" else output_shape[1:-1]
+    return math.prod(places) * sum(map(math.prod, kernels))
 
 
 def calls_in_order(model: keras.Model) -> list:
@@ -81,8 +85,9 @@ def calls_in_order(model: keras.Model) -> list:
     by_depth = getattr(model, "_nodes_by_depth", None)
     if by_depth is None:
         raise CourseError(f"{type(model).__name__} {model.name!r} is no functional model: build it as keras.Model.")
-    if None in model.input_shape[1:]:
-        raise CourseError(f"The model takes images of shape {model.input_shape[1:]}: build it at one fixed size.")
+    for shape in (tensor.shape[1:] for tensor in model.inputs):
+        if None in shape:
+            raise CourseError(f"The model takes images of shape {shape}: build it at one fixed size.")
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 

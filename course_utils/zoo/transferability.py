@@ -11,14 +11,17 @@ https://doi.org/10.1109/ICIP.2019.8803726
 
 import numpy as np
 
-from course_utils.errors import CourseError
+from course_utils.data.splits import checked_labels
+from course_utils.errors import CourseError, as_floats
 
 # Ratios of prior to noise precision that are tried; features have the length one.
 RATIOS = np.logspace(-4, 4, 81)
 
 
 def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
-    """Return the logarithm of the maximum evidence for a linear head, per sample and class.
+    """Return the logarithm of the maximum evidence for a linear head, per degree of freedom and class.
+
+    Centring leaves one degree of freedom less than there are samples.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
     shares = (directions.T @ targets) ** 2  # of each target (column) along each direction (row)
     stretched = 1 + np.maximum(eigenvalues, 0) / RATIOS[:, None]  # a row for each ratio
     misfit = (1 / stretched) @ shares
-    n = len(x)
+    n = len(x) - 1  # centring has used up one
     evidence = -n / 2 * (np.log(2 * np.pi * misfit / n) + 1) - np.log(stretched).sum(axis=1, keepdims=True) / 2
     return float(evidence.max(axis=0).mean() / n)
 
@@ -66,20 +69,18 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
 def prepared(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bring features to length one and centre them; write labels as one centred column a class."""
-    features, labels = np.asarray(features, np.float64), np.asarray(labels)
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
+    features, labels = as_floats(features, "The features"), checked_labels(labels)
+    if features.ndim != 2 or labels.shape != features.shape[:1] or features.size == 0:
         raise CourseError(
             f"Features {features.shape} and labels {labels.shape} do not fit: accepted are (n, d) and (n,)."
         )
-    if not np.isfinite(features).all():
-        raise CourseError("The features contain NaN or infinite values.")
     classes = np.unique(labels)
     if len(classes) < 2 or len(classes) == len(labels):
         raise CourseError(
             f"There are {len(classes)} classes among {len(labels)} samples: a score needs two classes or more, "
             "and more than one sample of some."
         )
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    x = features / np.maximum(lengths, np.finfo(float).tiny)
+    x = features / np.maximum(np.abs(features).max(axis=1, keepdims=True), np.finfo(float).tiny)  # no square overflows
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(float).tiny)
     targets = (labels[:, None] == classes).astype(float)
     return x - x.mean(axis=0), targets - targets.mean(axis=0)

@@ -5,7 +5,7 @@
 #     question: How much do photographs teach about pictograms, against the strongest simple rivals?
 #     shows: "With ten pictograms of each class, frozen features reach a balanced accuracy of {{transfer_10.mean:.2f}} ± {{transfer_10.half_width:.2f}}, a CNN trained from scratch at the same resolution {{scratch_10.mean:.2f}} ± {{scratch_10.half_width:.2f}}, nearest neighbours on pixels {{neighbour_10.mean:.2f}} ± {{neighbour_10.half_width:.2f}}. Raw pixels instead of the network's own preprocessing cost top-1 {{own_preprocessing.mean:.2f}} → {{own_preprocessing.contrast:.2f}}."
 #     results:
-#       transfer_10: "balanced accuracy on test of frozen features, ten images of each class (the same network with random weights)"
+#       transfer_10: "balanced accuracy on test of frozen features, ten images of each class"
 #       gain_10: "paired gain over a CNN from scratch, ten images of each class (0)"
 #       gain_all: "paired gain over a CNN from scratch, all training images (0)"
 #       own_preprocessing: "top-1 on photographs with the network's own preprocessing (raw pixels)"
@@ -15,7 +15,7 @@
 #       - see four mistakes measured, and three that cost nothing that can be seen.
 #     prerequisites:
 #       - lesson 02.
-#     references: [donahue2014, razavian2014, yosinski2014, alain2017, kornblith2019, tan2019, liu2020, russakovsky2015, simonyan2015, he2016, szegedy2016, ioffe2015, jacob2018, cawley2010, snell2017, openmoji]
+#     references: [donahue2014, razavian2014, yosinski2014, alain2017, kornblith2019, tan2019, liu2020, russakovsky2015, simonyan2015, he2016, szegedy2016, ioffe2015, jacob2018, cawley2010, nadeau2003, snell2017, openmoji]
 # ---
 
 # %% tags=["parameters"]
@@ -486,9 +486,10 @@ pd.DataFrame({"balanced accuracy, validation": augmented}).round(3)
 # - **scratch**: a convolutional network trained on these images alone;
 # - **neighbour**: the nearest training image by pixels.
 #
-# The rival from scratch is made for little data: four blocks with BatchNorm and max pooling, dropout, AdamW, a rate that falls along a cosine, class weights, augmentation. Its recipe (width,
-# rate, augmentation) was settled beforehand on the validation images of two splits. It sees the same 96 pixels as the backbone, for 80 epochs with five or ten images a class and for 40 epochs with more. Validation images
-# choose $C$ for the probes and the best of eight moments for the network from scratch.
+# The rival from scratch is made for little data: four blocks with BatchNorm and max pooling, dropout, AdamW, a rate that falls along a cosine, class weights, augmentation.
+#
+# Its recipe (width, rate, augmentation) and its budget (80 epochs with five or ten images a class, 40 with more) were settled beforehand on the validation images of two splits. It sees the same images as the
+# head on the backbone, in the same 96 pixels: 40, 80, 160 or all 344 of them. Validation images choose $C$ for the probes, and the best of eight moments for the network from scratch.
 
 # %%
 def small_cnn():
@@ -572,7 +573,8 @@ ax.set(
 )
 ax.set_xticks(range(len(curves)), [str(label) for label in curves.index])
 ax.figure.set_label(
-    "Balanced accuracy on test over training images per class, four methods, one run."
+    "Balanced accuracy on test over training images per class, four methods, one run. "
+    "The CNN from scratch had the same images; its budget was settled on validation."
 )
 plt.show()
 
@@ -623,7 +625,39 @@ plt.show()
 # | 20 | {{transfer_20.mean:.2f}} ± {{transfer_20.half_width:.2f}} | {{scratch_20.mean:.2f}} ± {{scratch_20.half_width:.2f}} | {{neighbour_20.mean:.2f}} ± {{neighbour_20.half_width:.2f}} | {{random_20.mean:.2f}} ± {{random_20.half_width:.2f}} | {{gain_20.mean:+.2f}} ± {{gain_20.half_width:.2f}} |
 # | all | {{transfer_all.mean:.2f}} ± {{transfer_all.half_width:.2f}} | {{scratch_all.mean:.2f}} ± {{scratch_all.half_width:.2f}} | {{neighbour_all.mean:.2f}} ± {{neighbour_all.half_width:.2f}} | {{random_all.mean:.2f}} ± {{random_all.half_width:.2f}} | {{gain_all.mean:+.2f}} ± {{gain_all.half_width:.2f}} |
 #
-# The five runs share the 573 pictograms, so their intervals describe other splits of these, not other pictograms.
+# A single run does not separate transfer from scratch: with ten images a class, the paired difference scatters between runs with an SD of {{gain_10.std:.2f}}. So the notebook holds no run to a band here. The claim
+# rests on the mean of the paired differences.
+#
+# ### Runs that share images
+#
+# The interval in the table takes the five runs as independent. They are not: all are splits of the same 573 pictograms. Nadeau & Bengio (2003) correct the interval of $n$ such runs:
+#
+# $$\bar d \;\pm\; t_{n-1,\,0.975}\; s\, \sqrt{\frac{1}{n} + \frac{n_\text{test}}{n_\text{train}}}$$
+#
+# Here $\bar d$ is the mean of the paired differences and $s$ their SD. The formula was made for training sets that are drawn once from the data. With ten images a class it leaves two readings of $n_\text{train}$: the images
+# that a run *draws from* (344), or those that it *uses* (80). The second is the stricter one.
+
+# %%
+from course_utils.evaluation import read_bands
+
+measured = read_bands()["experiments/02_feature_extraction"]["default"]["bands"]
+pool, n_test = len(data.train.y), len(data.test.y)
+rows = {}
+for name, used in {"gain_10": 80, "gain_all": pool}.items():
+    gain = measured[name]
+    n = len(gain.seeds)
+    wider = {of: np.sqrt(1 + n * n_test / of) for of in (pool, used)}  # than with 1 / n alone
+    rows[name] = {
+        "mean": gain.mean,
+        "± independent": gain.half_width,
+        "± corrected, drawn from": gain.half_width * wider[pool],
+        "± corrected, used": gain.half_width * wider[used],
+    }
+pd.DataFrame(rows).T.round(3)
+
+# %% [markdown]
+# With all training images, the lead of transfer stands: the corrected interval lies above zero. With ten images a class the mean lead is larger, but less certain: one reading of the formula leaves an interval
+# that only just excludes zero, the stricter one an interval that contains it. Both describe other splits of these pictograms, not other pictograms.
 #
 # What is confused with what? The test images again, by the head on all training images; each row sums to one.
 
@@ -666,10 +700,8 @@ for name, way in {"none": "none", "fresh": "fresh", "frozen": "late cache"}.item
     expect(f"augmented_{name}", augmented[way])
 expect("augmentation_gain", augmented["fresh"] - augmented["none"])
 expect("late_cache_loss", augmented["late cache"] - augmented["fresh"])
-for (label, method), score in scores.items():
-    compared = method == "transfer" and label != 5  # five images a class scatter too much
-    contrast = scores[label, "random"] if compared else None
-    expect(f"{method}_{label}", score, contrast=contrast, limits=(0, 1))
+for (label, method), score in scores.items():  # one run does not separate transfer from scratch
+    expect(f"{method}_{label}", score, limits=(0, 1))
 for label in curves.index:
     expect(f"gain_{label}", scores[label, "transfer"] - scores[label, "scratch"])
 expect.table()

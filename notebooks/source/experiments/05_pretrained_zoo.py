@@ -82,6 +82,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import tensorflow as tf
+from scipy.linalg import helmert
 from scipy.stats import multivariate_normal, spearmanr
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -650,7 +651,8 @@ for task in tasks:
 # (2021) propose the **log evidence** (LogME), after MacKay (1992).
 #
 # Write one class as a column of targets $y$ (1 for its members, 0 for the others, centred) and the centred features
-# as $X$, $n \times d$. Suppose a linear head with random weights and noise:
+# as $X$, $n \times d$. Centring takes one direction away, so $n$ is here the number of samples less one. Suppose a
+# linear head with random weights and noise:
 #
 # $$y = X w + \varepsilon, \qquad w \sim \mathcal N(0, \alpha^{-1} I),
 # \quad \varepsilon \sim \mathcal N(0, \beta^{-1} I).$$
@@ -689,13 +691,13 @@ show_source(log_evidence)
 # %% tags=["nbval-check-output"]
 random = np.random.default_rng(SEED)
 x, y = random.normal(size=(12, 5)), np.repeat([0, 1, 2], 4)
-centred, targets = prepared(x, y)
+centred, targets = (helmert(12) @ array for array in prepared(x, y))  # the 11 directions that are left
 best = []
 for target in targets.T:
-    shapes = [np.eye(12) + centred @ centred.T / t for t in np.logspace(-4, 4, 81)]
-    variances = [target @ np.linalg.solve(S, target) / 12 for S in shapes]
+    shapes = [np.eye(11) + centred @ centred.T / t for t in np.logspace(-4, 4, 81)]
+    variances = [target @ np.linalg.solve(S, target) / 11 for S in shapes]
     gaussians = [multivariate_normal(cov=v * S) for v, S in zip(variances, shapes)]
-    best.append(max(gaussian.logpdf(target) for gaussian in gaussians) / 12)
+    best.append(max(gaussian.logpdf(target) for gaussian in gaussians) / 11)
 assert abs(np.mean(best) - log_evidence(x, y)) < 1e-9
 print("formula and density agree to 1e-9")
 
