@@ -20,6 +20,8 @@ def names_in(cells):
             defined.add((node.asname or node.name).split(".")[0])
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             defined.add(node.name)
+        elif isinstance(node, ast.arg):
+            defined.add(node.arg)
     return defined, used
 
 

@@ -745,7 +745,7 @@ plt.show()
 
 # %% [markdown]
 # Without the correction the first steps are several learning rates long, and after 400 steps they have still not
-# settled. For a pretrained network this is the worst moment: the weights worth keeping are torn in the first batches.
+# settled. A pretrained network would be moved most in its first batches; what that costs we did not test.
 
 # %% [markdown]
 # ### 3.3 Softmax twice
@@ -972,8 +972,8 @@ expect("negative_gain_10", gain["inverted"][10], contrast=gain["aligned"][10], l
 print("worse than scratch at every size up to 200:", bool((gain["inverted"].loc[:200] < 0).all()))
 
 # %% [markdown]
-# With 10 labels the harmful source ends at {{negative_10.mean:.2f}}, scratch at {{scratch_10.mean:.2f}}. The labels are
-# spent on unlearning. The source with the margin is the treacherous case: it may help a little when labels are very few
+# With 10 labels the harmful source ends at {{negative_10.mean:.2f}}, scratch at {{scratch_10.mean:.2f}}.
+# The source with the margin is the treacherous case: it may help a little when labels are very few
 # (the interval contains zero), and with 200 it may cost a little. Neither the high accuracy of a source on its own
 # domain nor the likeness that a person sees gave a warning. The control did.
 #

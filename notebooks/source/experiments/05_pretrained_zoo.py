@@ -5,15 +5,13 @@
 #     question: Two dozen pretrained networks are one line of code away. Which one should you take?
 #     results:
 #       own_preprocessing: "top-1 with each network's own preprocessing (one preprocessing for all)"
-#       evidence_ranks_digits: >-
-#         rank correlation of the evidence with accuracy on digits, four networks at two sizes (no order)
-#       imagenet_ranks_digits: "the same of ImageNet accuracy, which has four values only (of the evidence)"
+#       pretrained_pictograms: "accuracy on pictograms, mean of eight candidates (of random weights)"
 #       regret: "accuracy lost by taking the network with the best evidence (of a network at random)"
 #     goals:
 #       - load any network of the zoo by name, with its own preprocessing and input size, and read what it costs;
 #       - count parameters and operations, measure latency and memory, and know which of them predicts which;
 #       - compare networks fairly on your own task, and read a Pareto plot;
-#       - rank networks without training, by the evidence of their features, and say how far to trust the ranking;
+#       - score networks by the evidence of their features, without fitting heads, and say how far to trust the score;
 #       - recognise three traps - one preprocessing for all, padding on the other side, names that do not exist.
 #     prerequisites:
 #       - notebook 02 (frozen features and a head);
@@ -29,23 +27,16 @@
 #         Parameters, operations, latency and memory are four different prices. Count the first two, measure the
 #         others on the machine that will pay them.
 #       - >-
-#         The best network on ImageNet need not be the best on your task. On digits the evidence of the features had a
-#         rank correlation of {{evidence_ranks_digits.mean:.2f}} ± {{evidence_ranks_digits.half_width:.2f}} with the
-#         real order of eight candidates. Four networks, three of one family, are too few to say how often ImageNet
-#         accuracy misleads.
+#         Four networks, three of one family, are too few to say how well a score ranks networks in general. Ask for
+#         the regret of a choice instead.
 #       - >-
 #         Choosing by the evidence cost {{regret.mean:.3f}} ± {{regret.half_width:.3f}} of accuracy against trying
 #         everything, averaged over two tasks; choosing by ImageNet accuracy cost {{imagenet_regret.mean:.3f}} ±
 #         {{imagenet_regret.half_width:.3f}}.
-#       - >-
-#         The published accuracy is free, and where the target resembles ImageNet it may rank networks as well as any
-#         measurement. Measure where it does not.
 #     shows: >-
-#       Ranked by the evidence of their features, four networks at two sizes come out in nearly the real order (rank
-#       correlation {{evidence_ranks_digits.mean:.2f}} on digits, {{evidence_ranks_pictograms.mean:.2f}} on
-#       pictograms), and the first of them gives away {{regret.mean:.3f}} of accuracy, one at random
-#       {{regret.contrast:.3f}}. One preprocessing for all costs {{own_preprocessing.mean:.2f}} →
-#       {{own_preprocessing.contrast:.2f}} of top-1.
+#       Of four networks at two sizes, the one with the best evidence gives away {{regret.mean:.3f}} ±
+#       {{regret.half_width:.3f}} of accuracy against trying them all, averaged over two tasks; one at random
+#       {{regret.contrast:.3f}}. One preprocessing for all costs {{own_preprocessing.mean:.2f}} → {{own_preprocessing.contrast:.2f}} of top-1.
 #     references: [
 #       kornblith2019, you2021, mackay1992, bao2019, russakovsky2015, tan2019, liu2020, sandler2018, simonyan2015,
 #       he2016, szegedy2016, chollet2017, howard2017, huang2017, zoph2018, jacob2018, sze2017, cawley2010, openmoji
@@ -441,12 +432,10 @@ print("measured and counted memory are of one order")
 
 # %% [markdown]
 # Three things to see. An image alone took {{batch_gain.mean:.1f}} times as long as an image in a batch, averaged
-# over networks (± {{batch_gain.half_width:.1f}} over five runs: whatever else the machine does enters here); the
-# more cores a machine has, the more a batch can gain. Weights and operations have one order, and memory has another:
-# MobileNetV2 has the fewest weights and operations and yet needs the most. Its padding, alike on all sides, is a layer
-# of its own here, which copies the largest array. And operations are not time: Lite2 does nearly twice as many as
-# MobileNetV2, and did not take twice as long. Moving numbers takes time, too (Sze et al. 2017), but we did not test
-# what makes the difference here.
+# over networks (± {{batch_gain.half_width:.1f}} over five runs: whatever else the machine does enters here).
+# Weights and operations have one order, and memory has another: MobileNetV2 has the fewest weights and operations and
+# yet needs the most. And operations are not time: Lite2 does nearly twice as many as MobileNetV2, and did not take
+# twice as long. Moving numbers takes time, too (Sze et al. 2017), but we did not test what makes the difference here.
 #
 # The measured memory is larger than the counted one: a library also needs room to work in, which we do not count. For a
 # comparison take the counted one. To be sure that a batch fits, measure, and in a fresh process, as we did: one that
@@ -707,8 +696,8 @@ print("formula and density agree to 1e-9")
 # For each draw we rank the pretrained candidates by the evidence, and compare with the real order: the test accuracy of
 # the head, averaged over draws. Spearman's rank correlation is 1 for the same order, 0 for none, -1 for the opposite.
 # The evidence is taken once on all training features and once on the few that the head gets. As rivals we take what
-# people use: the published ImageNet accuracy, and the number of operations ("bigger is better"). We did not measure the
-# most obvious rival, the score of a fitted head on validation.
+# people use: the published ImageNet accuracy, and the number of operations ("bigger is better"). The most obvious
+# rival, the validation score of a fitted head, is not measured here: lesson 05 does.
 #
 # The order of the sizes is easy, and the published accuracy cannot know it. So we also ask each score for the order of
 # the networks alone: the right half of the table compares scores and accuracies after subtracting, for each size,
@@ -798,7 +787,6 @@ expect("operations_rank", over_tasks["operations"], contrast=by_imagenet, limits
 # nearly one quality have to be put in order, and that order swings from one split of the data to the next: run the
 # notebook with another `SEED` and compare the right half. We draw no conclusion from it: four networks are too few.
 # Kornblith, Shlens & Le (2019) found that ImageNet accuracy predicts transfer well over many tasks of natural photos.
-# The further a task is from those, the more a measurement is worth.
 #
 # What matters in the end is not a correlation but a loss: **regret**, the accuracy given away by taking the candidate
 # that a score puts first, instead of the one that is really best.

@@ -805,7 +805,7 @@ expect("pruned_behind", behind, contrast=0, limits=(-1, 1))
 # %% [markdown]
 # Trained to the end, the pruned trials stay {{pruned_behind.mean:.2f}} behind those that were spared, on average.
 # "Winners" are pruned trials that would have beaten the best of their search. Where there are some, the bet was lost:
-# curves cross, and slow learning rates start late. That is the price, and it can be worth it.
+# curves cross. That is the price. The table of section 5 says what pruning brought at equal budget.
 
 # %% [markdown]
 # ## 6. What did the searches learn?
@@ -898,8 +898,8 @@ for other in ("dropout", "log2_width"):
         plt.show()
 
 # %% [markdown]
-# Look whether the hill moves. With dropout it hardly does; with wider heads it may move a little to larger rates. Both
-# make it higher or lower more than they move it. With so few trials, read no more from the surface.
+# If the hill moves, the two parameters must be tuned together. With so few trials, read no more from the surface: over
+# repetitions we compared neither the place of the hill nor its height.
 #
 # ## 7. What is the best trial's score worth?
 #
@@ -1131,8 +1131,8 @@ print(f"the first study, best trial: {best.value:.3f} on validation, {on_test:.3
 #
 # Are all searches flattered alike? The second table shows it for this run, with intervals over the splits. The
 # optimism of random search may come out negative there: with twenty trials it is small, and a hundred pictograms
-# measure it roughly. A search that follows the score of validation more closely, as TPE with pruning does, should be
-# flattered more. Whether this run shows that, the last row says; three splits show little.
+# measure it roughly. One would expect that a search which follows the score of validation more closely, as TPE with
+# pruning does, is flattered more. We have not shown it: the last row rests on three splits.
 #
 # And the contest? On validation TPE with pruning was {{gain_validation.mean:+.3f}} ±
 # {{gain_validation.half_width:.3f}} ahead of random search over five runs. On the nested test it is
@@ -1303,9 +1303,8 @@ directory.cleanup()
 # - **Same seed, same configurations.** A worker that starts again with its old seed draws what it drew before. So give
 #   each start a seed of its own.
 #
-# Compare the best scores of this table with those of section 5, too. (The splits differ, so not to the digit.) A plain
-# linear head, trained for sixty epochs, holds its own. The space of section 2 does not contain it, and no search finds
-# what is not in its space.
+# This worker tunes a plain linear head. The space of section 2 does not contain it, and no search finds what is not in
+# its space. So such a head belongs beside every search; lesson 09 measures one there, over five runs.
 #
 # ### More workers
 #
@@ -1317,8 +1316,9 @@ directory.cleanup()
 #   and a longer heartbeat. On a Dask cluster, `optuna_integration.DaskStorage` keeps the study on the scheduler.
 # - What the workers share: the storage and the cache of features. What they must not share: the seed.
 #
-# With many workers at once TPE knows less at each step: it proposes before the others have answered. Random search does
-# not mind.
+# With many workers at once TPE knows less at each step: it proposes before the others have answered. Optuna 5 by default
+# counts running trials as bad ones (`constant_liar`), so that workers do not all try the same. We did not measure what
+# is lost. Random search does not mind.
 #
 # ## Exercises
 #
