@@ -36,7 +36,7 @@ def check_reverse(reverse: Callable) -> None:
         units = np.eye(3) * 1e-6
         differences = np.array([float(tf.reduce_sum(tf.sin(reverse(x + unit, strength))) - value) for unit in units])
         _check_gradient(tape.gradient(value, x), differences / 1e-6, strength)
-    print("reverse is right: forward the identity, backward -strength times the finite differences.")
+    print("reverse is right.")
 
 
 def _check_gradient(gradient: tf.Tensor | None, differences: np.ndarray, strength: float) -> None:
@@ -94,7 +94,7 @@ def check_label_loss(label_loss: Callable) -> None:
     require(
         np.isclose(both, right / 2, rtol=1e-3), "The mean is over all images of the batch, not over confident ones."
     )
-    print("label_loss is mended: labels of the clean image, confidence from the softmax, a loss from logits.")
+    print("label_loss is mended.")
 
 
 def check_tell_apart(tell_apart: Callable, old: np.ndarray, new: np.ndarray) -> float:

@@ -82,6 +82,7 @@ shake = keras.Sequential([layers.RandomTranslation(0.07, 0.07, "nearest"), layer
 labelled = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(DIGITS, seed=SEED).repeat().batch(64)
 new = tf.data.Dataset.from_tensor_slices(x_new).shuffle(DIGITS, seed=SEED).repeat().batch(64)
 train = tf.data.Dataset.zip(labelled, new)
+falling = keras.optimizers.schedules.CosineDecay(4e-3, EPOCHS * STEPS)  # the rate, down to 0
 
 
 def both(old, new):
@@ -89,18 +90,18 @@ def both(old, new):
     return inputs, old[1]
 
 
-def adapt(model, ramped):
+def adapt(model, ramped, rate):
     ramp = keras.callbacks.LambdaCallback(  # from 0 to 1
         on_epoch_begin=lambda epoch, logs: ramped.assign(2 / (1 + np.exp(-10 * epoch / EPOCHS)) - 1)
     )
-    compiled(model, keras.optimizers.schedules.CosineDecay(4e-3, EPOCHS * STEPS))
+    compiled(model, rate)
     model.fit(train.map(both), epochs=EPOCHS, steps_per_epoch=STEPS, callbacks=[ramp], verbose=0)
     adapt_batch_norm(model, x_new, batch_size=min(250, DIGITS))  # the target's statistics
 
 
 # %%
 model = SelfLabelledClassifier(extractor, head, shares=[0.1] * 10)
-adapt(model, model.weight)
+adapt(model, model.weight, rate=falling)
 adapted = network.get_weights()  # it consists of the same extractor and head
 after = model.predict(x_test, verbose=0).argmax(axis=1)
 figure, axes = plt.subplots(1, 8, figsize=(13, 3.2))
@@ -173,7 +174,7 @@ adabn = network.evaluate(x_test, y_test, verbose=0)[1]
 # %%
 plain = compiled(keras.Sequential(parts(norm=False)), 1e-3)
 plain.fit(x, y, batch_size=64, epochs=SOURCE_EPOCHS, verbose=0)
-compiled(plain, keras.optimizers.schedules.CosineDecay(4e-3, EPOCHS * STEPS))  # as many steps as the adapted
+compiled(plain, falling)  # as many steps as the adapted
 plain.fit(labelled, epochs=EPOCHS, steps_per_epoch=STEPS, verbose=0)
 no_norm = plain.evaluate(x_test, y_test, verbose=0)[1]
 print(f"BatchNorm {source_only:.2f}, with AdaBN {adabn:.2f}, no BatchNorm {no_norm:.2f}")
@@ -243,7 +244,7 @@ class Dann(keras.Model):
 # %%
 network.set_weights(start)
 dann = Dann(extractor, head)
-adapt(dann, dann.reversal.strength)
+adapt(dann, dann.reversal.strength, rate=1e-3)
 dann_accuracy = np.mean(dann.predict(x_test, verbose=0).argmax(axis=1) == y_test)
 print(f"DANN: {dann_accuracy:.2f}; AdaBN alone: {adabn:.2f}; the honest baseline: {no_norm:.2f}")
 
@@ -446,7 +447,7 @@ import json
 import tempfile
 from pathlib import Path
 
-home = Path(tempfile.mkdtemp())  # for your own work: a folder that lasts
+home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 network.set_weights(adapted)
 product = keras.Sequential([*network.layers, layers.Softmax()])
 product.save(home / "model.keras")
