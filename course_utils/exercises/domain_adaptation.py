@@ -119,13 +119,13 @@ def check_tell_apart(tell_apart: Callable, old: np.ndarray, new: np.ndarray) -> 
         With what is wrong.
     """
     random = np.random.default_rng(0)
-    same = [random.integers(0, 256, (60, 28, 28, 3)).astype("float32") for _ in range(2)]
+    same = [random.integers(0, 256, (150, 28, 28, 3)).astype("float32") for _ in range(2)]
     chance = _share(tell_apart(*same))
     require(
-        chance < 0.7,
+        chance < 0.65,
         f"On two samples of the same noise tell_apart says {chance:.2f}: it is judged on images that it was fitted on.",
     )
-    require(chance > 0.3, f"On two samples of the same noise tell_apart says {chance:.2f}, where 0.5 is guessing.")
+    require(chance > 0.35, f"On two samples of the same noise tell_apart says {chance:.2f}, where 0.5 is guessing.")
     far = _share(tell_apart(same[0], same[1] * 0.3))
     require(
         far > 0.9, f"On noise and noise three times as dark tell_apart says {far:.2f}; these are easy to tell apart."

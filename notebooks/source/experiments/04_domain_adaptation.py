@@ -661,7 +661,7 @@ crops.groupby("crop", sort=False)[["MNIST to UCI", "UCI to MNIST"]].agg(mean_plu
 # | inner 20 pixels | {{crop_inner.mean:.2f}} ± {{crop_inner.half_width:.2f}} |
 # | box of the ink | {{crop_box.mean:.2f}} ± {{crop_box.half_width:.2f}} |
 #
-# Most of the "domain gap" was a margin. Four lines of preprocessing removed it, without any method.
+# Much of the "domain gap" was a margin. Four lines of preprocessing removed it, without any method.
 #
 # ### USPS
 #
