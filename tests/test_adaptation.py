@@ -12,9 +12,9 @@ from course_utils.adaptation import (
     DomainAdversary,
     GradientReversal,
     MaximumMeanDiscrepancy,
-    ReversalSchedule,
+    RampUp,
+    SelfLabelledClassifier,
     adapt_batch_norm,
-    confident,
     domain_accuracy,
     gap_closed,
     proxy_a_distance,
@@ -32,19 +32,26 @@ def labelled():
     return Samples(SOURCE, np.arange(40) % 2)
 
 
-def small_model(penalty=None, weight=1.0):
+def small_parts():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))
     features = layers.ReLU()(layers.BatchNormalization()(layers.Dense(8)(inputs)))
-    model = AdaptedClassifier(keras.Model(inputs, features), layers.Dense(2), penalty, weight)
+    return keras.Model(inputs, features), layers.Dense(2)
+
+
+def small_model(penalty=None, weight=1.0):
+    return compiled(AdaptedClassifier(*small_parts(), penalty, weight))
+
+
+def compiled(model):
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 
-def fitted(penalty=None, weight=1.0, source=None, callbacks=()):
-    model = small_model(penalty, weight)
+def fitted(penalty=None, weight=1.0, source=None, callbacks=(), model=None):
+    model = model or small_model(penalty, weight)
     data = unlabelled_target(source or labelled(), TARGET, batch_size=8)
-    model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks))
+    model.fit(data, epochs=2, steps_per_epoch=5, verbose=0, callbacks=list(callbacks))
     return model
 
 
@@ -66,7 +73,7 @@ def test_schedule_raises_lambda_from_0_to_1_and_the_graph_follows():
         def on_train_batch_end(self, batch, logs=None):
             seen.append(float(adversary.reversal.strength))
 
-    fitted(adversary, callbacks=[ReversalSchedule(adversary.reversal), Watch()])
+    fitted(adversary, callbacks=[RampUp(adversary.reversal.strength), Watch()])
     progress = np.arange(10) / 10
     assert np.allclose(seen, 2 / (1 + np.exp(-10 * progress)) - 1, atol=1e-6)
 
@@ -148,11 +155,84 @@ def test_saved_model_predicts_the_same(penalty, tmp_path):
 
 
 def test_batches_hold_both_domains_and_source_labels_only():
-    for inputs, y in unlabelled_target(labelled(), TARGET, batch_size=8):
-        assert set(inputs) == {"source", "target"} and inputs["target"].shape == (8, 6)
-        rows = [np.flatnonzero((SOURCE == x).all(axis=1))[0] for x in inputs["source"].numpy()]
+    batches = unlabelled_target(labelled(), TARGET, batch_size=8, augment=lambda x: x + 100)
+    for inputs, y in batches.take(12):  # endless: two epochs and more
+        assert set(inputs) == {"source", "target", "augmented"} and inputs["target"].shape == (8, 6)
+        rows = [np.abs(SOURCE + 100 - x).sum(axis=1).argmin() for x in inputs["source"].numpy()]
         assert np.array_equal(y, np.array(rows) % 2)
         assert all((TARGET == x).all(axis=1).any() for x in inputs["target"].numpy())
+        assert np.array_equal(inputs["augmented"], inputs["target"] + 100)
+
+
+def in_training(target, model):
+    inputs = {"source": SOURCE[:8], "target": target[:8], "augmented": target[:8]}
+    return model(inputs, training=True)
+
+
+@pytest.mark.parametrize("penalty", [Coral, MaximumMeanDiscrepancy, DomainAdversary])
+def test_each_domain_has_its_own_statistics(penalty):
+    one, other = (in_training(target, small_model(penalty())) for target in (TARGET, TARGET * 50 + 9))
+    assert np.array_equal(one, other), "the logits of the source depend on the target in the batch"
+    extractor, _ = small_parts()
+    model = small_model(penalty())
+    in_training(TARGET, model)
+    seen = model.extractor(TARGET[:8], training=True), extractor(TARGET[:8], training=True)
+    assert np.allclose(*seen, atol=1e-6)
+
+
+def self_labelled(**more):
+    return compiled(SelfLabelledClassifier(*small_parts(), **more))
+
+
+def test_pseudo_labels_come_from_the_clean_inputs_and_train_the_augmented():
+    clean = np.array([[9.0, 0], [0, 9], [0.1, 0]], "float32")
+    augmented = np.array([[0.0, 2], [0, 2], [7, 0]], "float32")
+    wrong = np.log1p(np.exp(2.0))  # cross-entropy of the logits (0, 2) with class 0; the third is not confident
+    right = np.log1p(np.exp(-2.0))
+    model = self_labelled()
+    assert np.isclose(model.disagreement(clean, augmented), (wrong + right) / 3, rtol=1e-4)
+
+
+def test_no_gradient_reaches_the_labels():
+    model, outputs = self_labelled(threshold=0.0), []
+    in_training(TARGET, model)  # builds it
+    model.disagreement = lambda clean, augmented: outputs.append((clean, augmented)) or 0.0
+    with tf.GradientTape(persistent=True) as tape:
+        in_training(TARGET, model)
+        clean, augmented = (tf.reduce_sum(one) for one in outputs[0])
+    kernel = model.head.kernel
+    assert tape.gradient(clean, kernel) is None and tape.gradient(augmented, kernel) is not None
+
+
+def test_clean_inputs_are_what_is_labelled():
+    model, seen = self_labelled(), []
+    in_training(TARGET, model)  # builds it
+    model.disagreement = lambda clean, augmented: seen.append((clean.numpy(), augmented.numpy())) or 0.0
+    inputs = {"source": SOURCE[:8], "target": TARGET[:8], "augmented": TARGET[8:16]}
+    model(inputs, training=True)
+    for x, logits in zip((TARGET[:8], TARGET[8:16]), seen[0], strict=True):
+        assert np.allclose(model.head(model.extractor(x, training=True)), logits, atol=1e-5)
+
+
+def test_predictions_are_brought_to_the_shares():
+    clean = np.array([[1.0, 0], [1.5, 0], [3, 0], [2, 0]], "float32")  # all of class 0
+    probabilities = np.exp(clean) / np.exp(clean).sum(axis=1, keepdims=True)
+    moved = probabilities * [0.5, 0.5] / probabilities.mean(axis=0)
+    labels = (moved / moved.sum(axis=1, keepdims=True)).argmax(axis=1)
+    assert len(set(labels)) == 2
+    model = self_labelled(threshold=0.0, shares=[0.5, 0.5])
+    losses = -np.log(probabilities[np.arange(4), labels])
+    assert np.isclose(model.disagreement(clean, clean), losses.mean(), rtol=1e-4)
+
+
+def test_weight_of_the_pseudo_labels_is_used_and_the_model_can_be_saved(tmp_path):
+    first, second = (fitted(model=self_labelled(weight=w, threshold=0.0)) for w in (0.0, 3.0))
+    pairs = zip(first.extractor.get_weights()[:2], second.extractor.get_weights()[:2], strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) > 1e-3
+    model = fitted(model=self_labelled(weight=0.5, shares=[0.4, 0.6]))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(model(TARGET), loaded(TARGET)) and loaded.shares == [0.4, 0.6]
 
 
 def test_batches_refuse_labels_of_the_target_and_other_shapes():
@@ -199,22 +279,6 @@ def test_adabn_refuses_what_it_cannot_adapt():
     norm.trainable = False
     with pytest.raises(CourseError, match="is frozen"):
         adapt_batch_norm(model, TARGET, batch_size=10)
-
-
-def test_confident_keeps_the_share_of_each_class():
-    logits = np.array([[3.0, 0], [1, 0], [2, 0], [0.5, 0], [0, 0.1], [0, 0.2]])
-    rows, labels = confident(logits, 0.5)
-    assert rows.tolist() == [0, 2, 5] and labels.tolist() == [0, 0, 0, 0, 1, 1]
-    assert confident(logits, 1)[0].tolist() == list(range(6))
-    saturated = np.array([[margin, 0] for margin in (20.0, 25, 30, 60, 90, 120)], np.float32)  # all round to 1
-    assert confident(saturated, 0.5)[0].tolist() == [3, 4, 5]
-    hundred = np.stack([np.arange(100.0), np.zeros(100)], axis=1)
-    assert [len(confident(hundred, share)[0]) for share in (0.07, 0.29, 1e-12)] == [7, 29, 1]
-    with pytest.raises(CourseError, match="share"):
-        confident(logits, 0)
-    for bad in (logits[0], logits[:0], logits * np.nan):
-        with pytest.raises(CourseError, match="finite numbers of shape"):
-            confident(bad, 0.5)
 
 
 def test_measures():

@@ -52,7 +52,6 @@ BOUNDS = {
 NOT_YET = {
     "03_fine_tuning": {"seconds": 103},
     "experiments/01_concepts_and_math": {"cells": 144},
-    "experiments/04_domain_adaptation": {"cells": 129, "words": 5090},
     "experiments/03_fine_tuning": {"lines of a cell": 26},
     "experiments/05_pretrained_zoo": {"lines of a cell": 39},
     "experiments/06_bert_and_gpt": {"cells": 128, "lines of a cell": 30},

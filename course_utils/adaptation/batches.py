@@ -1,5 +1,7 @@
 """Batches of two domains, of which only the source has labels."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,8 +9,14 @@ from course_utils.data import Samples
 from course_utils.errors import CourseError, whole_number
 
 
-def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64, seed: int = 0) -> tf.data.Dataset:
-    """Return batches ({"source": x, "target": x}, labels of the source) for one epoch over the source.
+def unlabelled_target(
+    source: Samples,
+    target: np.ndarray,
+    batch_size: int = 64,
+    seed: int = 0,
+    augment: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+) -> tf.data.Dataset:
+    """Return endless batches ({"source": x, "target": x, "augmented": x}, labels of the source).
 
     Parameters
     ----------
@@ -17,9 +25,11 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
     target : ndarray
         Inputs only: there is no way for a label of the target to come in.
     batch_size : int
-        Samples of each domain in a batch; what does not fill a batch is left out of the epoch.
+        Samples of each domain in a batch.
     seed : int
         Of the orders, which differ from epoch to epoch.
+    augment : callable
+        Changes a batch of inputs: those of the source, and the copy of the target's that is called ``"augmented"``.
 
     Raises
     ------
@@ -37,10 +47,12 @@ def unlabelled_target(source: Samples, target: np.ndarray, batch_size: int = 64,
     if min(len(source.x), len(target)) < batch_size:
         raise CourseError(f"A domain has fewer than batch_size={batch_size} inputs; take smaller batches.")
     x, y, x_target = (tf.constant(array) for array in (source.x, source.y, target))
-    rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed)
+    rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed).repeat()
     target_rows = tf.data.Dataset.range(len(target)).shuffle(len(target), seed=seed + 1).repeat()
 
     def batch(i, j):
-        return {"source": tf.gather(x, i), "target": tf.gather(x_target, j)}, tf.gather(y, i)
+        clean = tf.gather(x_target, j)
+        inputs = {"source": augment(tf.gather(x, i)), "target": clean, "augmented": augment(clean)}
+        return inputs, tf.gather(y, i)
 
-    return tf.data.Dataset.zip(rows, target_rows).batch(batch_size, drop_remainder=True).map(batch).prefetch(2)
+    return tf.data.Dataset.zip(rows, target_rows).batch(batch_size).map(batch).prefetch(2)

@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-from keras import ops
 
 from course_utils.errors import CourseError
 
@@ -11,18 +10,20 @@ from course_utils.errors import CourseError
 class AdaptedClassifier(keras.Model):
     """Extractor and head, with a penalty on features that differ between source and target.
 
-    Fit it on what `unlabelled_target` returns; evaluate and predict on inputs of either domain.
+    Fit it on what `unlabelled_target` returns; evaluate and predict on inputs of either domain. The extractor
+    is called once for each domain, so that BatchNormalization standardises each by its own statistics. For use on
+    the target, call `adapt_batch_norm` at the end.
 
     Parameters
     ----------
     extractor : keras.Model
-        From inputs to features of shape (n, d).
+        From inputs to features.
     head : keras.layers.Layer
         From features to logits.
     penalty : keras.layers.Layer, optional
         From source and target features to a scalar, such as `Coral`. Without one, the target is not used.
     weight : float
-        Factor of the penalty in the loss, at least 0.
+        Factor of the penalty in the loss, at least 0; a variable, which `RampUp` can raise.
 
     Raises
     ------
@@ -42,16 +43,14 @@ class AdaptedClassifier(keras.Model):
 
     def call(self, inputs, training=None):
         if not isinstance(inputs, dict):
-            return self.head(self.extractor(inputs, training=training))
-        if self.penalty is None:
-            return self.head(self.extractor(inputs["source"], training=training))
-        # One batch for both domains, so that BatchNormalization treats them alike.
-        both = self.extractor(ops.concatenate([inputs["source"], inputs["target"]]), training=training)
-        source, target = ops.split(both, 2)
-        penalty = self.penalty(source, target)
-        self.add_loss(self.weight * penalty)
-        self.distance.update_state(penalty)
-        return self.head(source)
+            return self.head(self.extractor(inputs, training=training), training=training)
+        source = self.extractor(inputs["source"], training=training)
+        logits = self.head(source, training=training)
+        if self.penalty is not None:
+            penalty = self.penalty(source, self.extractor(inputs["augmented"], training=training))
+            self.add_loss(self.weight * penalty)
+            self.distance.update_state(penalty)
+        return logits
 
     def get_config(self):
         parts = {name: getattr(self, name) for name in ("extractor", "head", "penalty")}

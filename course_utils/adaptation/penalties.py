@@ -1,5 +1,7 @@
 """Penalties on features that differ between the domains: CORAL, MMD, and a domain adversary."""
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -8,7 +10,7 @@ from course_utils.errors import CourseError
 
 
 class Penalty(layers.Layer):
-    """What all penalties share: they compute in float32 also where the network computes in float16."""
+    """What all penalties share: features are flattened, and compared in float32 also where the network has float16."""
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -19,19 +21,23 @@ class Penalty(layers.Layer):
                 f"Features have shapes {source_shape} and {target_shape}; accepted are two rows or more, of one width."
             )
 
+    def call(self, source, target):
+        width = math.prod(source.shape[1:])
+        return self.compare(ops.reshape(source, (-1, width)), ops.reshape(target, (-1, width)))
+
 
 @keras.saving.register_keras_serializable("course_utils")
 class Coral(Penalty):
     """Squared distance of the two covariance matrices, over 4 d².
 
-    Takes source and target features, each of shape (batch, d), and returns a scalar.
+    Takes source and target features, each of d numbers for an input, and returns a scalar.
 
     References
     ----------
     Sun & Saenko (2016), https://arxiv.org/abs/1607.01719
     """
 
-    def call(self, source, target):
+    def compare(self, source, target):
         difference = covariance(source) - covariance(target)
         return ops.sum(difference**2) / (4 * source.shape[-1] ** 2)
 
@@ -46,7 +52,7 @@ def covariance(features):
 class MaximumMeanDiscrepancy(Penalty):
     """Squared distance of the two distributions' means, in the space of a sum of Gaussian kernels.
 
-    Takes source and target features, each of shape (batch, d), and returns a scalar, the unbiased
+    Takes source and target features, each of d numbers for an input, and returns a scalar, the unbiased
     estimate. The widths are multiples of the mean squared distance in the batch.
 
     References
@@ -57,7 +63,7 @@ class MaximumMeanDiscrepancy(Penalty):
 
     MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
-    def call(self, source, target):
+    def compare(self, source, target):
         n = ops.shape(source)[0]
         x = ops.concatenate([source, target])
         x -= ops.mean(x, axis=0)  # far from the origin, the difference below would be one of huge numbers
@@ -78,7 +84,7 @@ def mean_off_diagonal(matrix):
 class DomainAdversary(Penalty):
     """Cross-entropy of a domain classifier behind gradient reversal.
 
-    Takes source and target features, each of shape (batch, d), and returns a scalar. The classifier
+    Takes source and target features, each of d numbers for an input, and returns a scalar. The classifier
     learns to tell the domains apart; the features, by the reversed gradient, to prevent it.
 
     Parameters
@@ -100,9 +106,9 @@ class DomainAdversary(Penalty):
 
     def build(self, source_shape, target_shape):
         super().build(source_shape, target_shape)
-        self.classifier.build(source_shape)
+        self.classifier.build((None, math.prod(source_shape[1:])))
 
-    def call(self, source, target):
+    def compare(self, source, target):
         logits = self.classifier(self.reversal(ops.concatenate([source, target])))
         is_target = ops.concatenate([ops.zeros_like(source[:, :1]), ops.ones_like(target[:, :1])])
         return ops.mean(ops.binary_crossentropy(is_target, logits, from_logits=True))

@@ -1,48 +1,74 @@
-"""Self-training: confident predictions on the target become its labels, over several rounds."""
+"""Consistency pseudo-labels: what a model says of a clean target image is the label of its augmented copy."""
 
-import numpy as np
-from scipy.special import logsumexp
+import keras
+from keras import ops
 
-from course_utils.errors import CourseError
+from course_utils.adaptation.model import AdaptedClassifier
+
+MOMENTUM = 0.95  # of the running mean of the predictions
 
 
-def confident(logits: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the most confident predictions of each predicted class, and all predictions.
+@keras.saving.register_keras_serializable("course_utils")
+class SelfLabelledClassifier(AdaptedClassifier):
+    """Extractor and head that label the target themselves, batch by batch, where they are confident.
+
+    Fit it on what `unlabelled_target` returns with an augmentation. The clean target inputs are labelled in
+    training mode: by the statistics of their own batch. Raise ``weight`` from 0 by `RampUp`, for the first
+    labels are the worst.
 
     Parameters
     ----------
-    logits : ndarray of shape (n, k), finite
-    share : float
-        How much of each predicted class to keep, above 0 and at most 1. A threshold on probability would drop
-        the hard classes; a share of each keeps all classes.
-
-    Returns
-    -------
-    rows : ndarray of int, sorted
-    labels : ndarray of int64, shape (n,)
-
-    Raises
-    ------
-    CourseError
-        If the share is outside its range, or the logits are no such array.
+    extractor, head, weight
+        See `AdaptedClassifier`; the weight is that of the loss on pseudo-labels.
+    shares : sequence of float, optional
+        Shares of the classes to which the predictions are brought, on a running mean, before they are used; by
+        default they stay as they are.
+    threshold : float
+        Labels of a lower confidence are not used.
 
     References
     ----------
-    Zou, Yu, Kumar & Wang (2018), https://arxiv.org/abs/1810.07911
+    Sohn et al. (2020), https://arxiv.org/abs/2001.07685;
+    Berthelot et al. (2020), https://arxiv.org/abs/1911.09785, section 3.1
     """
-    if not 0 < share <= 1:
-        raise CourseError(f"share={share} is impossible: give a number above 0 and at most 1.")
-    logits = np.asarray(logits, np.float64)
-    if logits.ndim != 2 or logits.size == 0 or not np.isfinite(logits).all():
-        raise CourseError(f"The logits, of shape {logits.shape}, must be finite numbers of shape (n, k).")
-    labels = logits.argmax(axis=1)
-    others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits)
-    confidence = logits.max(axis=1) - logsumexp(
-        others, axis=1
-    )  # the log odds: where probabilities round to 1, they differ
-    rows = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        kept = max(1, int(np.ceil(share * len(members) - 1e-9)))  # 0.07 * 100 is 7.000000000000001
-        rows.append(members[np.argsort(-confidence[members], kind="stable")[:kept]])
-    return np.sort(np.concatenate(rows)), labels
+
+    def __init__(self, extractor, head, weight: float = 1.0, shares=None, threshold: float = 0.9, **kwargs):
+        super().__init__(extractor, head, weight=weight, **kwargs)
+        self.shares, self.threshold = shares, threshold
+        if shares is not None:  # the running mean of what was predicted; one batch is too small
+            self.predicted = self.add_weight(
+                shape=(len(shares),), initializer="zeros", trainable=False, autocast=False, name="predicted"
+            )
+            self.predicted.assign(shares)
+
+    def call(self, inputs, training=None):
+        logits = super().call(inputs, training)
+        if isinstance(inputs, dict):
+            clean = self.head(self.extractor(inputs["target"], training=training), training=training)
+            guesses = self.head(self.extractor(inputs["augmented"], training=training), training=training)
+            penalty = self.disagreement(ops.stop_gradient(clean), guesses)
+            self.add_loss(self.weight * penalty)
+            self.distance.update_state(penalty)
+        return logits
+
+    def disagreement(self, clean, augmented):
+        """Return the cross-entropy of the augmented logits with the confident labels of the clean ones."""
+        probabilities = ops.softmax(ops.cast(clean, "float32"))
+        if self.shares is not None:
+            self.predicted.assign(MOMENTUM * self.predicted + (1 - MOMENTUM) * ops.mean(probabilities, axis=0))
+            probabilities *= ops.convert_to_tensor(self.shares, "float32") / self.predicted
+            probabilities /= ops.sum(probabilities, axis=1, keepdims=True)
+        confident = ops.cast(ops.max(probabilities, axis=1) > self.threshold, "float32")
+        labels = ops.argmax(probabilities, axis=1)
+        losses = ops.sparse_categorical_crossentropy(labels, ops.cast(augmented, "float32"), from_logits=True)
+        return ops.mean(confident * losses)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["penalty"]
+        return {**config, "shares": self.shares, "threshold": self.threshold}
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in ("extractor", "head")}
+        return cls(**parts, **config)

@@ -3,8 +3,6 @@
 import keras
 from keras import ops
 
-from course_utils.errors import CourseError
-
 
 @keras.saving.register_keras_serializable("course_utils")
 class GradientReversal(keras.layers.Layer):
@@ -17,7 +15,7 @@ class GradientReversal(keras.layers.Layer):
     Parameters
     ----------
     strength : float
-        λ at the start; `ReversalSchedule` assigns to the variable ``strength`` during training.
+        λ at the start; `RampUp` assigns to the variable ``strength`` during training.
 
     References
     ----------
@@ -35,37 +33,3 @@ class GradientReversal(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "strength": float(self.strength)}
-
-
-class ReversalSchedule(keras.callbacks.Callback):
-    """Raise λ during training from 0 towards 1: λ = 2 / (1 + exp(-10 p)) - 1, p from 0 to 1.
-
-    At first the domain classifier knows nothing, and its gradient would only be noise for the features.
-
-    Parameters
-    ----------
-    reversal : GradientReversal
-
-    References
-    ----------
-    Ganin et al. (2016), https://jmlr.org/papers/v17/15-239.html, section 5.2.2
-    """
-
-    def __init__(self, reversal: GradientReversal):
-        super().__init__()
-        self.reversal = reversal
-
-    def on_train_begin(self, logs=None):
-        if self.params["steps"] is None:
-            raise CourseError(
-                "The schedule needs to know the batches of an epoch; give `fit` the argument steps_per_epoch."
-            )
-        self.step = 0
-
-    def on_train_batch_begin(self, batch, logs=None):
-        progress = self.step / (self.params["epochs"] * self.params["steps"])
-        self.reversal.strength.assign(2 / (1 + ops.exp(-10 * progress)) - 1)
-        self.step += 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["reversal"] = float(self.reversal.strength)

@@ -1,0 +1,148 @@
+"""Checks of the exercises of lesson 04: each tests the reader's answer and says in one sentence what is wrong."""
+
+from collections.abc import Callable
+from numbers import Real
+
+import numpy as np
+import tensorflow as tf
+
+from course_utils.exercises.answers import require
+
+
+def check_reverse(reverse: Callable) -> None:
+    """Check ``reverse(x, strength)``: the identity forward, -strength times the gradient backward.
+
+    Parameters
+    ----------
+    reverse : callable
+        Takes a tensor and a number; returns a tensor of the same shape.
+
+    Raises
+    ------
+    ExerciseError
+        With what is wrong.
+    """
+    x = tf.constant([0.3, -1.2, 2.0], "float64")
+    for strength in (1.0, 0.3, 0.0):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = reverse(x, strength)
+            require(y is not None, "reverse returns nothing: return a tensor.")
+            value = tf.reduce_sum(tf.sin(y))
+        require(
+            np.shape(y) == (3,) and np.allclose(y, x),
+            "Forward, reverse changes the values of x; it must return them as they are.",
+        )
+        units = np.eye(3) * 1e-6
+        differences = np.array([float(tf.reduce_sum(tf.sin(reverse(x + unit, strength))) - value) for unit in units])
+        _check_gradient(tape.gradient(value, x), differences / 1e-6, strength)
+    print("reverse is right.")
+
+
+def _check_gradient(gradient: tf.Tensor | None, differences: np.ndarray, strength: float) -> None:
+    """Compare a gradient with finite differences of the same function."""
+    found = np.zeros(3) if gradient is None else gradient.numpy()
+    if strength == 1.0:
+        require(np.any(found != 0), "Backward, no gradient comes through: part of the sum must depend on x itself.")
+        require(
+            not np.allclose(found, differences, atol=1e-4),
+            "Backward, the gradient has the sign that it has without reversal: turn it.",
+        )
+    require(
+        np.allclose(found, -strength * differences, atol=1e-4),
+        f"Backward, the gradient is not -strength times what it is without reversal (strength {strength}).",
+    )
+
+
+def check_label_loss(label_loss: Callable) -> None:
+    """Check ``label_loss(clean_logits, augmented_logits, threshold)``, the loss of consistency pseudo-labels.
+
+    Parameters
+    ----------
+    label_loss : callable
+        Takes two tensors of logits, (n, k), and a threshold; returns the mean over all n of the cross-entropy
+        with the labels of the clean logits, 0 where their probability is not above the threshold.
+
+    Raises
+    ------
+    ExerciseError
+        With the first fault that is still there.
+    """
+    sure, unsure = [6.0, 0.0, 0.0], [0.5, 0.0, 0.0]
+    other = [0.0, 4.0, 1.0]
+
+    def loss(clean, augmented, threshold=0.9):
+        return np.asarray(label_loss(tf.constant(clean), tf.constant(augmented), threshold))
+
+    one = loss([sure], [other])
+    require(one.shape == (), f"The loss has shape {one.shape}: take the mean over the batch.")
+    require(
+        one > 0.1,
+        "Clean and augmented image have different labels, yet the loss is nearly 0: take the label of the clean one.",
+    )
+    right = np.log(np.exp(other).sum())  # cross-entropy of `other` with class 0
+    require(np.isclose(one, right, rtol=1e-3), "The cross-entropy is wrong: these are logits, not probabilities.")
+    low = loss([[0.95, 0.9, 0.9]], [other])
+    require(low == 0, "A logit above 0.9 counts as confident, although its probability is 0.34: take the softmax.")
+    require(
+        loss([unsure], [other]) == 0, "An image of probability 0.45 is used; only those above the threshold may be."
+    )
+    require(loss([unsure], [other], 0.4) > 0, "The argument threshold is not used.")
+    negative = [-1.0, -9.0, -9.0]
+    require(loss([negative], [other]) > 0, "An image of probability 0.999 is left out: its logits are below 0.9.")
+    both = loss([sure, unsure], [other, other])
+    require(
+        np.isclose(both, right / 2, rtol=1e-3), "The mean is over all images of the batch, not over confident ones."
+    )
+    print("label_loss is mended.")
+
+
+def check_tell_apart(tell_apart: Callable, old: np.ndarray, new: np.ndarray) -> float:
+    """Check ``tell_apart(old, new)`` on images made here, then use it on the reader's.
+
+    Parameters
+    ----------
+    tell_apart : callable
+        Takes two arrays of images, each (n, height, width, channels) of 0 to 255; returns the accuracy of a classifier
+        that names the domain of images which it was not fitted on.
+    old, new : ndarray
+        The reader's images, of one size.
+
+    Returns
+    -------
+    float
+        The accuracy on the reader's images.
+
+    Raises
+    ------
+    ExerciseError
+        With what is wrong.
+    """
+    random = np.random.default_rng(0)
+    same = [random.integers(0, 256, (150, 28, 28, 3)).astype("float32") for _ in range(2)]
+    chance = _share(tell_apart(*same))
+    require(
+        chance < 0.65,
+        f"On two samples of the same noise tell_apart says {chance:.2f}: it is judged on images that it was fitted on.",
+    )
+    require(chance > 0.35, f"On two samples of the same noise tell_apart says {chance:.2f}, where 0.5 is guessing.")
+    far = _share(tell_apart(same[0], same[1] * 0.3))
+    require(
+        far > 0.9, f"On noise and noise three times as dark tell_apart says {far:.2f}; these are easy to tell apart."
+    )
+    require(
+        np.shape(old)[1:] == np.shape(new)[1:] and min(len(old), len(new)) >= 10,
+        f"Your images have shapes {np.shape(old)} and {np.shape(new)}: give ten or more of each, of one size.",
+    )
+    accuracy = _share(tell_apart(old, new))
+    print(
+        f"{len(old)} old and {len(new)} new images are told apart with an accuracy of {accuracy:.2f}; 0.5 is guessing."
+    )
+    return accuracy
+
+
+def _share(value: object) -> float:
+    require(
+        isinstance(value, Real) and 0 <= value <= 1, f"tell_apart returns {value!r}: return an accuracy from 0 to 1."
+    )
+    return float(value)

@@ -1,0 +1,108 @@
+"""The checks of lesson 04 accept right answers and name each planted fault."""
+
+import numpy as np
+import pytest
+from keras import ops
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+
+from course_utils.exercises import domain_adaptation as check
+from course_utils.exercises.answers import ExerciseError
+
+
+def test_a_right_reverse_is_accepted(capsys):
+    check.check_reverse(lambda x, strength: x + (1 + strength) * (ops.stop_gradient(x) - x))
+    check.check_reverse(lambda x, strength: (1 + strength) * ops.stop_gradient(x) - strength * x)
+    assert capsys.readouterr().out.count("reverse is right") == 2
+
+
+@pytest.mark.parametrize(
+    ("reverse", "sentence"),
+    [
+        (lambda x, strength: None, "returns nothing"),
+        (lambda x, strength: x, "turn it"),
+        (lambda x, strength: -strength * x, "changes the values"),
+        (lambda x, strength: ops.stop_gradient(x), "no gradient comes through"),
+        (lambda x, strength: x + 2 * (ops.stop_gradient(x) - x), "strength 0.3"),
+        (lambda x, strength: x + strength * (ops.stop_gradient(x) - x), "no gradient comes through"),
+        (lambda x, strength: x + (1 - 2 * strength) * (ops.stop_gradient(x) - x), "not -strength times"),
+    ],
+)
+def test_each_fault_of_reverse_is_named(reverse, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_reverse(reverse)
+
+
+def label_loss_with(softmax=True, clean=True, from_logits=True, mean=True, threshold=True, over_confident=False):
+    """Return a `label_loss` that has the faults asked for."""
+
+    def label_loss(clean_logits, augmented_logits, limit=0.9):
+        scores = ops.softmax(clean_logits) if softmax else clean_logits
+        confident = ops.cast(ops.max(scores, axis=1) > (limit if threshold else 0.9), "float32")
+        labels = ops.argmax(clean_logits if clean else augmented_logits, axis=1)
+        losses = confident * ops.sparse_categorical_crossentropy(labels, augmented_logits, from_logits=from_logits)
+        if over_confident:
+            return ops.sum(losses) / ops.maximum(ops.sum(confident), 1)
+        return ops.mean(losses) if mean else losses
+
+    return label_loss
+
+
+def test_a_mended_label_loss_is_accepted(capsys):
+    check.check_label_loss(label_loss_with())
+    assert "mended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ({"softmax": False}, "take the softmax"),
+        ({"clean": False}, "label of the clean one"),
+        ({"from_logits": False}, "logits, not probabilities"),
+        ({"mean": False}, "take the mean"),
+        ({"threshold": False}, "threshold is not used"),
+        ({"over_confident": True}, "over all images"),
+    ],
+)
+def test_each_fault_of_the_label_loss_is_named(faults, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_label_loss(label_loss_with(**faults))
+
+
+def held_out(old, new):
+    pixels = np.concatenate([old, new]).reshape(len(old) + len(new), -1) / 255
+    domain = np.repeat([0, 1], [len(old), len(new)])
+    return cross_val_score(LogisticRegression(C=0.01), pixels, domain, cv=5).mean()
+
+
+def fitted_on(old, new):
+    pixels = np.concatenate([old, new]).reshape(len(old) + len(new), -1) / 255
+    domain = np.repeat([0, 1], [len(old), len(new)])
+    return LogisticRegression().fit(pixels, domain).score(pixels, domain)
+
+
+IMAGES = np.random.default_rng(1).integers(0, 200, (20, 28, 28, 3))
+
+
+def test_images_from_elsewhere_are_told_apart():
+    assert check.check_tell_apart(held_out, IMAGES, IMAGES + 55) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("tell_apart", "sentence"),
+    [
+        (fitted_on, "judged on images that it was fitted on"),
+        (lambda old, new: None, "returns None"),
+        (lambda old, new: 0.5, "easy to tell apart"),
+        (lambda old, new: 0.0, "where 0.5 is guessing"),
+        (lambda old, new: 1.0, "fitted on"),
+    ],
+)
+def test_each_fault_of_tell_apart_is_named(tell_apart, sentence):
+    with pytest.raises(ExerciseError, match=sentence):
+        check.check_tell_apart(tell_apart, IMAGES, IMAGES)
+
+
+def test_images_of_two_sizes_are_refused():
+    with pytest.raises(ExerciseError, match="of one size"):
+        check.check_tell_apart(held_out, IMAGES, IMAGES[:, :20])
