@@ -92,7 +92,7 @@ figure.suptitle("Accuracy on 360 images: " + ", ".join(f"{name} {share:.2f}" for
 plt.show()
 
 # %% [markdown]
-# Sixteen digits are shown, 360 are counted. Both networks saw the same ten labels, equally often. Only their first weights differ. Over five runs, each with other labels and other initial weights, transfer
+# Both networks saw the same ten labels, equally often. Only their first weights differ. Over five runs, each with other labels and other initial weights, transfer
 # reaches {{transfer.mean:.2f}} ± {{transfer.half_width:.2f}} and scratch {{scratch.mean:.2f}} ± {{scratch.half_width:.2f}}; the gain, compared in pairs, is
 # {{gain.mean:.2f}} ± {{gain.half_width:.2f}}. ("±" is half the width of the 95% confidence interval of the mean.)
 #
@@ -127,9 +127,6 @@ print(f"{accuracies['MNIST network as it is']:.2f}")
 # %% [markdown]
 # The labels are the same, 0 to 9. The input space was not, 784 pixels against 64; shrinking made it so. What is left is $P(X)$: other hands, and another way to make pixels. Five runs:
 # {{at_home.mean:.2f}} ± {{at_home.half_width:.2f}} at home, {{direct.mean:.2f}} ± {{direct.half_width:.2f}} abroad.
-#
-# **Inductive** transfer has another task and some labels in the target. **Transductive** transfer has another domain and no labels there (*domain adaptation*). Ours,
-# one task, two domains and few target labels, is today called *supervised domain adaptation*.
 #
 # ## 2. What is transferred?
 #
@@ -179,7 +176,7 @@ only_m.get_layer("M").set_weights(mnist_network.get_layer("M").get_weights())
 accuracies["only M copied"] = accuracy(learn(only_m, ten_images))
 
 # %% [markdown]
-# Over five runs it ends in the middle of the two (the numbers stand in the table below).
+# In the middle of the two: see the table below.
 #
 # **Structure.** Source and target share layers and are trained at once, each with its own head: *multi-task learning* (Caruana 1997). Calling one $M$ twice makes both heads use the same weights.
 
@@ -244,8 +241,6 @@ plt.show()
 # | nearest of the ten labelled images, by pixels | {{neighbour.mean:.2f}} ± {{neighbour.half_width:.2f}} |
 #
 # Copying $L$ too raises the accuracy by {{head.mean:+.2f}} ± {{head.half_width:.2f}} (pairs); the experiment, with five draws in each run, finds {{experiment.head_gain.mean:+.2f}} ± {{experiment.head_gain.half_width:.2f}}. The head, too, carries knowledge: the names of the classes. That is only possible with the same classes.
-#
-# (Give the distillation its loss as an object. The text `"kl_divergence"`, the default in Keras 3.15, compares logits without softmax and without $\tau^2$.)
 #
 # ## 3. One forward and one backward pass
 #
@@ -313,8 +308,7 @@ plt.show()
 # %% [markdown]
 # Training accuracy after ten epochs, five runs: {{right.mean:.2f}} ± {{right.half_width:.2f}} when it is right, {{twice.mean:.2f}} ± {{twice.half_width:.2f}} when twice, and anything between {{right.contrast_low:.2f}} and {{right.contrast_high:.2f}} when forgotten. *Forgotten*: numbers outside 0 to 1 are
 # clipped, and a clipped number has no gradient. **The symptom:** an odd first loss (here beyond the figure), then it stands still. *Twice* does learn, only worse: its loss ends at {{twice_loss.mean:.2f}} ± {{twice_loss.half_width:.2f}}, that of the right network at {{twice_loss.contrast:.2f}}.
-# **The symptom:** with ten classes the loss never falls below 1.46 (grey line): a perfect answer reaches the second softmax as one 1 and nine 0s, and costs $\ln(e + 9) - 1$. On TensorFlow, Keras notices
-# a softmax that is the very last layer, and mends it with a warning; behind `Reshape` it does not.
+# **The symptom:** with ten classes the loss never falls below 1.46 (grey line): a perfect answer reaches the second softmax as one 1 and nine 0s, and costs $\ln(e + 9) - 1$.
 #
 # ## 4. What an optimiser does
 #
@@ -335,7 +329,7 @@ for name, optimizer in walkers.items():
 # %% tags=["fold"]
 # Figure: the paths
 figure, axes = plt.subplots(1, 3, figsize=(13, 3.5), sharey=True)
-figure.set_label("Gradient descent zigzags, momentum swings past the minimum, Adam goes there most directly and overshoots.")
+figure.set_label("Gradient descent zigzags, momentum swings past the minimum, Adam takes the most direct way.")
 a, b = np.meshgrid(np.linspace(-5, 3, 60), np.linspace(-2, 2, 60))
 for ax, (name, path), colour in zip(axes, paths.items(), ("C0", "C1", "C2")):
     ax.contour(a, b, (a**2 + 25 * b**2) / 2, np.geomspace(0.2, 60, 9), colors="0.75", linewidths=0.8)
@@ -418,7 +412,7 @@ ax.grid(axis="x", alpha=0.4)
 plt.show()
 
 # %% [markdown]
-# With 10 labels MNIST adds {{experiment.gain_10.mean:.2f}} ± {{experiment.gain_10.half_width:.2f}}; with 200 labels, 20 of each class, {{experiment.gain_200.mean:.3f}} ± {{experiment.gain_200.half_width:.3f}}: **where labels are plenty, this transfer does not help.** For digits in 8 × 8 pixels, 20 of each class are plenty. For other images they are few (lesson 02).
+# With 10 labels MNIST adds {{experiment.gain_10.mean:.2f}} ± {{experiment.gain_10.half_width:.2f}}; with 200 labels, 20 of each class, {{experiment.gain_200.mean:.3f}} ± {{experiment.gain_200.half_width:.3f}}: **where labels are plenty, this transfer does not help.** (For other images 20 of each class are few: lesson 02.)
 #
 # *Renamed*: in the source a 3 was called 4, and so on. Then copying $L$ harms: with $M$ alone the network is better. A task without labels before MNIST, guessing the quarter turns of an image, was not shown to help: a null result.
 #
@@ -582,8 +576,6 @@ answer = subprocess.run(command, capture_output=True, text=True, check=True).std
 print(f"A file of class {uci.test.y[0]} is called {answer}")
 
 # %% [markdown]
-# The program runs in a *fresh process*, which knows nothing of this notebook.
-#
 # ## Quiz
 #
 # **1.** A network trained on photographs of cars shall sort X-ray images into two classes. What differs, the domain, the task, or both? What can be copied?

@@ -184,6 +184,7 @@ for name, label, colour in (("frozen_far", "frozen", "0.5"), ("scratch_far", "sm
     ax.axhspan(*ends, color=colour, alpha=0.6, label=label)
 ax.set(xscale="log", ylim=(0, 1), xlabel="peak of the learning rate", ylabel="accuracy on test, mean ± 95%")
 ax.legend(loc="lower left", fontsize=11)
+plt.show()
 # %% [markdown]
 # The figure to remember ([experiment](experiments/03_fine_tuning.ipynb), five runs, *test* images):
 #
@@ -480,15 +481,12 @@ own_accuracy = check.check_own_data(my_model, mine / "test", my_frozen)
 # %% [markdown]
 # ## Take it home
 #
-# All choices are made, so now the test images, once. Then we save the model with its class names and a short **model card**. Its resizing is inside: it takes images of any size.
+# All choices are made, so now the test images, once. Five runs: {{test_accuracy.mean:.2f}} ± {{test_accuracy.half_width:.2f}}, after the second round. (Section 2 shows the experiment's test images after the first round: {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. The intervals overlap; we see no difference.) Then we save the model with its class names and a short **model card**. Its resizing is inside: it takes images of any size.
 
 # %%
 test = keras.utils.image_dataset_from_directory(folder / "test", shuffle=False, **options)
 test_accuracy = model.evaluate(test, verbose=0)[1]
 print(f"accuracy on the test images: {test_accuracy:.2f}")
-
-# %% [markdown]
-# Five runs: {{test_accuracy.mean:.2f}} ± {{test_accuracy.half_width:.2f}}, after the second round. (Section 2 shows the experiment's test images after the first round: {{experiment.rate_1e3.mean:.2f}} ± {{experiment.rate_1e3.half_width:.2f}}. The intervals overlap; we see no difference.)
 
 # %%
 import json

@@ -207,7 +207,8 @@ print(f"BatchNorm {source_only:.2f}, with AdaBN {adabn:.2f}, no BatchNorm {no_no
 figure, ax = plt.subplots(figsize=(12, 3.6))
 figure.set_label("Images pass the extractor; features go to the head, which learns the digit, and through the reversal "
                  "to the domain classifier; the gradient of the latter comes back with its sign turned.")  # fmt: skip
-boxes = {"images of\none domain": (0.02, 1, "#e8e8e8"), "extractor": (0.24, 1, "#cfe3f2"), "head: which digit?\n(source only)": (0.56, 1.5, "#cfe3f2"),
+boxes = {"images of\none domain": (0.02, 1, "#e8e8e8"), "extractor": (0.24, 1, "#cfe3f2"),
+         "head: which digit?\n(source only)": (0.56, 1.5, "#cfe3f2"),
          "gradient\nreversal": (0.46, 0.3, "#fbdcb8"), "classifier:\nwhich domain?": (0.7, 0.3, "#cfe3f2")}  # fmt: skip
 for text, (left, height, colour) in boxes.items():
     ax.text(left, height, text, fontsize=12, va="center", bbox={"facecolor": colour, "edgecolor": "0.3", "pad": 9})
@@ -286,9 +287,9 @@ print(f"DANN: {dann_accuracy:.2f}; AdaBN alone: {adabn:.2f}; the honest baseline
 # %% tags=["fold"]
 # Figure: labels and augmentation, two by two, from the experiment
 figure, ax = plt.subplots(figsize=(9.5, 3.4))
-figure.set_label("Without labels or without augmentation accuracy stays far below the upper bound; both together come near it.")
-bars(ax, {"adabn_plain": "neither (AdaBN)", "adabn": "augmentation only", "labels_plain": "labels only", "labels": "both",
-          "bound": "trained on target labels"})  # fmt: skip
+figure.set_label("Without labels or augmentation accuracy stays far below the upper bound; both come near it.")
+bars(ax, {"adabn_plain": "neither (AdaBN)", "adabn": "augmentation only", "labels_plain": "labels only",
+          "labels": "both", "bound": "trained on target labels"})  # fmt: skip
 plt.show()
 
 # %% [markdown]
@@ -323,8 +324,9 @@ figure, ax = plt.subplots(figsize=(10, 5))
 figure.set_label(
     "From nearest neighbours over networks that were not adapted, MMD and DANN to pseudo-labels and the upper bound."
 )
-bars(ax, {"knn": "5 neighbours on pixels", "norm": "BatchNorm, not adapted", "adabn": "AdaBN", "no_norm": "no BatchNorm, not adapted",
-          "mmd": "MMD", "inverted": "half inverted: knows the shift", "dann": "DANN", "labels": "pseudo-labels", "bound": "trained on target labels"})  # fmt: skip
+bars(ax, {"knn": "5 neighbours on pixels", "norm": "BatchNorm, not adapted", "adabn": "AdaBN",
+          "no_norm": "no BatchNorm, not adapted", "mmd": "MMD", "inverted": "half inverted: knows the shift",
+          "dann": "DANN", "labels": "pseudo-labels", "bound": "trained on target labels"})  # fmt: skip
 plt.show()
 
 # %% [markdown]
@@ -419,7 +421,7 @@ def tell_apart(old, new): ...  # your code
 
 # check.check_tell_apart(tell_apart, read(my_old, x), read(my_new, x_new))
 
-# %% tags=["solution"]
+# %% tags=["solution", "nbval-check-output"]
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
@@ -450,10 +452,11 @@ from pathlib import Path
 home = Path(tempfile.mkdtemp())  # temporary; for your own work choose a folder that lasts
 network.set_weights(adapted)
 product = keras.Sequential([*network.layers, layers.Softmax()])
-product.save(home / "model.keras")
-card = {"classes": list(photos.class_names), "input": "RGB, 28 by 28, 0-255", "adapted to": "digits on photographs, without labels",
+card = {"classes": list(photos.class_names), "input": "RGB, 28 by 28, 0-255",
+        "adapted to": "digits on photographs, without labels",
         "not for": "other images; it carries the statistics of these photographs"}  # fmt: skip
 (home / "card.json").write_text(json.dumps(card, indent=2))
+product.save(home / "model.keras")
 # %% [markdown]
 # A *fresh process* knows nothing of this notebook.
 

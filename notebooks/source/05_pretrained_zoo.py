@@ -34,7 +34,7 @@ BUDGET = 20  # milliseconds for an image, in batches of 32
 # ## The whole thing first
 #
 # You have a folder of images, ten labels for each class, and 20 milliseconds for an image. Which network do you take? The program reads the images (pictograms in eight classes), measures
-# four networks at two image sizes, and recommends one. Three are EfficientNet-Lite (Liu et al. 2020) of growing size, one is a MobileNetV2.
+# four networks at two image sizes, and recommends one. Three are EfficientNet-Lite (Liu et al. 2020).
 
 # %%
 import keras
@@ -115,7 +115,7 @@ plt.show()
 # five parts, fit on four, score the fifth, five times.
 #
 # **LogME**, the logarithm of maximum evidence (You et al. 2021; the evidence is MacKay's, 1992). It takes the average over all linear heads, with small weights preferred: how probable are the labels? No head is fitted. A good
-# value needs features in which a *simple* head separates the classes. Compare it only on the same images. The recommender above uses it; the experiment derives the formula.
+# value needs features in which a *simple* head separates the classes. The recommender above uses it; the experiment derives the formula.
 #
 # Both need every network to run on your images. What LogME saves is the fitting of heads.
 #
@@ -355,7 +355,7 @@ plt.show()
 #
 # 1. Strike out what is too slow, measured on your machine.
 # 2. Take the largest image size that is left.
-# 3. Begin with the best ImageNet accuracy. It is free. With ten labels of each class, no score was shown to beat it.
+# 3. Begin with the best ImageNet accuracy. With ten labels of each class, no score was shown to beat it.
 # 4. With twenty labels of each class, ask LogME as well: in the experiment it gave away less.
 # 5. Among candidates that differ by less than a standard error take the cheapest (exercise 1). Then fine-tune: lesson 03 measures what that brings.
 #

@@ -93,7 +93,7 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Some will be wrong, however sure they look. Shuffle the texts yourself: KerasHub does not.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Shuffle the texts yourself: KerasHub does not.
 #
 # The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with another split of the same reviews (mean and 95% interval of the mean, a little too narrow, since splits share sentences). Always saying "positive" gives about 0.59.
 #
@@ -187,7 +187,7 @@ plt.show()
 # %% [markdown]
 # Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good". The right head takes nearly everything from `[CLS]`.
 #
-# We chose these two among 72. So beware of stories. An attention map is not an explanation: in the models of Jain & Wallace (2019), quite other weights often gave the same answer.
+# We chose these two among 72. An attention map is not an explanation: in the models of Jain & Wallace (2019), quite other weights often gave the same answer.
 #
 # ## 3. Frozen or fine-tuned?
 #
@@ -269,7 +269,7 @@ for ax, beginning, guess in zip(axes, beginnings, guesses):
 plt.show()
 
 # %% [markdown]
-# Nobody programmed this fact: it stood in the texts. Whoever guesses next words well has picked up some of what the texts are about. (The quotes show where a token begins with a space.)
+# Nobody programmed this fact: it stood in the texts. Whoever guesses next words well has picked up some of what the texts are about.
 #
 # ## 5. Let it write
 #
@@ -320,7 +320,7 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first. (And do not take this small model for a source of facts.)
+# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first.
 #
 # ## 6. Two mistakes that everybody makes once
 #
@@ -521,7 +521,7 @@ check.check_ready(ready_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
-# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 300 texts or more, and classes of similar size. (For long texts raise `PIECES`.) By default you get films. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `my_test`.
+# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 300 texts or more, and classes of similar size. By default you get films. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `my_test`.
 # `vectors_of(texts)` and `linear()` may serve.
 
 # %% tags=["exercise"]
@@ -611,7 +611,7 @@ print(finished.stdout)
 #
 # </details>
 #
-# **Where to go next.** Lesson 08 builds a text classifier that you can trust, from a spreadsheet. Without this course's files: `keras_hub.models.TextClassifier.from_preset("bert_base_en_uncased", num_classes=2)`.
+# **Where to go next.** Lesson 08 builds a text classifier that you can trust, from a spreadsheet.
 
 # %% tags=["headline"]
 expect("words_accuracy", words, limits=(0, 1))

@@ -486,7 +486,7 @@ pd.DataFrame(sanity).T.round(2)
 # %% tags=["fold"]
 # Figure: maps of the network and of random weights
 figure, axes = plt.subplots(2, 6, figsize=(12, 4.2))
-figure.set_label("Six pneumonias, the Grad-CAM maps of the network above, of random weights below, where all may be empty.")
+figure.set_label("Six pneumonias with the Grad-CAM maps of the network above, of random weights below (may be empty).")
 for row, name in zip(axes, ("network", "random weights 1")):
     for ax, image, heat in zip(row, test.x[ill], maps[name]):
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)

@@ -25,7 +25,7 @@
 PROFILE = "default"
 SEED = 0
 DATA = ""  # your own CSV file, columns text, label and, best, document; empty: product reviews
-ROWS = None  # lines to read; None: all
+ROWS = 0  # lines to read; 0: all
 LENGTH = 32  # word pieces of a sentence; longer ones are cut off
 TRAINED = 1000  # sentences that train the BERT
 RATE = 2e-4  # peak of its learning rate
@@ -50,7 +50,7 @@ from course_utils.data import stratified_split
 from course_utils.data.assets import fetch
 from course_utils.data.sentiment_csv import write_sentiment_csv
 
-table = pd.read_csv(DATA or write_sentiment_csv("amazon", classes=3), dtype=str, nrows=ROWS)
+table = pd.read_csv(DATA or write_sentiment_csv("amazon", classes=3), dtype=str, nrows=ROWS or None)
 documents = table.get("document", table["text"])  # what belongs together stays together
 parts = [table.iloc[rows] for rows in stratified_split(table["label"], documents, SEED)]
 train, validation, test = (part[part["label"] != "neutral"] for part in parts)
@@ -559,7 +559,7 @@ pd.Series(on_test, name="balanced accuracy on test").round(3).to_frame()
 
 # %% [markdown]
 # Over five runs: zero-shot {{zero_shot_test.mean:.2f}} ± {{zero_shot_test.half_width:.2f}}, word counts {{counts_test.mean:.2f}} ± {{counts_test.half_width:.2f}}, frozen {{frozen_test.mean:.2f}} ± {{frozen_test.half_width:.2f}}, fine-tuned {{tuned_test.mean:.2f}} ± {{tuned_test.half_width:.2f}}. As pairs on test, fine-tuned minus frozen is
-# {{test_tuned_minus_frozen.mean:+.3f}} ± {{test_tuned_minus_frozen.half_width:.3f}}. 
+# {{test_tuned_minus_frozen.mean:+.3f}} ± {{test_tuned_minus_frozen.half_width:.3f}}.
 #
 # `save_to_preset` writes weights, tokenizer and preprocessing into a folder, without the optimiser's state. The **model card** joins them.
 
@@ -643,7 +643,7 @@ pd.read_csv(home / "answers.csv")
 
 # %% tags=["headline"]
 share, difference = {"limits": (0, 1)}, {"limits": (-1, 1)}
-if not DATA and ROWS is None:  # what is compared holds for the product reviews
+if not DATA and not ROWS:  # what is compared holds for the product reviews
     expect("majority", (validation["label"] == names[-1]).mean(), **share)
     expect("memory_by_row", remembered["by row"], contrast=remembered["by document"], **share)
     short = {"zero-shot": "zero_shot", "word counts": "counts", "frozen encoder": "frozen", "fine-tuned": "tuned"}

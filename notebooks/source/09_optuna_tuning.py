@@ -36,7 +36,7 @@ TRIALS = 20  # of the search
 # The task of lesson 02: eight classes of pictograms, ten images of each to train, and a frozen network trained on photographs (EfficientNet-Lite0). Which head is best? How wide, how much
 # dropout, which learning rate? Such choices are **hyperparameters**: training does not find them, it needs them. Here a search finds them; it takes about a minute.
 #
-# Two sources of numbers: "five runs" means this notebook with five seeds; "the experiment" is a longer notebook with other settings (section 6). "±" is half of the 95% interval of the mean.
+# "Five runs" means this notebook with five seeds, "the experiment" a longer one with other settings (section 6). "±" is half of the 95% interval of the mean.
 
 # %%
 import warnings
@@ -103,7 +103,6 @@ test_accuracy = model.evaluate(*test, verbose=0)[1]
 with plt.style.context({}):  # Optuna's plots change the style; here it comes back
     ax = optuna.visualization.matplotlib.plot_optimization_history(study, target_name="accuracy on validation")
     ax.axhline(test_accuracy, color="black", linestyle=":", label="accuracy on test")
-    ax.set_xticks(range(0, TRIALS, 2))
     ax.legend(loc="lower right")
     ax.figure.set_label("Accuracy of finished trials, the best so far, and the test accuracy.")
     plt.show()
@@ -111,7 +110,7 @@ with plt.style.context({}):  # Optuna's plots change the style; here it comes ba
 # %% [markdown]
 # *Pictograms: [OpenMoji](https://openmoji.org), [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
-# Each blue point is one **trial**: a configuration, trained and scored on 245 validation images. The red line is the best so far. Optuna draws only finished trials here. Then the best configuration was
+# Each blue point is one **trial**: a configuration, trained and scored on 245 validation images. The red line is the best so far. Then the best configuration was
 # trained anew, and the 248 test images were read. Over five runs, each with other training images, the search reports {{search_validation.mean:.2f}} ± {{search_validation.half_width:.2f}}, and the test images say
 # {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}}. Always naming the largest class gives 0.25.
 #
@@ -175,8 +174,8 @@ def suggest_optimizer(trial):
     return keras.optimizers.SGD(rate, momentum=trial.suggest_float("momentum", 0, 0.99))
 
 
-for chosen in ({"rate": 0.001, "optimizer": "adam"}, {"rate": 0.1, "optimizer": "sgd", "momentum": 0.9}):
-    trial = optuna.trial.FixedTrial(chosen)  # a trial whose answers are given
+branches = {"rate": 0.001, "optimizer": "adam"}, {"rate": 0.1, "optimizer": "sgd", "momentum": 0.9}
+for trial in map(optuna.trial.FixedTrial, branches):  # trials whose answers are given
     print(type(suggest_optimizer(trial)).__name__, "was asked for", ", ".join(trial.params))
 
 # %% [markdown]
@@ -291,7 +290,7 @@ table.round(3)
 #
 # Both intervals contain zero. Here the search has not shown a gain: not over usual values, and not over a linear head. That is a **null result**. It holds for this small space and these features.
 #
-# The runs share many test images, so these intervals are a little too narrow. All three heads were tested, and none was chosen by its test accuracy; so the test images still say what they should.
+# The runs share many test images, so these intervals are a little too narrow. No head was chosen by its test accuracy.
 #
 # A search cannot find what is not in its space. Ours always has a hidden layer, and never met the linear head; exercise 1 writes a space that has it. Tuning pays more against a bad default. In the experiment, a bad default stayed
 # {{experiment.default_behind.mean:.2f}} ± {{experiment.default_behind.half_width:.2f}} behind random search. So name the rival, and how much you tuned it (Dodge et al. 2019).
@@ -325,7 +324,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# This is **optimism**, or *selection bias* (Cawley & Talbot 2010). It grows with the number of trials. It shrinks with the number of images. Real configurations differ in merit too, so their optimism is smaller than that of coins.
+# This is **optimism**, or *selection bias* (Cawley & Talbot 2010). It grows with the number of trials. It shrinks with the number of images.
 #
 # Our search has a second kind of luck: the random weights at the start. We change nothing else: the best configuration again, trained and scored on the same images.
 
@@ -339,7 +338,7 @@ print(f"validation: the search said {study.best_value:.3f}; again: {', '.join(f'
 
 # %% [markdown]
 # Over five runs the search's own score was {{luck_of_start.mean:.3f}} ± {{luck_of_start.half_width:.3f}} above the mean of three repetitions on the *same* validation images, and {{optimism.mean:.3f}} ± {{optimism.half_width:.3f}} above the test accuracy.
-# Five runs are too few to prove either: both intervals reach below zero. The second number also depends on which images fell into validation and which into test. The experiment repeats more searches and swaps the two sets; there optimism is clear (section 6). **Report the test accuracy.** Use validation to choose.
+# Five runs are too few to prove either: both intervals reach below zero. The experiment repeats more searches and swaps the two sets; there optimism is clear (section 6). **Report the test accuracy.** Use validation to choose.
 #
 # ## 6. What the experiments say
 
@@ -362,7 +361,7 @@ plt.show()
 # %% [markdown]
 # The experiment uses smaller images, more of them to train, and *balanced accuracy*, the mean over the classes of the share recognised. TPE's lead is seen on validation; on the test its interval includes
 # zero. The best trial's own score is {{experiment.optimism.mean:.3f}} ± {{experiment.optimism.half_width:.3f}} too good over four ways to search, {{experiment.optimism_of_many.mean:.3f}} ± {{experiment.optimism_of_many.half_width:.3f}} for the best of 40 on
-# 50 images. The [experiment](experiments/09_optuna_tuning.ipynb) tells how each was measured.
+# 50 images.
 #
 # ## 7. A search that survives
 #
@@ -408,19 +407,15 @@ for argument in ("dies", "goes on"):
 # %% tags=["nbval-check-output"]
 for trial in shared.trials:
     retried = optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
-    print(
-        trial.number,
-        trial.state.name,
-        f"C={trial.params['C']:.3g}",
-        "" if retried is None else f"(trial {retried} again)",
-    )
+    note = "" if retried is None else f"(trial {retried} again)"
+    print(trial.number, trial.state.name, f"C={trial.params['C']:.3g}", note)
 
 # %% [markdown]
 # Nothing was lost: eight trials finished, and trial 3 ran again with the same `C`. `MaxTrialsCallback` counts finished trials in the storage; `n_trials=8` would count only those of this process. Know the limits:
 #
 # - **Only death is retried.** A trial that ends by an exception or Ctrl-C is marked as failed, and does not come again.
 # - **The count is not exact.** Two workers may finish a trial more than you asked for.
-# - **Give each worker its own seed**, or none, as here. Two samplers with one seed propose the same. Create the study before they start.
+# - **Give each worker its own seed**, or none, as here. Two samplers with one seed propose the same.
 # - **A heartbeat needs a database.** SQLite serves one machine; for several, take PostgreSQL or MySQL. Optuna still calls the heartbeat experimental.
 #
 # Workers that end after some trials also return their memory, which grows in a long search with Keras.
@@ -505,7 +500,7 @@ check.check_search(search_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): is it worth it for you?
 #
-# Write the path of a folder of your own images into `my_folder`, one subfolder for each class. 12 images of each are enough to run, but with few test images no difference can be shown; 50 are better. Tune a head on the validation images: Keras or scikit-learn, as you like. Then predict the test images twice, with your best head and with `LogisticRegression()` as it
+# Write the path of a folder of your own images into `my_folder`, one subfolder for each class. 12 images of each are the least, 50 are better. Tune a head on the validation images: Keras or scikit-learn, as you like. Then predict the test images twice, with your best head and with `LogisticRegression()` as it
 # comes. Without images of your own, take the pictograms by their Unicode category.
 
 # %% tags=["exercise"]

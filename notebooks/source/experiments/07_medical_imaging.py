@@ -1525,7 +1525,7 @@ expect(
 #
 # Yang et al. (2023) publish AUC and accuracy on the official test set. Ours come with intervals over the images. Each
 # accuracy has a threshold from validation, by two criteria that do not depend on how many are ill there: the best
-# balanced accuracy, and a sensitivity of 95%, as one would demand in practice. In `full` five networks are trained.
+# balanced accuracy, and a sensitivity of 95%. In `full` five networks are trained.
 # Then the first row of ours is their mean, and a second one shows them as an *ensemble*, which reads each image with
 # all five and takes the mean of their logits.
 #
