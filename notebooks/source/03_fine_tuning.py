@@ -493,13 +493,13 @@ import json
 
 tuned_layers = model.layers[-2:]  # backbone and head, without the augmentation
 product = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Resizing(SIZE, SIZE), *tuned_layers])
-product.save(home / "model.keras")
 card = {"classes": names, "input": "RGB image of any size, 0-255",
         "backbone": "EfficientNet-Lite0, ImageNet, fine-tuned as a whole",
         "trained on": f"{len(train.file_paths)} images of {FOLDER or 'digits over photographs'}",
         "accuracy on test": round(test_accuracy, 2),
         "not for": "anything but these classes: it always names one of them"}  # fmt: skip
 (home / "card.json").write_text(json.dumps(card, indent=2))
+product.save(home / "model.keras")
 # %% [markdown]
 # A *fresh process* knows nothing of this notebook. Does it name a new file?
 
