@@ -407,8 +407,8 @@ for argument in ("dies", "goes on"):
 # %% tags=["nbval-check-output"]
 for trial in shared.trials:
     retried = optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
-    note = "" if retried is None else f"(trial {retried} again)"
-    print(trial.number, trial.state.name, f"C={trial.params['C']:.3g}", note)
+    same = retried is not None and trial.params == shared.trials[retried].params
+    print(trial.number, trial.state.name, f"(trial {retried} again, with the same C)" if same else "")
 
 # %% [markdown]
 # Nothing was lost: eight trials finished, and trial 3 ran again with the same `C`. `MaxTrialsCallback` counts finished trials in the storage; `n_trials=8` would count only those of this process. Know the limits:
