@@ -157,3 +157,10 @@ def test_a_quoted_text_may_hold_commas_quotes_and_lines(write):
     table.loc[0, "text"] = 'He said "no",\nand left.'
     split = load_text_csv(write(table))
     assert any(table.loc[0, "text"] in part.x for part in (split.train, split.validation, split.test))
+
+
+def test_a_very_long_text_is_no_fault_of_the_quotes(write):
+    table = sentences()
+    table.loc[0, "text"] = "long " * 40_000
+    split = load_text_csv(write(table))
+    assert sum(len(part.x) for part in (split.train, split.validation, split.test)) == len(table)

@@ -97,6 +97,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def _check_quotes(path: Path) -> None:
     """Refuse a file whose quotes do not pair, for its rows run together, and names of columns that are there twice."""
+    csv.field_size_limit(2**31 - 1)  # else a text of more than 131,072 characters is an error
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader, line = csv.reader(file, strict=True), 1
         try:
