@@ -334,7 +334,7 @@ plt.show()
 # closes {{experiment.gap_dann.mean:.0%}} ± {{experiment.gap_dann.half_width:.0%}}. Inverting half of the source, without any target image, already closes {{experiment.gap_inverted.mean:.0%}} ± {{experiment.gap_inverted.half_width:.0%}}. (The paper's DANN: 56%, with 20 times as many digits.) MMD closes {{experiment.gap_mmd.mean:.0%}} ± {{experiment.gap_mmd.half_width:.0%}}; it was run with one
 # weight.
 #
-# **A caveat.** Network, layer, rates and steps were found while looking at MNIST-M test accuracy. That flatters DANN and pseudo-labels. (DANN has a steady rate of 0.001; with the larger, falling one it varied more from run to run.)
+# **A caveat.** Network, layer, rates and steps were found while looking at MNIST-M test accuracy. That flatters DANN and pseudo-labels. (DANN has a steady rate of 0.001, the others a larger one that falls: for each the better of the two.)
 #
 # Can a failure be seen without target labels? The *proxy A-distance* (Ben-David et al. 2007) measures how well a linear classifier tells the domains apart. Over the rows of the experiment its rank correlation with target accuracy
 # is {{experiment.rank_distance.mean:+.2f}} ± {{experiment.rank_distance.half_width:.2f}} (−1 would be perfect). Source accuracy reaches {{experiment.rank_source.mean:+.2f}} ± {{experiment.rank_source.half_width:.2f}}. Neither replaces a few hundred labelled test images.

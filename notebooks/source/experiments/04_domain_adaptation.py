@@ -560,7 +560,7 @@ plt.show()
 #
 # The paper's DANN closed 56% of its gap, with 20 times as many digits. Half of the source inverted, which uses no target image, is the rival to beat for DANN. Pseudo-labels end close to the bound each time.
 #
-# **The rate matters.** In trials, DANN at the larger, falling rate had lower accuracies, more scattered from run to run. Pseudo-labels at the steady rate lost as well. `full` runs both rates.
+# Each way has the better of two rates (see above); `full` runs both for all.
 #
 # **One caveat holds for the whole table:** network, layer, weights, rates and steps were found in trials that looked at the test accuracy on MNIST-M. That flatters every
 # adapted row. The networks that are not adapted were given both rates, too; the best of them is the baseline. USPS (section 8) is a task that no choice has seen.
