@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: course experiments site slides test test-all lab mutants faults bench lock
+.PHONY: course experiments site slides test test-all lab mutants faults peers bench lock
 course: .venv/ready
 	$(BIN)/course run
 
@@ -22,10 +22,11 @@ slides: .venv/site-ready
 test: .venv/ready
 	$(BIN)/course test
 
-# Also slow tests, the site, all experiments, faults.
-test-all: .venv/ready .venv/site-ready
+# Also slow tests, the site, all experiments, faults, peers.
+test-all: .venv/ready .venv/site-ready .venv-peers/ready
 	$(BIN)/course fetch
 	$(BIN)/course test --all
+	$(BIN)/course peers
 
 lab: .venv/ready
 	$(BIN)/course lab
@@ -38,6 +39,11 @@ mutants: .venv/ready
 faults: .venv/ready
 	$(BIN)/course fetch
 	$(BIN)/course faults
+
+# Whether independent libraries and published formulae give the same numbers: some two minutes.
+peers: .venv/ready .venv-peers/ready
+	$(BIN)/course fetch
+	$(BIN)/course peers
 
 # How fast the course is, beside Keras' own ways and PyTorch: some minutes (`course bench course`: over an hour).
 bench: .venv/ready .venv-peers/ready

@@ -424,6 +424,28 @@ def bench(
 
 
 @app.command()
+def peers() -> None:
+    """Compare the course's numbers with those of independent libraries and published formulae."""
+    from course_tools.agreement.run import ROOMS, measure_room
+    from course_tools.agreement.table import agreement_table, peer_versions
+    from course_tools.bench.peer import needed_python
+
+    needed_python()  # told before anything is computed
+    lines, whole = [], True
+    for name in ROOMS:
+        try:
+            with console.status(f"{name} …"):
+                lines += measure_room(name)
+        except CourseError as error:  # the other rooms go on
+            whole = False
+            console.print(f"[bold red]{name} failed:[/] {escape(str(error))}", soft_wrap=True)
+    console.print(agreement_table(lines, peer_versions(lines)))
+    agreeing = sum(line.agrees for line in lines)
+    console.print(f"{agreeing} of {len(lines)} agree.")
+    raise typer.Exit(0 if whole and agreeing == len(lines) else 1)
+
+
+@app.command()
 def readme() -> None:
     """Bring the README's table and image up to date with the notebooks."""
     from course_tools.publish.readme import write_readme

@@ -8,7 +8,7 @@ import numpy as np
 from skimage.data import chelsea
 
 from course_tools.add_asset import download_archive
-from course_tools.bench.peer import LAST_LINES, SCRIPTS, peers_python
+from course_tools.bench.peer import LAST_LINES, SCRIPTS, needed_python
 from course_utils.data.assets import fetch
 from course_utils.data.catalog import find_asset
 from course_utils.errors import CourseError
@@ -33,8 +33,7 @@ def record(name: str) -> float:
     """
     if name not in NAMES:
         raise CourseError(f"There is no reference {name!r}; accepted are {', '.join(NAMES)}.")
-    if not (python := peers_python()):
-        raise CourseError("There is no .venv-peers/ with PyTorch; `make .venv-peers/ready` sets it up.")
+    python = needed_python()
     path = REFERENCES / f"{name}.npz"
     before = dict(np.load(path))
     kept = {key: before[key] for key in KEPT if key in before}

@@ -8,6 +8,7 @@ from test_assets import write_sdist, write_wheel
 
 from course_tools import new, record
 from course_tools.add_asset import add_asset
+from course_tools.bench import peer
 from course_tools.build import build, compose
 from course_tools.new import new_notebook
 from course_tools.notebooks import Notebook
@@ -99,7 +100,7 @@ def test_bad_requests_get_one_sentence(index):
 
 
 def test_recording_needs_the_environment_of_the_peers(monkeypatch):
-    monkeypatch.setattr(record, "peers_python", lambda: None)
+    monkeypatch.setattr(peer, "peers_python", lambda: None)
     with pytest.raises(CourseError, match="no .venv-peers/ with PyTorch"):
         record.record("minilm")
     with pytest.raises(CourseError, match="no reference 'bert'; accepted are backbones, minilm, smollm2"):

@@ -29,6 +29,13 @@ def peers_python() -> Path | None:
     return next((path for path in places if path.exists()), None)
 
 
+def needed_python() -> Path:
+    """Return the Python of the peers; raise a CourseError when it is not set up."""
+    if not (python := peers_python()):
+        raise CourseError("There is no .venv-peers/ with PyTorch; `make .venv-peers/ready` sets it up.")
+    return python
+
+
 class Peer:
     """A script of `peers/` that loads its model once and then computes what it is asked for, timed over there.
 
@@ -41,7 +48,7 @@ class Peer:
         np.savez(self._path / "inputs.npz", **arrays)
         self._log = (self._path / "log").open("wb")
         self._process = subprocess.Popen(
-            [peers_python(), SCRIPTS / script, self._path],
+            [needed_python(), SCRIPTS / script, self._path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

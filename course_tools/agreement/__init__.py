@@ -1,0 +1,1 @@
+"""Whether others compute the same numbers: what ``course peers`` compares."""
