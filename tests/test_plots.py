@@ -114,7 +114,7 @@ def test_images_of_every_kind():
         ({"images": []}, "0 images"),
         ({"images": np.zeros((20, 24, 3), np.uint8)}, r"shape \(20, 24, 3\), that of a single one"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "titles": ["a"]}, "1 titles for 2 images"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "0 columns"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "columns=0 is impossible"),
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4,\)"),
         ({"images": np.zeros((1, 4, 4, 4), np.uint8)}, r"shape \(4, 4, 4\)"),
         ({"images": np.full((1, 4, 4), 200.0)}, "astype"),

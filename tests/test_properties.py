@@ -1,5 +1,6 @@
 """Whatever comes in: a right answer or one sentence, and the input as it was."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,16 +9,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from course_utils.adaptation import domain_accuracy, gap_closed
-from course_utils.data import Samples, few_shot, stratified_split
+from course_utils.adaptation import (
+    AdaptedClassifier,
+    GradientReversal,
+    RampUp,
+    SelfLabelledClassifier,
+    adapt_batch_norm,
+    domain_accuracy,
+    gap_closed,
+    unlabelled_target,
+)
+from course_utils.data import Samples, draw_chest_phantoms, few_shot, stratified_split
 from course_utils.errors import CourseError
 from course_utils.evaluation import (
+    bootstrap_interval,
     calibration_error,
     choose_threshold,
     classification_metrics,
     fit_temperature,
     mean_and_interval,
     mean_plus_minus,
+    plot_images,
     prediction_interval,
     sensitivity_at_specificity,
     threshold_at_sensitivity,
@@ -25,6 +37,9 @@ from course_utils.evaluation import (
     with_temperature,
 )
 from course_utils.text.sentences import checked_texts
+from course_utils.zoo.cost import measure_cost
+from course_utils.zoo.memory import count_memory, measure_memory
+from course_utils.zoo.recommender import recommend
 from course_utils.zoo.transferability import h_score, log_evidence
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
@@ -167,3 +182,59 @@ def test_splits_of_anything(labels, seed):
 def test_texts_of_anything(texts):
     found = called(checked_texts, texts)
     assert found is None or all(isinstance(text, str) and text.strip() for text in found)
+
+
+LABELS, SCORES, ROWS = np.array([0, 1] * 10), np.linspace(0.1, 0.9, 20), np.zeros((20, 3))
+PIXELS = np.zeros((2, 4, 4), np.uint8)
+CANDIDATE = dict.fromkeys(["score", "random score", "pass", "head", "training step"], 0.1)
+CANDIDATES = pd.DataFrame([{"name": "a", "input size": 9, "classes": 2} | CANDIDATE])
+REQUEST = {"images": 10, "classes": 2, "budget": 1.0, "unit": "hours"}
+IDENTITY = keras.layers.Identity()
+
+
+def standardised():
+    return keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
+
+
+NUMERIC = {
+    "weight": lambda v: AdaptedClassifier(IDENTITY, IDENTITY, weight=v),
+    "weight of pseudo-labels": lambda v: SelfLabelledClassifier(IDENTITY, IDENTITY, weight=v),
+    "threshold of pseudo-labels": lambda v: SelfLabelledClassifier(IDENTITY, IDENTITY, threshold=v),
+    "shares": lambda v: SelfLabelledClassifier(IDENTITY, IDENTITY, shares=[v, v]),
+    "strength": GradientReversal,
+    "top": lambda v: RampUp(None, v),
+    "batch_size of AdaBN": lambda v: adapt_batch_norm(standardised(), ROWS, v),
+    "features": lambda v: domain_accuracy(np.full((4, 2), v), np.full((4, 2), v)),
+    "accuracy": lambda v: gap_closed(v, 0.5, 0.9),
+    "bound": lambda v: gap_closed(0.5, 0.6, v),
+    "seed of batches": lambda v: unlabelled_target(Samples(ROWS, LABELS), ROWS, 2, v),
+    "seed of phantoms": draw_chest_phantoms,
+    "seed of a bootstrap": lambda v: bootstrap_interval(lambda y, p: p.mean(), LABELS, SCORES, repeats=20, seed=v),
+    "specificity": lambda v: threshold_at_specificity(LABELS, SCORES, v),
+    "sensitivity": lambda v: threshold_at_sensitivity(LABELS, SCORES, v),
+    "demand": lambda v: sensitivity_at_specificity(LABELS, SCORES, v),
+    "temperature": lambda v: with_temperature(SCORES, v),
+    "columns": lambda v: plot_images(PIXELS, columns=v),
+    "batch_size of a cost": lambda v: measure_cost(standardised(), v),
+    "repeats": lambda v: measure_cost(standardised(), 1, v),
+    "batch_size of counted memory": lambda v: count_memory(standardised(), v),
+    "batch_size of measured memory": lambda v: measure_memory(standardised(), v),
+    "images": lambda v: recommend(CANDIDATES, **REQUEST | {"images": v}),
+    "classes": lambda v: recommend(CANDIDATES, **REQUEST | {"classes": v}),
+    "budget": lambda v: recommend(CANDIDATES, **REQUEST | {"budget": v}),
+}
+
+
+@pytest.mark.parametrize("function", NUMERIC.values(), ids=NUMERIC)
+@settings(max_examples=10)
+@given(st.sampled_from(["2", "0.5", "half", "", None, b"1"]) | st.text(max_size=3))
+def test_no_text_is_taken_for_a_number(function, value):
+    with pytest.raises(CourseError) as refusal:
+        function(value)
+    assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["batch_size of AdaBN", "batch_size of counted memory", "repeats", "images"])
+def test_no_number_below_one_passes_silently(name):
+    with pytest.raises(CourseError, match="give a whole number, at least 1"):
+        NUMERIC[name](-1)

@@ -36,7 +36,7 @@ def unlabelled_target(
     CourseError
         If the domains have inputs of different shapes, or labels are given for the target.
     """
-    batch_size = whole_number("batch_size", batch_size, 2)
+    batch_size, seed = whole_number("batch_size", batch_size, 2), whole_number("seed", seed, 0)
     if isinstance(target, tuple):
         raise CourseError("The target is a pair: give its inputs alone, adaptation must not see its labels.")
     if source.x.shape[1:] != target.shape[1:]:

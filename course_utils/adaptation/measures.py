@@ -6,7 +6,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, as_floats
 
 
 def domain_accuracy(source: np.ndarray, target: np.ndarray) -> float:
@@ -30,13 +30,14 @@ def domain_accuracy(source: np.ndarray, target: np.ndarray) -> float:
     ----------
     Alain & Bengio (2017), https://arxiv.org/abs/1610.01644
     """
+    for features in (source, target):
+        as_floats(features, "The features")
+    source, target = np.asarray(source), np.asarray(target)
     if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1] or min(len(source), len(target)) < 2:
         raise CourseError(
             f"Features have shapes {source.shape} and {target.shape}; accepted are two or more rows of one width each."
         )
     features = np.concatenate([source, target])
-    if np.ma.is_masked(source) or np.ma.is_masked(target) or not np.isfinite(features).all():
-        raise CourseError("The features are masked, NaN or infinite in places; accepted are finite numbers.")
     domains = np.repeat([0, 1], [len(source), len(target)])
     order = np.random.default_rng(0).permutation(len(features))
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200, class_weight="balanced"))
@@ -67,6 +68,8 @@ def gap_closed(accuracy: float, source_only: float, target_trained: float) -> fl
     CourseError
         If the two accuracies are equal (in one place, where arrays are given) or one is not finite.
     """
+    if np.result_type(*map(np.asarray, (accuracy, source_only, target_trained))).kind not in "biuf":
+        raise CourseError(f"{accuracy!r}, {source_only!r} and {target_trained!r} are not all numbers; give accuracies.")
     gap = np.subtract(target_trained, source_only)
     if not (np.isfinite(gap) & (gap != 0)).all():
         raise CourseError(f"From {source_only} to {target_trained} there is no gap to close; give two accuracies.")

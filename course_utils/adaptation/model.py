@@ -1,5 +1,7 @@
 """A classifier that learns from labelled inputs of one domain and unlabelled inputs of another."""
 
+from numbers import Real
+
 import keras
 import numpy as np
 
@@ -32,8 +34,8 @@ class AdaptedClassifier(keras.Model):
     """
 
     def __init__(self, extractor, head, penalty=None, weight: float = 1.0, **kwargs):
-        if not (np.isfinite(weight) and weight >= 0):
-            raise CourseError(f"weight={weight} is impossible: give a finite factor of at least 0.")
+        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+            raise CourseError(f"weight={weight!r} is impossible: give a finite factor of at least 0.")
         super().__init__(**kwargs)
         self.extractor, self.head, self.penalty = extractor, head, penalty
         self.weight = self.add_weight(

@@ -1,9 +1,12 @@
 """Consistency pseudo-labels: what a model says of a clean target image is the label of its augmented copy."""
 
+from numbers import Real
+
 import keras
 from keras import ops
 
 from course_utils.adaptation.model import AdaptedClassifier
+from course_utils.errors import CourseError, as_floats
 
 MOMENTUM = 0.95  # of the running mean of the predictions
 
@@ -33,6 +36,10 @@ class SelfLabelledClassifier(AdaptedClassifier):
     """
 
     def __init__(self, extractor, head, weight: float = 1.0, shares=None, threshold: float = 0.9, **kwargs):
+        if not (isinstance(threshold, Real) and 0 <= threshold <= 1):
+            raise CourseError(f"threshold={threshold!r} is impossible: give a confidence from 0 to 1.")
+        if shares is not None:
+            as_floats(shares, "The shares")
         super().__init__(extractor, head, weight=weight, **kwargs)
         self.shares, self.threshold = shares, threshold
         if shares is not None:  # the running mean of what was predicted; one batch is too small

@@ -1,7 +1,12 @@
 """Gradient reversal: the identity on the way forward, minus λ times the gradient on the way back."""
 
+from numbers import Real
+
 import keras
+import numpy as np
 from keras import ops
+
+from course_utils.errors import CourseError
 
 
 @keras.saving.register_keras_serializable("course_utils")
@@ -23,6 +28,8 @@ class GradientReversal(keras.layers.Layer):
     """
 
     def __init__(self, strength: float = 1.0, **kwargs):
+        if not (isinstance(strength, Real) and np.isfinite(strength)):
+            raise CourseError(f"strength={strength!r} is impossible: give a finite number.")
         super().__init__(**kwargs)
         self.strength = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(strength), trainable=False, name="strength"

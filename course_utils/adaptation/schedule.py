@@ -1,5 +1,7 @@
 """What should not act at once is raised during training."""
 
+from numbers import Real
+
 import keras
 import numpy as np
 
@@ -23,6 +25,8 @@ class RampUp(keras.callbacks.Callback):
     """
 
     def __init__(self, variable: keras.Variable, top: float = 1.0):
+        if not (isinstance(top, Real) and np.isfinite(top)):
+            raise CourseError(f"top={top!r} is impossible: give a finite number.")
         super().__init__()
         self.variable, self.top = variable, top
 

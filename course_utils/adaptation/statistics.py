@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 
 def adapt_batch_norm(model: keras.Model, inputs: np.ndarray, batch_size: int = 250) -> None:
@@ -29,6 +29,7 @@ def adapt_batch_norm(model: keras.Model, inputs: np.ndarray, batch_size: int = 2
     ----------
     Li, Wang, Shi, Liu & Hou (2016), https://arxiv.org/abs/1603.04779
     """
+    batch_size = whole_number("batch_size", batch_size)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     if not norms:
         raise CourseError("The model has no BatchNormalization layer, so there are no statistics to adapt.")

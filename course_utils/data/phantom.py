@@ -8,6 +8,7 @@ from scipy.special import expit
 
 from course_utils.data.chest_xrays import CLASS_NAMES, SIZE
 from course_utils.data.dataset import Card, DataSplit, Samples
+from course_utils.errors import whole_number
 
 CARD = Card(
     title="Chest phantom (synthetic)",
@@ -64,7 +65,7 @@ def draw_chest_phantoms(seed: int = 0) -> DataSplit:
         1,500 training, 300 validation and 400 test images; ``x`` uint8, 0 (air, black) to 255
         (white), shape (n, 28, 28, 1); classes "normal" and "pneumonia".
     """
-    streams = np.random.default_rng(seed).spawn(len(PARTS))
+    streams = np.random.default_rng(whole_number("seed", seed, 0)).spawn(len(PARTS))
     parts = [_draw_part(random, *part) for random, part in zip(streams, PARTS, strict=True)]
     return DataSplit(*parts, CLASS_NAMES, CARD)
 

@@ -49,7 +49,7 @@ def bootstrap_interval(
     Efron & Tibshirani, "An introduction to the bootstrap", Chapman & Hall 1993, chapter 13
     """
     labels, positive = positive_scores(y_true, scores)
-    repeats = whole_number("repeats", repeats, 20)
+    repeats, seed = whole_number("repeats", repeats, 20), whole_number("seed", seed, 0)
     classes = [positive[labels == k] for k in (0, 1)]
     if min(map(len, classes)) < 2:
         raise CourseError("y_true holds one sample of a class; drawing again needs two or more of each.")

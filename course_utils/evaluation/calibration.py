@@ -6,6 +6,8 @@ Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks"
 https://arxiv.org/abs/1706.04599
 """
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
@@ -38,7 +40,7 @@ def with_temperature(scores: ArrayLike, temperature: float) -> np.ndarray:
     probabilities = class_probabilities(scores)
     if probabilities.shape[1] != 2:
         raise CourseError(f"scores hold {probabilities.shape[1]} classes; temperature scaling here accepts two.")
-    if not (np.isfinite(temperature) and temperature > 0):
+    if not (isinstance(temperature, Real) and np.isfinite(temperature) and temperature > 0):
         raise CourseError(f"temperature is {temperature!r}; accepted is a finite number above 0.")
     return expit(np.clip(logit(probabilities[:, 1]), *_LOGITS) / temperature)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 
 def plot_images(images: Sequence[np.ndarray], titles: Sequence[str] | None = None, columns: int = 8) -> np.ndarray:
@@ -28,8 +28,9 @@ def plot_images(images: Sequence[np.ndarray], titles: Sequence[str] | None = Non
         raise CourseError(
             f"The images have shape {images.shape}, that of a single one; accepted are several, or `[image]`."
         )
-    if len(images) == 0 or columns < 1:
-        raise CourseError(f"{len(images)} images in {columns} columns; accepted are one or more of both.")
+    columns = whole_number("columns", columns)
+    if len(images) == 0:
+        raise CourseError("There are 0 images; accepted are one or more.")
     if titles is not None and len(titles) != len(images):
         raise CourseError(f"{len(titles)} titles for {len(images)} images; accepted is one title an image, or None.")
     drawable = [_drawable(image) for image in images]

@@ -1,5 +1,7 @@
 """Where to cut the scores of a two-class problem: choose on validation, then apply to the test part."""
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -78,7 +80,7 @@ def sensitivity_at_specificity(y_true: ArrayLike, scores: ArrayLike, specificity
 
 
 def _check_demand(name: str, share: float) -> None:
-    if not 0 < share <= 1:
+    if not (isinstance(share, Real) and 0 < share <= 1):
         raise CourseError(f"{name} is {share!r}; accepted is a share above 0, at most 1.")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 COUNTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Dense)
 # In the names of layers and functions of Keras that multiply without a kernel, or may do so.
@@ -46,6 +46,7 @@ def measure_cost(model: keras.Model, batch_size: int = 32, repeats: int = 20) ->
     repeats : int
         Timed passes of an image alone; a quarter as many of a batch.
     """
+    batch_size, repeats = whole_number("batch_size", batch_size), whole_number("repeats", repeats)
     return Cost(
         parameters=model.count_params(),
         flops=count_flops(model),

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 from course_utils.settings import ROOT
 from course_utils.zoo.cost import calls_in_order
 
@@ -33,6 +33,7 @@ def count_memory(model: keras.Model, batch_size: int) -> float:
     An array is needed until its last reader has run. A layer without weights that keeps the shape works in
     place. Weights are not counted; of a model within the model only the output is.
     """
+    batch_size = whole_number("batch_size", batch_size)
     calls = calls_in_order(model)
     last_reader = {id(array): step for step, call in enumerate(calls) for array in call.input_tensors}
     last_reader |= {id(array): len(calls) for array in model.outputs}
@@ -67,6 +68,7 @@ def measure_memory(model: keras.Model, batch_size: int) -> float:
     CourseError
         If the model is not functional or has no fixed size, or if the new process fails.
     """
+    batch_size = whole_number("batch_size", batch_size)
     calls_in_order(model)  # refuses what has no fixed size before a process is started
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"

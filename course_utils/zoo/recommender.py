@@ -1,10 +1,11 @@
 """Which network, which strategy? Answered by measurements on one's own images, not by rules of thumb."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import pandas as pd
 
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 FINE_TUNING_EPOCHS = 10
@@ -103,9 +104,10 @@ def check_request(measured: pd.DataFrame, images: int, classes: int, budget: flo
     """Refuse what is no size, no number of classes, no time, or a sample without some class."""
     if unit not in SECONDS:
         raise CourseError(f"The unit {unit!r} is unknown: accepted are {', '.join(SECONDS)}.")
-    if not budget > 0:
-        raise CourseError(f"A budget of {budget} {unit} is impossible: give a number above 0.")
-    if classes < 2 or images < classes:
+    if not (isinstance(budget, Real) and budget > 0):
+        raise CourseError(f"A budget of {budget!r} {unit} is impossible: give a number above 0.")
+    whole_number("images", images)
+    if whole_number("classes", classes) < 2 or images < classes:
         raise CourseError(
             f"{images} images of {classes} classes are impossible: accepted are two classes or more, "
             "and at least one image of each."
