@@ -126,5 +126,5 @@ def test_bad_arguments_are_refused():
         load_sentiment("movie", classes=5)
     with pytest.raises(CourseError, match="size=8 is impossible: give a whole number, at least 16"):
         load_openmoji(size=8)
-    with pytest.raises(CourseError, match="at least 1 pixel; got 0"):
+    with pytest.raises(CourseError, match="size=0 is impossible: give a whole number, at least 1"):
         load_imagenet_photos(size=0)

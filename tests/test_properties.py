@@ -19,7 +19,15 @@ from course_utils.adaptation import (
     gap_closed,
     unlabelled_target,
 )
-from course_utils.data import Samples, draw_chest_phantoms, few_shot, stratified_split
+from course_utils.data import (
+    Samples,
+    draw_chest_phantoms,
+    few_shot,
+    load_imagenet_photos,
+    load_usps,
+    split_image_folder,
+    stratified_split,
+)
 from course_utils.errors import CourseError
 from course_utils.evaluation import (
     bootstrap_interval,
@@ -209,11 +217,16 @@ NUMERIC = {
     "bound": lambda v: gap_closed(0.5, 0.6, v),
     "seed of batches": lambda v: unlabelled_target(Samples(ROWS, LABELS), ROWS, 2, v),
     "seed of phantoms": draw_chest_phantoms,
+    "seed of a file": lambda v: load_usps("no file", v),
+    "seed of a folder": lambda v: split_image_folder("no folder", 10, v),
+    "images of a class": lambda v: split_image_folder("no folder", v),
+    "size of photos": load_imagenet_photos,
     "seed of a bootstrap": lambda v: bootstrap_interval(lambda y, p: p.mean(), LABELS, SCORES, repeats=20, seed=v),
     "specificity": lambda v: threshold_at_specificity(LABELS, SCORES, v),
     "sensitivity": lambda v: threshold_at_sensitivity(LABELS, SCORES, v),
     "demand": lambda v: sensitivity_at_specificity(LABELS, SCORES, v),
     "temperature": lambda v: with_temperature(SCORES, v),
+    "threshold": lambda v: classification_metrics(LABELS, SCORES, "" if v is None else v),  # None is 0.5
     "columns": lambda v: plot_images(PIXELS, columns=v),
     "batch_size of a cost": lambda v: measure_cost(standardised(), v),
     "repeats": lambda v: measure_cost(standardised(), 1, v),
@@ -229,7 +242,7 @@ NUMERIC = {
 @settings(max_examples=10)
 @given(st.sampled_from(["2", "0.5", "half", "", None, b"1"]) | st.text(max_size=3))
 def test_no_text_is_taken_for_a_number(function, value):
-    with pytest.raises(CourseError) as refusal:
+    with pytest.raises(CourseError, match="number|factor|probability|share|confidence") as refusal:
         function(value)
     assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
 

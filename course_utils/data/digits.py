@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Card, DataSplit, Samples, checked_samples
 from course_utils.data.splits import make_split
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 from course_utils.whole_file import read_arrays
 
 DIGIT_NAMES = tuple("0123456789")
@@ -76,6 +76,7 @@ def load_usps(path: str | Path, seed: int = 0) -> DataSplit:
     ----------
     Hull (1994), https://doi.org/10.1109/34.291440
     """
+    seed = whole_number("seed", seed, 0)
     train, test = (_usps_part(Path(path), part) for part in ("train", "test"))
     order = np.random.default_rng(seed).permutation(len(train.y))
     cut = len(order) // 4

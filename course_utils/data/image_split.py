@@ -1,14 +1,13 @@
 """The split of a folder of images into three folders, with the same number of training images in each class."""
 
 import shutil
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 
 from course_utils.data.image_folders import class_folders, is_kept, keep_folder, visible_files
 from course_utils.data.own_images import clean_image_folder
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 
 def split_image_folder(folder: str | Path, per_class: int = 10, seed: int = 0) -> Path:
@@ -35,8 +34,7 @@ def split_image_folder(folder: str | Path, per_class: int = 10, seed: int = 0) -
     CourseError
         If `per_class` is no such number, or a class has fewer than ``per_class + 2`` images.
     """
-    if isinstance(per_class, bool) or not isinstance(per_class, Integral) or per_class < 1:
-        raise CourseError(f"per_class must be a whole number, at least 1; got {per_class!r}.")
+    per_class, seed = whole_number("per_class", per_class), whole_number("seed", seed, 0)
     if not is_kept(folder):
         folder = clean_image_folder(folder)
     classes = {name: visible_files(path) for name, path in class_folders(folder).items()}

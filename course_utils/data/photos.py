@@ -7,7 +7,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from course_utils.data.assets import fetch
 from course_utils.data.dataset import Samples
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, whole_number
 
 
 def load_imagenet_photos(size: int = 224) -> Samples:
@@ -30,8 +30,7 @@ def load_imagenet_photos(size: int = 224) -> Samples:
     ----------
     Rauber, Zimmermann, Bethge & Brendel (2020), https://doi.org/10.21105/joss.02607
     """
-    if size < 1:
-        raise CourseError(f"size must be at least 1 pixel; got {size}.")
+    size = whole_number("size", size)
     files = sorted(fetch("imagenet_photos").glob("*.jpg"))
     labels = [int(file.stem.split("_")[-1]) for file in files]  # imagenet_NN_LABEL.jpg
     images = np.stack([middle_square(file, size) for file in files])

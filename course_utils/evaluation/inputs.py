@@ -1,6 +1,7 @@
 """What evaluation accepts: probabilities of any shape, integer labels, names; all else is refused in one sentence."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,6 +99,6 @@ def predicted_classes(probabilities: np.ndarray, threshold: float | None = None)
         return probabilities.argmax(axis=1)
     if probabilities.shape[1] != 2:
         raise CourseError(f"scores hold {probabilities.shape[1]} classes; a threshold goes with two.")
-    if isinstance(threshold, bool) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not (isinstance(threshold, Real) and 0 <= threshold <= 1):
         raise CourseError(f"threshold is {threshold!r}; accepted is a probability from 0 to 1.")
     return (probabilities[:, 1] > threshold).astype(np.int64)
