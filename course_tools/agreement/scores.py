@@ -19,7 +19,7 @@ from course_utils.evaluation import (
 SETS, ROWS, CLASSES = 40, 300, 4
 EXACT, FLOAT32 = 1e-10, 1e-6  # torchmetrics counts in float32
 FITTED = 1e-3  # of a temperature near 1; the course seeks its logarithm to 1e-4
-DRAWN = 3e-3  # a bootstrap and DeLong's normal approximation are two methods; their intervals are some 0.1 wide
+DRAWN = 5e-3  # a bootstrap and DeLong's normal approximation are two methods; their intervals are some 0.1 wide
 
 
 def drawn() -> dict[str, np.ndarray]:
