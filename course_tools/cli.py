@@ -31,6 +31,7 @@ zoo = typer.Typer(help="Pretrained networks on your own images.", no_args_is_hel
 app.add_typer(zoo, name="zoo")
 console = Console()
 
+INTERRUPTED = 130  # the code with which Typer ends after Ctrl-C, without a word
 # Why a file may not be written, and what helps.
 REFUSALS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space"} | dict.fromkeys(
     (errno.EROFS, errno.EACCES), "make the folder writable"
@@ -576,6 +577,10 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # a console that has no "…" or "–" shows "?"
     try:
         app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _tell("Interrupted: what is finished is kept, and the same command goes on from there.")
+        raise
     except CourseError as error:
         _end_with(str(error))
     except OSError as error:
@@ -589,5 +594,9 @@ def main() -> None:
 
 
 def _end_with(sentence: str) -> None:
-    Console(stderr=True).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+    _tell(f"[bold red]Error:[/] {escape(sentence)}")
     sys.exit(2)
+
+
+def _tell(sentence: str) -> None:
+    Console(stderr=True).print(sentence, soft_wrap=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import nbformat
@@ -216,6 +217,30 @@ def test_a_notebook_that_kills_its_kernel_fails_alone(write_notebook, tmp_path):
     assert "os._exit(3)" in result["error"]["cell"]
 
 
+# In the first kernel that finds the file named by DIES, Python ends before it is ready.
+DIES_ONCE = """
+import os, sys
+if "ipykernel_launcher" in " ".join(sys.orig_argv) and os.path.exists(os.environ["DIES"]):
+    os.unlink(os.environ["DIES"])
+    sys.stderr.write("the library is missing\\n")
+    os._exit(3)
+"""
+
+
+def test_a_kernel_that_dies_while_starting_is_told_and_the_next_notebook_runs(write_notebook, tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(DIES_ONCE)
+    (tmp_path / "dies").touch()
+    monkeypatch.setenv("DIES", str(tmp_path / "dies"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    jobs = [make_job(write_notebook(name, "1 + 1"), tmp_path / "build") for name in ("01_one", "02_two")]
+    first, second = run_jobs(jobs, workers=1)
+    told, last_words = first["error"]["message"].splitlines()
+    assert told.startswith("The kernel did not start (") and told.endswith("); `course doctor` looks at it.")
+    assert last_words == "the library is missing" and first["error"]["cell"] == ""
+    assert (first["status"], second["status"]) == ("failed", "passed")
+
+
 # Starts a process, and one that lives on in a session of its own without a parent; notes all; never ends.
 BUSY = """
 import os, pathlib, subprocess, time
@@ -228,7 +253,17 @@ while True:
 """
 
 
-def test_a_notebook_that_never_ends_is_stopped_with_all_that_it_started(write_notebook, tmp_path):
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files, for this process and for those that it starts."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_a_notebook_that_never_ends_is_stopped_with_all_that_it_started(write_notebook, tmp_path, temporary):
     pid = tmp_path / "pid"
     result = execute(write_notebook("01_endless", BUSY.format(pid=str(pid))), tmp_path / "output.ipynb", {}, limit=0.05)
     assert result["status"] == "failed" and "setsid sleep" in result["error"]["cell"]
@@ -236,6 +271,7 @@ def test_a_notebook_that_never_ends_is_stopped_with_all_that_it_started(write_no
         "The notebook was stopped after 0.05 minutes, 0.1 of them in this cell: `course run` allows more"
     )
     assert len(pid.read_text().split()) == 4 and living(pid.read_text()) == []
+    assert list(temporary.iterdir()) == []  # nor what the killed kernel would have deleted at its end
 
 
 def test_what_a_notebook_leaves_running_ends_with_it(write_notebook, tmp_path):
@@ -300,3 +336,16 @@ def test_a_full_disk_is_told_in_a_sentence(monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", lambda: app(errno.ECONNRESET))
     with pytest.raises(OSError):
         cli.main()
+
+
+def test_ctrl_c_ends_in_one_sentence(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    only = typer.Typer()
+    only.command()(interrupted)
+    monkeypatch.setattr(cli, "app", lambda: only([]))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = "Interrupted: what is finished is kept, and the same command goes on from there."
+    assert ended.value.code == 130 and " ".join(capsys.readouterr().err.split()) == told

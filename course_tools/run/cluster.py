@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 from distributed import Client, LocalCluster, Security
 from distributed.core import rpc
 
@@ -41,6 +42,8 @@ def open_cluster(workers: int, scheduler: str | None, folder: Path) -> Iterator[
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
     with (
+        tempfile.TemporaryDirectory() as scratch,
+        dask.config.set({"temporary-directory": scratch}),  # else a folder stays among the temporary files
         LocalCluster(
             n_workers=1,
             threads_per_worker=workers,

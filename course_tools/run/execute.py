@@ -57,7 +57,8 @@ def execute(
             runner = subprocess.Popen(
                 [sys.executable, "-m", "course_tools.run.one", str(folder / "job.json")],
                 cwd=ROOT,
-                env=os.environ | (environment or {}) | {MARK: str(records)},
+                # What runner and kernel leave in the folder of temporary files goes with this run, when killed too.
+                env=os.environ | (environment or {}) | {MARK: str(records), "TMPDIR": name},
                 stdin=subprocess.PIPE,  # never written to; it is closed when this process ends, however it ends
                 stdout=stdout,
                 stderr=stderr,

@@ -26,6 +26,10 @@ LIMIT_CHARACTERS = 4_000_000  # of the outputs of one cell; the largest of the c
 LATE_OUTPUT_SECONDS = 60  # for what a cell has printed to arrive after its end
 
 
+class NoKernelError(RuntimeError):
+    """The kernel died before it could take a cell, or did not answer."""
+
+
 class CourseClient(PapermillNotebookClient):
     """papermill's client of a kernel, which tells what it is about to execute, and cuts endless outputs."""
 
@@ -34,6 +38,13 @@ class CourseClient(PapermillNotebookClient):
             *positional, iopub_timeout=LATE_OUTPUT_SECONDS, extra_arguments=["--log-level=ERROR"], **settings
         )
         self.room = {}  # characters left, by cell
+
+    def start_new_kernel_client(self):
+        """Wait for the kernel; what nbclient says when none comes is one of many kinds of `RuntimeError`."""
+        try:
+            return super().start_new_kernel_client()
+        except RuntimeError as failure:
+            raise NoKernelError(f"The kernel did not start ({failure}); `course doctor` looks at it.") from failure
 
     def execute_cell(self, cell: NotebookNode, cell_index: int) -> NotebookNode:
         """Tell which cell it is, then execute it."""
@@ -80,6 +91,8 @@ def main(job_file: str) -> None:
         error = f"{failure.ename}: {failure.evalue}"
     except DeadKernelError:
         error, died = "DeadKernelError: the kernel died in this cell; the system kills it when memory runs out.", True
+    except NoKernelError as failure:
+        error, died = str(failure), True
     except OSError as failure:  # a disk that is full, say; errors of cells have come as one of papermill's
         error, refused = str(failure), [failure.errno, failure.strerror, failure.filename]
     except Exception as failure:  # a file that is no notebook: whoever started this tells it

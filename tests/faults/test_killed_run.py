@@ -1,11 +1,14 @@
-"""`course run`, killed at any moment and called again, ends as if nothing had happened."""
+"""`course run`, killed or interrupted at any moment and called again, ends as if nothing had happened."""
 
 import json
+import os
 import random
 import signal
 import time
+from contextlib import suppress
 
 import nbformat
+import psutil
 from house import FIGURE, table_of
 
 KILLS = 20
@@ -40,6 +43,37 @@ def test_twenty_kills_change_nothing(house):
     assert final == wanted and outputs_of(house) == outputs
     assert {path.name for path in house.build.iterdir()} == FILES
     print(f"{kills} kills, {ends + 1} runs that came to their end")
+
+
+def test_ctrl_c_ends_in_one_sentence_and_leaves_nothing(house):
+    """As on a terminal: the signal goes to the whole group of processes; and once where the first kernel starts."""
+    for name in NAMES:
+        house.notebook(name, FIGURE, "import time\ntime.sleep(60)")
+    for sign in (house.build / ".lock").exists, lambda: one_starts(house, "run.one"), lambda: half_done(house):
+        process = house.start("run", before=["setsid"])
+        (house.build / ".lock").unlink(missing_ok=True)
+        while not sign():
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in output
+        assert errors.strip() == "Interrupted: what is finished is kept, and the same command goes on from there."
+        house.wait_until_empty()
+        assert [path.name for path in house.build.iterdir()] == [".lock"]
+        assert list((house.folder / "tmp").iterdir()) == []
+
+
+def one_starts(house, words: str) -> bool:
+    """Tell whether a process with these words in its command line is there."""
+    with suppress(psutil.Error):
+        return any(words in " ".join(process.cmdline()) for process in house.processes())
+    return False
+
+
+def half_done(house) -> bool:
+    """Tell whether a notebook has come to its second cell."""
+    return any("figure" in path.read_text() for path in (house.folder / "tmp").glob("tmp*/records.jsonl"))
 
 
 def undisturbed(house) -> tuple[list[str], float]:
