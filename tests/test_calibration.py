@@ -42,7 +42,13 @@ def test_temperature_keeps_the_order_of_scores_near_0_and_1():
 def test_a_temperature_moves_sure_scores_too():
     low, high, middle = with_temperature([0.0, 1.0, 0.5], 10)
     assert 0 < low < 1e-30 and 0.9 < high < 0.99 and middle == 0.5
+    assert (low, high) == pytest.approx(expit([-74.6, 3.75]))
     assert 0.05 <= fit_temperature([0, 1, 1], [0.0, 1.0, 0.0]) <= 20.01
+
+
+def test_the_temperature_ends_at_its_bounds():
+    assert fit_temperature([0, 1], [0.4, 0.6]) == pytest.approx(0.05, rel=1e-2)  # all right: the surer, the better
+    assert fit_temperature([0, 1], [0.6, 0.4]) == pytest.approx(20, rel=1e-2)  # all wrong
 
 
 def test_known_calibration_error():
@@ -50,11 +56,18 @@ def test_known_calibration_error():
     assert calibration_error(labels, scores) == pytest.approx((0 + 3 * abs(2 / 3 - 2.9 / 3)) / 7)
 
 
+@pytest.mark.parametrize(("scores", "error"), [([0.41, 0.49], 0.05), ([0.39, 0.41], 0.51), ([0.49, 0.51], 0.51)])
+def test_errors_of_one_tenth_cancel_out_and_those_of_two_add_up(scores, error):
+    assert calibration_error([1, 0], scores) == pytest.approx(error)
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
         (lambda: with_temperature([0.2, 0.4], 0), "temperature is 0"),
         (lambda: with_temperature([0.2, 0.4], np.nan), "temperature is nan"),
+        (lambda: with_temperature([0.2, 0.4], np.inf), "temperature is inf"),
+        (lambda: with_temperature([0.2, 0.4], -1), "temperature is -1"),
         (lambda: with_temperature(np.eye(3), 1), "3 classes"),
         (lambda: fit_temperature([1, 1], [0.2, 0.4]), "only class 1"),
         (lambda: fit_temperature([0, 1], [-2.0, 4.0]), "apply a sigmoid"),

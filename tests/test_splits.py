@@ -31,6 +31,21 @@ def test_split_depends_on_the_seed_alone():
     first, again, other = stratified_split(Y), stratified_split(Y), stratified_split(Y, seed=1)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert set(first[2]) != set(other[2])
+    groups = np.arange(100) // 2
+    assert set(stratified_split(Y, groups)[2]) != set(stratified_split(Y, groups, seed=1)[2])
+    assert np.array_equal(toy_split(1).test.x, other[2]) and not np.array_equal(toy_split().test.x, other[2])
+
+
+@pytest.mark.parametrize("draw", [stratified_split, lambda y, **seed: few_shot(Samples(np.arange(200), y), 5, **seed)])
+def test_without_a_seed_it_is_0(draw):
+    labels = np.repeat([0, 1], 100)
+    for part, expected in zip(draw(labels), draw(labels, seed=0), strict=True):
+        assert np.array_equal(part, expected)
+
+
+def test_five_of_a_class_and_five_groups_are_enough():
+    parts = stratified_split([0] * 5 + [1] * 5, [*range(5)] * 2)
+    assert [len(part) for part in parts] == [6, 2, 2]
 
 
 def test_groups_stay_in_one_part():
@@ -49,6 +64,7 @@ def test_split_object_shows_counts_and_card():
         "train": [30, 18, 12], "validation": [10, 6, 4], "test": [10, 6, 4],
     }  # fmt: skip
     assert list(split.counts().index) == ["a", "b", "c"]
+    assert make_split(np.arange(100), Y, ["a", "b", "c"], CARD).class_names == ("a", "b", "c")
     assert repr(split) == "Toy <data>: 60 train, 20 validation, 20 test; 3 classes; licence: CC0"
     assert "Toy &lt;data&gt;" in split._repr_html_() and "CC0" in split._repr_html_()
     x, y = split.train
@@ -67,6 +83,8 @@ def test_split_object_shows_counts_and_card():
         (["cat"] * 9 + ["dog"] * 3, None, "Class dog has 3 samples"),
         ([0, 1] * 5, [0] * 9, "a group for each of the 10 labels"),
         ([0, 1] * 5, [0, 1] * 5, "There are 2 groups"),
+        ([0, 1] * 5, [*range(4), 3] * 2, "There are 4 groups"),
+        ([0, 1] * 5, [*range(9), np.nan], "a group for each of the 10 labels"),
         (np.ma.masked_equal([0, 1] * 5, 1), None, "masked"),
         (np.array([(0, 1)] * 10 + [None], object)[:10], None, "got mixed"),
         (np.array([0, "a"] * 5, object), None, "got mixed-integer"),
