@@ -44,6 +44,8 @@ def stale():
         ("course_utils/errors.py", "ValueError", "TypeError", [LESSON, EXPERIMENT]),  # imported by digits only
         ("course_utils/notebook.py", "{value}", "{contrast}", NOTEBOOKS),
         ("data/catalog.toml", '[digits]\nkind = "data"', '[digits]\nkind = "data"\nsha256 = "2"', [LESSON, EXPERIMENT]),
+        ("data/catalog.toml", '[words]\nkind = "data"', '[words]\nkind = "data"\nmd5 = "2"', [OTHER]),
+        ("data/catalog.toml", 'member_sha256 = "1"', 'member_sha256 = "2"', NOTEBOOKS),
         ("data/catalog.toml", 'title = "T"', 'title = "Another title"', []),
         ("requirements.lock", "2.0", "2.1", NOTEBOOKS),
         ("data/seconds.toml", "65.2", "165.2", []),
@@ -95,6 +97,42 @@ def test_stale_is_told_from_the_stored_notebook(stored, edit):
     assert is_stale(LESSON) and not is_stale(OTHER)
     LESSON.path.unlink()
     assert is_stale(LESSON)
+
+
+def test_bands_do_not_count_while_they_are_measured(stored):
+    cells = compose(LESSON).cells
+    measuring, comparing = (fingerprint(LESSON, cells, {}, measuring) for measuring in (True, False))
+    (stored / "bands.toml").write_text((stored / "bands.toml").read_text().replace("0.8", "0.7"))
+    assert fingerprint(LESSON, cells, {}, True) == measuring
+    assert fingerprint(LESSON, cells, {}) not in (measuring, comparing)
+
+
+def test_order_of_parameters_and_tags_and_the_cell_that_installs_decide_nothing(stored):
+    cells = compose(LESSON).cells
+    cells[1].metadata["tags"] = ["a", "b"]
+    now = fingerprint(LESSON, cells, {"A": 1, "B": 2})
+    cells[1].metadata["tags"] = ["b", "a"]
+    cells.insert(0, nbformat.v4.new_code_cell("import course_utils.data", metadata={"tags": ["set-up"]}))
+    assert fingerprint(LESSON, cells, {"B": 2, "A": 1}) == now
+
+
+@pytest.mark.parametrize(
+    ("code", "files"),
+    [
+        ("from course_utils.data import load_words", ["data/words.py"]),
+        ("from course_utils.data import words", ["data/words.py"]),
+        ("from course_utils.data.words import load_words", ["data/words.py"]),
+        ("import json, course_utils.data.words", ["data/words.py"]),
+        ("import course_utils.data", ["data/__init__.py", "data/digits.py", "data/words.py", "errors.py"]),
+        ("from course_utils.data import *", ["data/__init__.py", "data/digits.py", "data/words.py", "errors.py"]),
+        ("if True:\n    %cd ..\n    from course_utils.data import load_words", ["data/words.py"]),
+        ("from course_utils.nowhere import a", []),
+        ("import other.course_utils, numpy", []),
+    ],
+)
+def test_imports_of_every_form_are_followed(course, code, files):
+    found = imported_files([nbformat.v4.new_code_cell(code)])
+    assert [str(file.relative_to(course / "course_utils")) for file in found] == ["__init__.py", *files]
 
 
 @pytest.mark.parametrize("code", ["if SEED:\n    !ls\n%matplotlib inline", "if SEED: 1 +"])

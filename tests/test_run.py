@@ -17,7 +17,7 @@ import typer
 
 from course_tools import cli, notebooks
 from course_tools.notebooks import Notebook
-from course_tools.parameters import run_parameters
+from course_tools.parameters import checked, run_parameters
 from course_tools.run.execute import execute
 from course_tools.run.job import Job
 from course_tools.run.jobs import _alone_in, run_jobs
@@ -191,6 +191,44 @@ def test_what_is_typed_goes_before_the_profile_and_takes_the_type_of_the_default
     assert run_parameters(one, "default", {"SEED": "7", "RATE": "1"}) == {"SEED": 7, "RATE": 1.0}
     assert run_parameters(one, "smoke", {}) == {"PROFILE": "smoke", "RATE": 1.0}
     assert run_parameters(one, "smoke", {"RATE": "0.5"}) == {"PROFILE": "smoke"}  # the stored value, typed
+
+
+DEFAULTS = {"SEED": 0, "RATE": 0.5, "SIZES": (1, 2), "NAMES": ["A"], "DRAW": True, "DEPTH": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [
+        ("SEED", 0, 0),
+        ("SEED", 2**32 - 1, 2**32 - 1),
+        ("DEPTH", -1, -1),
+        ("RATE", 1, 1.0),
+        ("SIZES", [3], (3,)),
+        ("NAMES", ["B", "C"], ["B", "C"]),
+        ("DRAW", False, False),
+    ],
+)
+def test_a_value_is_taken_as_one_of_the_type_of_the_default(tmp_path, name, value, taken):
+    found = checked(tmp_path, DEFAULTS, name, value)
+    assert found == taken and type(found) is type(DEFAULTS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SEED", -1, "from 0 to 4294967295; got -1"),
+        ("SEED", 2**32, "from 0 to 4294967295; got 4294967296"),
+        ("SEED", True, "of type int, such as 0; got True"),
+        ("SEED", 1.0, "of type int, such as 0; got 1.0"),
+        ("RATE", True, "of type float, such as 0.5; got True"),
+        ("SIZES", 3, "of type tuple"),
+        ("NAMES", (1, 2), "of type list"),
+        ("DRAW", 1, "of type bool, such as True; got 1"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(tmp_path, name, value, sentence):
+    with pytest.raises(CourseError, match=sentence):
+        checked(tmp_path, DEFAULTS, name, value)
 
 
 def test_a_notebook_that_is_missing_or_none_is_named(one):
