@@ -78,6 +78,19 @@ def test_schedule_raises_lambda_from_0_to_1_and_the_graph_follows():
     assert np.allclose(seen, 2 / (1 + np.exp(-10 * progress)) - 1, atol=1e-6)
 
 
+def test_schedule_rises_to_its_top_and_needs_the_number_of_steps():
+    variable = keras.Variable(0.0)
+    ramp = RampUp(variable, top=0.3)
+    ramp.set_params({"steps": 4, "epochs": 2})
+    ramp.on_train_begin()
+    ramp.on_epoch_begin(1)
+    ramp.on_train_batch_begin(2)
+    assert float(variable) == pytest.approx(0.3 * (2 / (1 + np.exp(-10 * 6 / 8)) - 1))
+    ramp.set_params({"steps": None, "epochs": 2})
+    with pytest.raises(CourseError, match="steps_per_epoch"):
+        ramp.on_train_begin()
+
+
 def test_coral_is_the_published_formula():
     difference = np.cov(SOURCE.T) - np.cov(TARGET.T)
     assert np.isclose(Coral()(SOURCE, TARGET), (difference**2).sum() / (4 * 6**2), rtol=1e-4)
@@ -164,6 +177,17 @@ def test_batches_hold_both_domains_and_source_labels_only():
         assert np.array_equal(inputs["augmented"], inputs["target"] + 100)
 
 
+def test_orders_are_those_of_the_seed_and_differ_between_domains_and_epochs():
+    def orders(**seed):
+        numbers = np.arange(40)
+        batches = unlabelled_target(Samples(numbers[:, None], numbers), numbers[:, None], batch_size=40, **seed)
+        return [tuple(x[name].numpy()[:, 0]) for x, _ in batches.take(2) for name in ("source", "target")]
+
+    first = orders(seed=3)
+    assert first == orders(seed=3) and not set(first) & set(orders(seed=5)) and orders() == orders(seed=0)
+    assert len(set(first)) == 4 and all(sorted(order) == list(range(40)) for order in first)
+
+
 def in_training(target, model):
     inputs = {"source": SOURCE[:8], "target": target[:8], "augmented": target[:8]}
     return model(inputs, training=True)
@@ -227,6 +251,12 @@ def test_predictions_are_brought_to_the_shares():
     assert np.isclose(reached, losses.mean(), rtol=1e-4)
 
 
+def test_the_running_mean_of_predictions_moves_by_a_twentieth():
+    model = self_labelled(shares=[0.2, 0.8])
+    model.disagreement(np.array([[0.0, 0], [0, 200]], "float32"), np.zeros((2, 2), "float32"))
+    assert np.allclose(model.predicted, 0.95 * np.array([0.2, 0.8]) + 0.05 * np.array([0.25, 0.75]))
+
+
 def test_weight_of_the_pseudo_labels_is_used_and_the_model_can_be_saved(tmp_path):
     first, second = (fitted(model=self_labelled(weight=w, threshold=0.0)) for w in (0.0, 3.0))
     pairs = zip(first.extractor.get_weights()[:2], second.extractor.get_weights()[:2], strict=True)
@@ -268,6 +298,14 @@ def test_adabn_takes_the_statistics_and_nothing_else():
     assert all(np.array_equal(a, b) for a, b in zip(before, model.trainable_weights, strict=True))
 
 
+def test_adabn_leaves_a_last_batch_of_less_out():
+    model, found = small_model(), []
+    for inputs, batch_size in ((TARGET, 40), (np.concatenate([TARGET, 99 + TARGET[:39]]), 40), (TARGET, 10)):
+        adapt_batch_norm(model, inputs, batch_size)
+        found.append(np.concatenate([w.numpy() for w in model.non_trainable_weights if "moving_variance" in w.path]))
+    assert np.allclose(found[0], found[1]) and not np.allclose(found[0], found[2])
+
+
 def test_adabn_refuses_what_it_cannot_adapt():
     with pytest.raises(CourseError, match="no BatchNormalization"):
         adapt_batch_norm(keras.Sequential([keras.Input((6,)), layers.Dense(2)]), TARGET, batch_size=10)
@@ -287,7 +325,9 @@ def test_measures():
     far = SOURCE + 10
     assert domain_accuracy(SOURCE, far) == 1 and proxy_a_distance(SOURCE, far) == 2
     same = RANDOM.normal(size=(2, 500, 6))
-    assert proxy_a_distance(*same) < 0.3
+    assert 0 <= proxy_a_distance(*same) < 0.3
+    few = same[0, :50]
+    assert domain_accuracy(few, same[1]) < 0.65 < domain_accuracy(few + 0.6, same[1])  # balanced over the domains
     assert gap_closed(0.6, 0.5, 0.9) == pytest.approx(0.25)
     for bound in (0.5, np.array([0.9, 0.5]), np.nan):
         with pytest.raises(CourseError, match="no gap"):
@@ -295,5 +335,7 @@ def test_measures():
     for bad in (SOURCE * np.nan, np.ma.masked_greater(SOURCE, 0)):
         with pytest.raises(CourseError, match="finite numbers|masked entries"):
             domain_accuracy(bad, SOURCE)
-    with pytest.raises(CourseError, match="one width"):
-        domain_accuracy(SOURCE, far[:, :2])
+    for source, target in ((SOURCE, far[:, :2]), (SOURCE[:1], far), (SOURCE, far[:1]), (SOURCE[0], far[0])):
+        with pytest.raises(CourseError, match="one width"):
+            domain_accuracy(source, target)
+    assert domain_accuracy(SOURCE[:2], far[:2]) == 1

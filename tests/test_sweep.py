@@ -5,11 +5,12 @@ import sys
 
 import pandas as pd
 import pytest
+from rich.text import Text
 
 from course_tools import cli, notebooks
 from course_tools.run import job as run
 from course_tools.run import sweep
-from course_tools.run.sweep import gather, parse_values, summarise, summary_table, sweep_jobs
+from course_tools.run.sweep import gather, parse_values, shown, summarise, summary_table, sweep_jobs
 from course_utils.errors import CourseError
 from course_utils.evaluation.metrics import mean_and_interval
 
@@ -88,6 +89,23 @@ def test_bad_values_are_told_in_a_sentence(course, given, sentence):
         sweep_jobs(course, "default", given)
 
 
+def test_a_thousand_runs_are_the_most(course):
+    assert len(parse_values("SEED", "1..1000", 0)) == 1000
+    assert len(sweep_jobs(course[:1], "default", {"SEED": "0..499", "RATE": "1,2"})) == 1000
+    with pytest.raises(CourseError, match="has 1,001 values; accepted are at most 1,000"):
+        parse_values("SEED", "0..1000", 0)
+    with pytest.raises(CourseError, match="would take 1,002 runs"):
+        sweep_jobs(course[:1], "default", {"SEED": "0..500", "RATE": "1,2"})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(["A", 1], "A+1"), ((2, 3), "2+3"), ("A", "A"), (0.5, 0.5), ({"a": 1}, "{'a': 1}"), (None, "None")],
+)
+def test_values_are_shown_as_one_word(value, text):
+    assert shown(value) == text
+
+
 def test_every_combination_is_one_job_with_files_of_its_own(course):
     jobs = sweep_jobs(course[:1], "default", {"SEED": "0..2", "BACKBONE": "a/b,A/B", "NAMES": "['A'],['A','C']"})
     assert len({json.dumps(job.parameters) for job in jobs}) == 12
@@ -126,6 +144,17 @@ def test_the_table_takes_means_over_the_seeds_alone(course):
     mean, half = mean_and_interval([1, 2, 3])
     assert summary.loc["A", ["mean", "half_width", "n"]].tolist() == pytest.approx([mean, half, 3])
     assert summary.loc["B", ["mean", "n"]].tolist() == [7, 3]
+    cells = list(summary_table(summary.reset_index()).columns[-2].cells)
+    assert cells == [f"{mean:.3g} ± {half:.2g}", "7 ± 6.6"]
+
+
+def test_the_table_keeps_the_order_of_the_sweep_and_shows_brackets(course):
+    jobs = sweep_jobs(course[:1], "default", {"BACKBONE": "[red],B,A"})
+    record = {"name": "score", "value": 0.25, "contrast": None, "timing": False}
+    results = [{"status": "passed", "seconds": 1.0, "records": [record]} for _ in jobs]
+    table = summary_table(summarise(gather(jobs, results, ["BACKBONE"])))
+    cells = [Text.from_markup(cell).plain for cell in table.columns[1].cells]
+    assert cells == ["[red]", "B", "A"]
 
 
 def test_one_seed_has_no_interval_and_single_values_stand_in_the_title(course):
@@ -152,6 +181,7 @@ def test_nothing_passed_leaves_an_empty_table(course):
     jobs = sweep_jobs(course, "default", {"SEED": "0..1"})
     table = gather(jobs, [{"status": "failed", "seconds": 0.0, "records": []} for _ in jobs], ["SEED"])
     assert len(table) == 0 and summary_table(summarise(table)).row_count == 0
+    assert list(summarise(table)) == ["notebook", "figure", "mean", "half_width", "n"]
 
 
 @pytest.mark.parametrize(
