@@ -59,6 +59,21 @@ def test_documents_and_repetitions_stay_together(write):
     assert sum(map(len, parts)) == len(set.union(*parts)) == 15
 
 
+def test_the_seed_decides_the_split(write):
+    path = write(sentences())
+    first, again, other = (set(load_text_csv(path, **seed).test.x) for seed in ({}, {"seed": 0}, {"seed": 1}))
+    assert first == again != other
+
+
+def test_five_different_sentences_of_a_label_are_enough(write):
+    table = sentences()
+    table["label"] = ["rare" if i < 5 else "usual" for i in range(30)]
+    assert (load_text_csv(write(table)).counts().loc["rare"] > 0).all()
+    table.loc[0, "text"] = table.loc[1, "text"]
+    with pytest.raises(CourseError, match="label 'rare' of mine.csv has 4 different sentences"):
+        load_text_csv(write(table))
+
+
 def test_one_long_text_does_not_make_all_long(write):
     table = pd.concat([sentences(2000), sentences(2)])  # two texts are there twice
     table.iloc[0, 0] = "long " * 4000
@@ -87,6 +102,7 @@ def changed(column, value, rows=slice(2, 3)):
         (changed("label", "rare"), "label 'rare' of mine.csv has 1 different sentences; 5 or more"),
         (changed("text", "the same", slice(0, None, 3)), "label 'complaint' of mine.csv has 1 different sentences"),
         (changed("label", "Praise"), "labels 'Praise', 'praise' of mine.csv differ by case only"),
+        (sentences().assign(label=["GOOD", "Good"] * 15), "labels 'GOOD', 'Good' of mine.csv differ by case only"),
         (
             changed("label", "nan", slice(0, None, 4)),
             "'nan' in the column 'label' of mine.csv looks like a missing label",
@@ -149,6 +165,9 @@ def test_quotes_that_do_not_pair_are_told_with_their_line(write, row, message):
 def test_a_column_that_is_there_twice_is_refused(tmp_path):
     (tmp_path / "mine.csv").write_text("text,text,label\n" + "a,b,praise\n" * 10)
     with pytest.raises(CourseError, match="more than one column named 'text'"):
+        load_text_csv(tmp_path / "mine.csv")
+    (tmp_path / "mine.csv").write_text("text,label,text,label\n" + "a,b,c,d\n" * 10)
+    with pytest.raises(CourseError, match="more than one column named 'label', 'text'"):
         load_text_csv(tmp_path / "mine.csv")
 
 
