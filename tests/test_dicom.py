@@ -8,7 +8,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
-from course_utils.data.dicom import deidentify, read_dicom
+from course_utils.data.dicom import KEPT, deidentify, read_dicom
 from course_utils.errors import CourseError
 
 RAMP = np.array([[0, 100, 200], [300, 400, 500]], np.uint16)
@@ -49,6 +49,7 @@ def lut(levels, bits, **more):
 
 def test_without_a_window_an_image_goes_from_its_smallest_to_its_largest_value():
     assert read_dicom(record_of()).tolist() == [[0, 51, 102], [153, 204, 255]]
+    assert read_dicom(record_of(np.array([[3, 7, 10]], np.uint16))).tolist() == [[0, 146, 255]]  # 145.7 is rounded
 
 
 def test_a_constant_image_is_black():
@@ -81,7 +82,10 @@ def test_a_window_of_width_zero_is_refused():
 
 
 def test_a_table_of_shades_is_followed():
-    assert read_dicom(record_of(VOILUTSequence=lut([4095] * 250 + [0] * 251, 12))).tolist() == [[255] * 3, [0] * 3]
+    record = record_of(VOILUTSequence=lut([4095] * 250 + [0] * 251, 12), WindowCenter=0, WindowWidth=1)
+    assert read_dicom(record).tolist() == [[255] * 3, [0] * 3]
+    assert read_dicom(record, window=(250, 1)).tolist() == [[0] * 3, [255] * 3]  # what is asked for goes first
+    assert (read_dicom(record_of(VOILUTSequence=lut([200] * 501, 8))) == 200).all()
 
 
 def test_in_monochrome1_the_largest_value_is_black():
@@ -154,6 +158,17 @@ def test_the_image_stays_as_it_is():
     record = record_of(RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=-800, WindowWidth=401)
     clean = pydicom.dcmread(io.BytesIO(written(deidentify(record, KEY))))
     assert np.array_equal(read_dicom(clean), read_dicom(record))
+
+
+@pytest.mark.parametrize("name", sorted(KEPT - {"PixelData", "LUTDescriptor", "LUTData", "ModalityLUTType"}))
+def test_each_listed_element_is_kept(name):
+    tables = {"ModalityLUTSequence": lut([1], 16, ModalityLUTType="US"), "VOILUTSequence": lut([1], 12)}
+    numbers = {"RescaleSlope": 2, "RescaleIntercept": 1, "WindowCenter": 3, "WindowWidth": 4, "NumberOfFrames": 1}
+    words = {"RescaleType": "US", "VOILUTFunction": "SIGMOID", "BurnedInAnnotation": "NO", "PlanarConfiguration": 0}
+    record = record_of(**tables, **numbers, **words)
+    clean = deidentify(record, KEY)
+    assert clean[name] == record[name] and clean.PixelData == record.PixelData
+    assert (clean.PatientIdentityRemoved, clean.DeidentificationMethod) == ("YES", "Only listed elements kept")
 
 
 def test_a_pseudonym_is_one_of_patient_and_key():

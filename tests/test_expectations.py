@@ -91,7 +91,10 @@ def test_nothing_is_printed(expect, capsys):
 
 @pytest.mark.parametrize(
     ("value", "sentence"),
-    [(0.57, "measured 0.57, below its band \\(0.58 to 0.66\\)"), (0.67, "above its band.* gave 0.62 \\(SD 0.0123\\)")],
+    [
+        (0.57, "measured 0.57, below its band \\(0.58 to 0.66\\)"),
+        (0.67, "measured 0.67, above its band.* gave 0.62 \\(SD 0.0123\\)"),
+    ],
 )
 def test_a_value_outside_stops_the_notebook(expect, value, sentence):
     with pytest.raises(BandError, match=sentence):
@@ -141,6 +144,9 @@ def test_the_table_shows_this_run_beside_the_others(expect):
     assert table.loc["frozen_10"].tolist() == ["0.625", "0.4", "0.62 ± 0.031"]
     assert table["compared with"].tolist() == ["0.4", "", ""]
     assert table.iloc[2, 2] == "not measured"
+    alone = Expectations("09_unknown", "default")
+    alone("figure", 1)
+    assert alone.table().columns[2] == "0 runs: mean ± 95%"
 
 
 def test_records(expect, records):

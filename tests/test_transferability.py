@@ -55,6 +55,18 @@ def test_scores_bear_features_of_any_size():
         ).all()
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_each_row_is_brought_to_length_one_then_each_column_is_centred(sign):
+    x, y = clouds(2.0)
+    x = sign * np.abs(x)
+    rows = x / np.linalg.norm(x, axis=1, keepdims=True)
+    found, targets = prepared(np.linspace(0.1, 9, 60)[:, None] * x, y)
+    assert np.allclose(found, rows - rows.mean(axis=0))
+    assert np.allclose(targets, (y[:, None] == np.arange(3)) - 1 / 3)
+    _, unequal = prepared(x, np.minimum(y, 1))  # two classes, a third and two thirds
+    assert np.allclose(unequal.mean(axis=0), 0) and unequal.shape == (60, 2)
+
+
 def test_evidence_depends_on_neither_scale_nor_names_nor_order():
     x, y = clouds(2.0)
     order = np.random.default_rng(1).permutation(len(y))
@@ -129,6 +141,44 @@ def test_time_left_allows_fine_tuning():
     assert "only if validation improves" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("budget", "model", "strategy"),
+    [
+        (10, "EfficientNetLite0", "frozen"),
+        (39.9, "EfficientNetLite0", "frozen"),
+        (40, "EfficientNetLite2", "frozen"),
+        (2039.9, "EfficientNetLite2", "frozen"),
+        (2040, "EfficientNetLite2", "frozen, then fine-tuned"),
+    ],
+)
+def test_a_time_that_is_just_enough_is_enough(budget, model, strategy):
+    assert (ask(budget=budget).model, ask(budget=budget).strategy) == (model, strategy)
+
+
+def test_every_part_of_the_time_counts():
+    with_head = ask(MEASURED.assign(head=0.01))
+    assert with_head.seconds == pytest.approx(1000 * (0.04 + 0.01))
+    assert with_head.table["frozen"].tolist() == pytest.approx([50, 20])
+    assert with_head.table["fine-tuned"].tolist() == pytest.approx([50 + 2000, 20 + 500])
+    assert ask(images=500).seconds == pytest.approx(20)
+
+
+def test_the_smallest_tasks_are_accepted():
+    assert ask(images=8).strategy == "frozen, then fine-tuned"
+    assert ask(MEASURED.assign(classes=2), images=2, classes=2).model == "EfficientNetLite2"
+
+
+def test_the_reasons_name_what_was_compared():
+    one, two, long = ask(budget=20), ask(), ask(budget=1, unit="hours")
+    assert "-0.150 is that of the only candidate" in str(one) and "in 20 s; random weights score -0.300" in str(one)
+    assert "too slow for the budget: EfficientNetLite2 128 px" in str(one)
+    assert "highest of the 2 candidates" in str(two) and "too slow" not in str(two)
+    assert "10 epochs of fine-tuning would take about 34 min" in str(two)
+    assert "features take about 40 s" in str(long) and "(125 images a class)" in str(long)
+    same = ask(MEASURED.assign(**{"random score": -0.10}))
+    assert same.strategy == "from scratch" and same.seconds == pytest.approx(2040)
+
+
 def test_the_unit_matters():
     assert ask(budget=20, unit="seconds").model != ask(budget=20, unit="minutes").model
 
@@ -171,3 +221,5 @@ def test_measurements_of_a_real_network():
 
 def test_times_are_told_in_a_readable_unit():
     assert [spoken(value) for value in (0.51, 45.2, 600, 9000)] == ["0.5 s", "45 s", "10 min", "2.5 h"]
+    edges = [spoken(value) for value in (9.9, 10, 119, 120, 7199, 7200)]
+    assert edges == ["9.9 s", "10 s", "119 s", "2 min", "120 min", "2.0 h"]
