@@ -1,15 +1,14 @@
 """Costs against arithmetic done by hand, published counts, and a second library."""
 
-import time
-
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 from course_utils.errors import CourseError
 from course_utils.models.folding import fold_batch_norm
-from course_utils.zoo import load_backbone
-from course_utils.zoo.cost import count_flops, measure_cost, median_seconds
+from course_utils.zoo import cost, load_backbone
+from course_utils.zoo.cost import compiled_pass, count_flops, measure_cost, median_seconds
 
 
 def small_network():
@@ -92,14 +91,30 @@ def test_operations_grow_with_the_pixels():
 
 
 def test_measured_cost_of_a_small_network():
-    cost = measure_cost(small_network(), batch_size=2, repeats=4)
-    assert cost.parameters == small_network().count_params() and cost.flops == count_flops(small_network())
-    assert cost.latency > 0 and cost.batch_latency > 0
+    found = measure_cost(small_network(), batch_size=2, repeats=4)
+    assert found.parameters == small_network().count_params() and found.flops == count_flops(small_network())
+    assert found.latency > 0 and found.batch_latency > 0
 
 
-def test_median_ignores_the_warm_up():
-    waits = iter([1.0, 0.0, 0.0, 0.0])
-    assert median_seconds(lambda: time.sleep(next(waits)), 3) < 0.5
+def test_a_batch_is_timed_a_quarter_as_often_and_told_for_each_image(monkeypatch):
+    monkeypatch.setattr(cost, "compiled_pass", lambda model, batch_size: batch_size)
+    monkeypatch.setattr(cost, "median_seconds", lambda batch_size, repeats: 1000 * batch_size + repeats)
+    given = ((8, 20), (8, 3), ())
+    found = [measure_cost(small_network(), *each) for each in given]
+    assert [each.latency for each in found] == [1020, 1003, 1020]
+    assert [each.batch_latency for each in found] == [8005 / 8, 8001 / 8, 32005 / 32]
+
+
+def test_a_pass_takes_a_batch_of_the_size_asked_for():
+    model = small_network()
+    run = compiled_pass(model, 5)
+    assert run().shape == (5, 7) and np.array_equal(run(), run()) and np.ptp(run()) > 0
+
+
+def test_median_ignores_the_warm_up(monkeypatch):
+    clock = iter([0, 9, 10, 11, 20, 22, 30, 36, 40, 41])  # calls of 9, 1, 2, 6 and 1 seconds
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+    assert median_seconds(lambda: None, 4) == 1.5
 
 
 def test_what_cannot_be_counted_is_refused():
