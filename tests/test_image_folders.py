@@ -188,6 +188,11 @@ def test_files_passed_over_are_counted_and_named(own, capsys):
     assert counts(clean) == {"cat": 3, "dog": 2}
 
 
+def test_a_relative_path_is_the_same_folder(own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    assert clean_image_folder(own.name) == clean_image_folder(own) == clean_image_folder(str(own))
+
+
 def test_a_suffix_decides_nothing(tmp_path):
     for name, file in {"a": "photo.jfif", "b": "photo"}.items():
         (tmp_path / "shots" / name).mkdir(parents=True)
@@ -195,7 +200,10 @@ def test_a_suffix_decides_nothing(tmp_path):
     assert counts(clean_image_folder(tmp_path / "shots")) == {"a": 1, "b": 1}
 
 
-@pytest.mark.parametrize("parts", [("train", "val", "test"), ("Train", "Test")])
+@pytest.mark.parametrize(
+    "parts",
+    [("train", "val", "test"), ("Train", "Test"), ("training", "valid", "testing"), ("train", "validation", "dev")],
+)
 def test_a_folder_that_is_already_split_is_named_as_such(own, tmp_path, parts):
     for part in parts:
         shutil.copytree(own, tmp_path / "pics" / part)
@@ -211,6 +219,10 @@ def test_own_image_refusals(own, tmp_path):
         clean_image_folder(own / "cat")
     (own / "bird").mkdir()
     (own / "bird" / "song.txt").write_text("tweet")
+    (own / "ant").mkdir()
+    with pytest.raises(CourseError, match="class ant .* has no image that can be read"):  # the first of two
+        clean_image_folder(own)
+    (own / "ant").rmdir()
     with pytest.raises(CourseError, match="class bird .* has no image that can be read"):
         clean_image_folder(own)
     assert not list((tmp_path / "cache" / "images").glob("my*"))  # nothing half made is left

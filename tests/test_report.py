@@ -25,6 +25,7 @@ def test_binary_report():
     assert [tick.get_text() for tick in matrix[0].get_yticklabels()] == ["healthy", "ill"]
     assert "AUC = 1.00" in roc.get_legend().texts[0].get_text()
     assert "AP = 1.00" in precision_recall.get_legend().texts[0].get_text()
+    assert all("Chance level" in axes.get_legend().texts[1].get_text() for axes in (roc, precision_recall))
     table = evaluation.table
     assert list(table.index) == ["healthy", "ill"]
     assert list(table.columns) == ["precision", "recall", "f1-score", "support"]
@@ -38,6 +39,12 @@ def test_multi_class_report_marks_the_class_without_samples(recwarn):
     assert evaluation.table["recall"].tolist() == pytest.approx([1, 0.5, np.nan, np.nan], nan_ok=True)
     assert evaluation.table["support"].tolist() == [2, 2, 0, 0]
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(("classes", "rotation"), [(3, 0), (4, 90)])
+def test_more_than_three_names_stand_upright(classes, rotation):
+    matrix = evaluate(np.arange(classes), np.eye(classes)).figures["confusion_matrix"].axes[0]
+    assert {label.get_rotation() for label in matrix.get_xticklabels()} == {rotation}
 
 
 def test_table_agrees_with_the_macro_metrics():
@@ -58,6 +65,9 @@ def test_everything_is_shown_once(monkeypatch):
     evaluation._ipython_display_()
     assert len(shown) == 4
     assert [item for item in shown if isinstance(item, Figure)] == list(evaluation.figures.values())
+    summary, table = shown[:2]
+    assert "balanced accuracy" in summary and summary.loc["all", "sensitivity"] == 1
+    assert table.loc["class 0", "recall"] == 0.667 and summary.loc["all", "specificity"] == 0.667  # three digits
 
 
 @pytest.mark.parametrize(

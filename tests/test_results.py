@@ -24,7 +24,11 @@ def finished(folder, key, records, profile="full", status="passed", **more):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS_PATH", tmp_path / "results.toml")
-    monkeypatch.setattr(results, "run_parameters", lambda *_: {"PROFILE": "full", "SIZES": [1, 2]})
+    monkeypatch.setattr(
+        results,
+        "run_parameters",
+        lambda notebook, profile, typed: {"PROFILE": profile, "SIZES": [1, 2]} | typed if notebook.key else None,
+    )
     monkeypatch.setattr(results, "all_notebooks", lambda: [Notebook("01_a"), Notebook("02_b")])
     (tmp_path / "build" / "experiments").mkdir(parents=True)
     return tmp_path / "build"
