@@ -54,6 +54,22 @@ def test_seed_decides_the_images(split):
     assert len(np.unique(images, axis=0)) == 2200  # none in two parts
 
 
+# Mean, SD, mean step down and to the right, and the lean to the right and down, in shades of gray.
+DRAWN = {
+    "train": (146.682, 43.781, 11.0, 11.506, 0.06, 8.365),
+    "validation": (147.415, 44.316, 11.1, 11.569, 0.067, 8.53),
+    "test": (142.385, 44.984, 10.717, 11.303, -0.065, 8.309),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_images_are_those_on_which_the_figures_were_measured(split, part):
+    x, ramp = getattr(split, part).x[..., 0].astype(float), np.linspace(-1, 1, 28)
+    steps = [np.abs(np.diff(x, axis=axis)).mean() for axis in (1, 2)]
+    found = (x.mean(), x.std(), *steps, (x * ramp).mean(), (x * ramp[:, None]).mean())
+    assert found == pytest.approx(DRAWN[part], abs=2e-3)
+
+
 def test_images_are_well_exposed(split):
     for part in PARTS:
         x = getattr(split, part).x

@@ -58,6 +58,22 @@ def test_learning_curves_draw_mean_interval_and_measured_sizes():
     assert "3 runs" in ax.get_title("left")
 
 
+def test_learning_curves_take_the_given_axes_and_name_their_columns():
+    given = plt.subplots()[1]
+    ax = plot_learning_curves(runs().rename(columns={"accuracy": "top_5"}), "per_class", "top_5", "method", given)
+    assert ax is given and ax.get_xscale() == "log"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("per class", "top 5")
+    assert [text.get_text() for text in ax.get_legend().texts] == ["scratch", "transfer"]
+
+
+def test_ten_methods_have_ten_colours_and_markers():
+    names = ["transfer", *(f"method {number}" for number in range(9))]
+    frame = pandas.concat([runs(2).assign(method=name) for name in names])
+    ax = plot_learning_curves(frame, "per_class", "accuracy", "method")
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == len(lines) == 10
+
+
 def test_learning_curves_of_one_seed_have_no_band(recwarn):
     ax = plot_learning_curves(runs(seeds=1), "per_class", "accuracy", "method")
     assert ax.get_title("left") == "One run at each size"
@@ -90,6 +106,14 @@ def test_history_has_a_panel_for_loss_first_and_none_for_the_learning_rate():
     assert list(axes[1].lines[1].get_ydata()) == [0.4, 0.6]
     assert list(axes[0].lines[0].get_xdata()) == [1, 2]
     assert len(plot_history({"loss": [1.0]})[0].lines) == 1
+
+
+def test_panels_are_named_in_plain_words_and_long_ones_have_no_markers():
+    axes = plot_history({"AUC": [0.5] * 20, "top_5": [0.5] * 21, "loss": [1.0] * 21})
+    assert [ax.get_title("left") for ax in axes] == ["Loss", "AUC", "Top 5"]
+    assert [ax.lines[0].get_marker() for ax in axes] == ["None", "o", "None"]
+    assert {ax.get_xlabel() for ax in axes} == {"epoch"} and axes[1].get_xlim() == (0.5, 20.5)
+    assert [text.get_text() for text in axes[0].get_legend().texts] == ["training"]
 
 
 @pytest.mark.parametrize("history", [None, {}, [1, 2]])
