@@ -36,14 +36,25 @@ def test_equal_with_the_same_seed():
     assert bootstrap_interval(roc_auc_score, labels, scores, seed=1) != first
 
 
+def test_each_argument_counts_and_the_order_of_samples_does_not():
+    labels, scores = draw(1)
+    usual = bootstrap_interval(accuracy, labels, scores)
+    assert usual == bootstrap_interval(accuracy, labels, scores, repeats=1000, seed=0)
+    assert usual != bootstrap_interval(accuracy, labels, scores, repeats=100)
+    assert usual != bootstrap_interval(lambda y, p: p.mean(), labels, scores)
+    assert usual == bootstrap_interval(accuracy, np.sort(labels), scores[np.argsort(labels, kind="stable")])
+    low, high = bootstrap_interval(accuracy, [0, 0, 1, 1], [0.1, 0.9, 0.1, 0.9], repeats=20)  # the fewest of all
+    assert 0 <= low < high <= 1
+
+
 def test_each_drawn_set_holds_both_classes():
     labels, scores = np.array([0] * 50 + [1, 1]), np.linspace(0, 1, 52)
     assert bootstrap_interval(roc_auc_score, labels, scores, repeats=50) == pytest.approx((1, 1))
 
 
 def test_too_few_are_told():
-    with pytest.raises(CourseError, match="repeats=5 is impossible"):
-        bootstrap_interval(accuracy, *draw(0), repeats=5)
+    with pytest.raises(CourseError, match="repeats=19 is impossible: give a whole number, at least 20"):
+        bootstrap_interval(accuracy, *draw(0), repeats=19)
     with pytest.raises(CourseError, match="one sample of a class"):
         bootstrap_interval(accuracy, [0, 0, 1], [0.1, 0.2, 0.9])
 
