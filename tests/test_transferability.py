@@ -60,7 +60,7 @@ def test_each_row_is_brought_to_length_one_then_each_column_is_centred(sign):
     x, y = clouds(2.0)
     x = sign * np.abs(x)
     rows = x / np.linalg.norm(x, axis=1, keepdims=True)
-    found, targets = prepared(np.linspace(0.1, 9, 60)[:, None] * x, y)
+    found, targets = prepared(np.logspace(-150, 150, 60)[:, None] * x, y)
     assert np.allclose(found, rows - rows.mean(axis=0))
     assert np.allclose(targets, (y[:, None] == np.arange(3)) - 1 / 3)
     _, unequal = prepared(x, np.minimum(y, 1))  # two classes, a third and two thirds
