@@ -91,6 +91,11 @@ def test_every_binary_shape_gives_the_same(scores):
     assert all(type(value) is float for value in result.values())
 
 
+def test_sensitivity_and_specificity_are_no_precisions():
+    result = classification_metrics(BINARY, SIGMOID, threshold=0.35)  # precisions: 3/4 of class 1, 1 of class 0
+    assert (result["sensitivity"], result["specificity"]) == (1, 3 / 4)
+
+
 def test_one_column_is_never_argmaxed():
     perfect = np.array([[0.1], [0.9], [0.8]])
     assert perfect.argmax(axis=1).tolist() == [0, 0, 0]
