@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("sphinx", reason="`make site` installs Sphinx")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 LESSONS = all_notebooks("lessons")
+CUT_OFF = "[...document.querySelectorAll('.cell_input pre')].filter(code => code.scrollWidth > code.clientWidth).length"
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def address(site):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (1400, "dark"), (390, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(1300, "light"), (1500, "dark"), (390, "light")])
 def test_pages_in_a_browser(address, width, scheme):
     api = pytest.importorskip("playwright.sync_api", reason="no playwright here")
     found = []
@@ -130,6 +131,7 @@ def test_pages_in_a_browser(address, width, scheme):
         for name in (*documents, *(f"notebooks/{lesson.key}" for lesson in LESSONS)):
             page.goto(f"{address}/{name}.html")
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{name} is too wide"
+            assert width < 1300 or page.evaluate(CUT_OFF) == 0, f"{name} has lines of code that are cut off"
         page.goto(f"{address}/search.html?q=BatchNorm")
         page.wait_for_selector("#search-results li a:has-text('Fine-tuning')")
         assert page.evaluate("document.documentElement.dataset.theme") == scheme

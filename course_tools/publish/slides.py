@@ -20,7 +20,7 @@ CONFIG = {
     "revealjs_css_files": ["slides.css"],
     "revealjs_static_path": [str(sphinx.STATIC)],
     "revealjs_style_theme": "white",
-    "revealjs_script_conf": {"hash": True, "slideNumber": True, "width": 1280, "height": 720, "transition": "none"},
+    "revealjs_script_conf": {"hash": True, "slideNumber": "c", "width": 1280, "height": 720, "transition": "none"},
 }
 
 
@@ -34,7 +34,8 @@ def _prepared(name: str, text: str) -> str:
     if name == CONFIG["root_doc"]:
         return text
     lesson = select_notebooks([Path(name).name])[0]
-    return FIGURE.sub(lambda match: _figure(lesson, match[1]), with_figures(text, lesson))
+    text = with_figures(text, lesson).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    return FIGURE.sub(lambda match: _figure(lesson, match[1]), text)
 
 
 def _figure(lesson: Notebook, begins: str) -> str:
