@@ -125,11 +125,8 @@ def test_bad_files_get_one_sentence(write, tmp_path):
     table.loc[0, "text"] = "crème brûlée"
     with pytest.raises(CourseError, match="mine.csv is not in UTF-8 .byte .*; save it as"):
         load_text_csv(write(table, encoding="latin-1"))
-    with pytest.raises(CourseError, match="cannot be read as a table .*; separate columns by commas"):
-        load_text_csv(write(table, sep=";"))
-    table["text"] = "no comma"
-    with pytest.raises(CourseError, match="its columns are 'text;label'"):
-        load_text_csv(write(table, sep=";"))
+    with pytest.raises(CourseError, match="its columns are 'text:label'"):
+        load_text_csv(write(table.assign(text="no comma"), sep=":"))
     path = tmp_path / "mine.csv"
     path.write_text("text,label\n" + "I loved film 6, it was number 6 of the year,praise\n" * 9, encoding="utf-8")
     with pytest.raises(CourseError, match="more columns than its header; .* put texts that hold commas"):

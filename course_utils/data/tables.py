@@ -1,6 +1,8 @@
 """The reader's own sentences: a CSV file with a column of texts and a column of labels."""
 
+import codecs
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,13 @@ from course_utils.data.splits import make_split
 from course_utils.errors import CourseError
 
 NO_LABEL = {"nan", "none", "null", "na", "n/a", "?"}  # what programs write where a label is missing
+SEPARATORS = ",;\t|"
+NO_TEXT = {  # how files begin that are often taken for CSV
+    b"PK\x03\x04": "a workbook or another zip file: open it in the program that wrote it, and save it as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "an old workbook: open it in the program that wrote it, and save it as CSV UTF-8",
+    b"\x1f\x8b": "compressed: unpack it",
+    b"PAR1": "a Parquet file: save it as CSV",
+}
 FEWEST = 5  # different texts, or groups, of each label: for three parts
 
 
@@ -22,7 +31,7 @@ def load_text_csv(
     Parameters
     ----------
     path : str or pathlib.Path
-        Comma-separated, in UTF-8, with the names of the columns in the first line.
+        In UTF-8 or UTF-16, with the names of the columns in the first line, separated by commas, semicolons or tabs.
     text, label : str
         Names of the columns with the sentences and with their classes (words or whole numbers).
     group : str, optional
@@ -75,16 +84,27 @@ def _check_labels(names: list[str], column: str, file: str) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file; every cell is a string, an empty one the empty string."""
+    """Read a CSV file; every cell is a string, an empty one the empty string.
+
+    Columns are separated by commas, semicolons, tabs or bars, whichever the header has most of. The file is in UTF-8,
+    or in UTF-16 with its mark. Blanks around the names of columns and NUL bytes are dropped.
+
+    Raises
+    ------
+    CourseError
+        If there is no such file, it is no such table, or two columns have one name.
+    """
     if not path.is_file():
         raise CourseError(f"There is {'a folder' if path.is_dir() else 'no file'} at {path}; give a CSV file.")
     remedy = "separate columns by commas, and put texts that hold commas into double quotes."
+    text, separator = _decoded(path), ","
+    if text.startswith("sep="):  # a line with which spreadsheets tell each other
+        text = text.partition("\n")[2]
+    if header := text.lstrip().splitlines()[:1]:
+        separator = max(SEPARATORS, key=header[0].count)
     try:
-        # utf-8-sig also takes UTF-8 with the mark that spreadsheets put in front.
-        _check_quotes(path)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CourseError(f"{path.name} is not in UTF-8 (byte {error.start}); save it as 'CSV UTF-8'.") from None
+        _check_quotes(text, separator, path.name)
+        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().rstrip(".")
         raise CourseError(f"{path.name} cannot be read as a table ({reason}); {remedy}") from None
@@ -92,25 +112,39 @@ def read_table(path: Path) -> pd.DataFrame:
         raise CourseError(f"Rows of {path.name} have more columns than its header; {remedy}")
     if table.empty:
         raise CourseError(f"{path.name} has no line below its header; sentences with labels are needed.")
-    return table
+    return table.rename(columns=str.strip)
 
 
-def _check_quotes(path: Path) -> None:
+def _decoded(path: Path) -> str:
+    """Return the text of a file; name the kinds of files that are often taken for CSV."""
+    content = path.read_bytes()
+    for begin, told in NO_TEXT.items():
+        if content.startswith(begin):
+            raise CourseError(f"{path.name} is {told}.")
+    # utf-8-sig also takes UTF-8 with the mark that spreadsheets put in front.
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding).replace("\0", "")
+    except UnicodeDecodeError as error:
+        raise CourseError(f"{path.name} is not in UTF-8 (byte {error.start}); save it as 'CSV UTF-8'.") from None
+
+
+def _check_quotes(text: str, separator: str, file: str) -> None:
     """Refuse a file whose quotes do not pair, for its rows run together, and names of columns that are there twice."""
     csv.field_size_limit(2**31 - 1)  # else a text of more than 131,072 characters is an error
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader, line = csv.reader(file, strict=True), 1
-        try:
-            for row, cells in enumerate(reader):
-                if row == 0 and (again := {name for name in cells if cells.count(name) > 1}):
-                    twice = ", ".join(map(repr, sorted(again)))
-                    raise CourseError(f"{path.name} has more than one column named {twice}; give each its own name.")
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise CourseError(
-                f"The quotes of {path.name} do not pair in the row that begins in line {line} ({error}): put texts "
-                'that hold commas or quotes into double quotes, and write a quote inside twice, "".'
-            ) from None
+    reader, line = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), 1
+    try:
+        for row, cells in enumerate(reader):
+            names = [name.strip() for name in cells]
+            if row == 0 and (again := {name for name in names if name and names.count(name) > 1}):
+                twice = ", ".join(map(repr, sorted(again)))
+                raise CourseError(f"{file} has more than one column named {twice}; give each its own name.")
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise CourseError(
+            f"The quotes of {file} do not pair in the row that begins in line {line} ({error}): put texts "
+            'that hold commas or quotes into double quotes, and write a quote inside twice, "".'
+        ) from None
 
 
 def check_column(table: pd.DataFrame, column: str, file: str) -> None:
