@@ -1,0 +1,113 @@
+"""A CSV file of texts of any kind: which column is what, and which rows can be used."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from course_utils.data.project_images import PARTS, named
+from course_utils.data.tables import NO_LABEL, read_table
+from course_utils.errors import CourseError
+
+TEXTS = ("text", "sentence", "review", "message", "content", "comment", "tweet", "question", "body")
+LABELS = ("label", "class", "category", "target", "sentiment", "rating", "topic", "y")
+GROUPS = ("document", "group", "author", "user", "speaker", "patient", "subject", "source", "thread")
+PART = ("split", "part", "set", "fold")
+FEWEST = 5
+
+
+def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.DataFrame, list[str], str]:
+    """Read a CSV file; columns that are not named are found by their names, else by what is in them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    text, label, group : str
+        Names of columns, or empty. A group says what belongs together, such as an author.
+
+    Returns
+    -------
+    table : DataFrame
+        ``file`` (number of the row below the header), ``x`` (text), ``label``, ``part`` and ``group`` (empty where no
+        column tells), and ``content``, equal for equal texts.
+    sentences : list of str
+        Which columns were taken, and what could not be used.
+    column : str
+        That of the texts.
+
+    Raises
+    ------
+    CourseError
+        As `course_utils.data.tables.read_table`; or if a column is not there, no column can be the text or label, no
+        row has both, or labels differ by case only.
+    """
+    raw = read_table(path)
+    for name in (text, label, group):
+        if name and name not in raw:
+            raise CourseError(f"{path.name} has no column {name!r}; it has {', '.join(map(repr, raw.columns))}.")
+    text = text or _text_column(raw, path.name)
+    label = label or _label_column(raw.drop(columns=text), path.name)
+    others = raw.drop(columns=[text, label])
+    group = group or _first(others, GROUPS)
+    part = next((c for c in others if c.lower() in PART and set(others[c].str.lower()) <= set(PARTS)), "")
+    taken = f"Text: column {text!r}. Label: column {label!r}."
+    sentences = [taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")]
+    table = pd.DataFrame({"file": (raw.index + 1).astype(str), "x": raw[text].map(_clean), "label": raw[label]})
+    table["label"] = _as_names(table["label"])
+    table["part"] = raw[part].str.lower().map(PARTS) if part else ""
+    table["group"] = raw[group] if group else ""
+    table["content"] = table["x"].str.casefold()
+    no_text, no_label = table["x"] == "", table["label"].str.lower().isin(NO_LABEL | {""})
+    for lacks, what in ((no_text, "no text"), (no_label & ~no_text, "no label")):
+        if lacks.any():
+            sentences.append(f"{lacks.sum()} rows have {what} and are left out: {named(list(table['file'][lacks]))}.")
+    table = table[~no_text & ~no_label].reset_index(drop=True)
+    _check_case(table["label"], path.name)
+    return table, sentences, text
+
+
+def _text_column(table: pd.DataFrame, file: str) -> str:
+    """Return the column that is called so, else the one with the most words."""
+    if found := _first(table, TEXTS):
+        return found
+    words = {name: table[name].str.count(r"\S+").mean() for name in table}
+    best = max(words, key=words.get)
+    if words[best] < 2:
+        raise CourseError(f"No column of {file} holds texts of several words; name one with TEXT.")
+    return best
+
+
+def _label_column(table: pd.DataFrame, file: str) -> str:
+    """Return the column that is called so, else the one with the fewest values that repeat."""
+    if found := _first(table, LABELS):
+        return found
+    values = {name: table[name].nunique() for name in table if table[name].value_counts().gt(FEWEST).sum() > 1}
+    if not values:
+        raise CourseError(f"No column of {file} has at least two values that repeat; name the labels with LABEL.")
+    return min(values, key=values.get)
+
+
+def _first(table: pd.DataFrame, names: tuple[str, ...]) -> str:
+    """Return the first column with one of these names, whatever its case, an id at its end or not."""
+    plain = {re.sub(r"[_ ]?id$", "", str(column).lower()): column for column in reversed(table.columns)}
+    return next((plain[name] for name in names if name in plain), "")
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _as_names(labels: pd.Series) -> pd.Series:
+    """Return labels without blanks around; 1.0 of a spreadsheet is the class 1 where all are whole numbers."""
+    names = labels.str.strip()
+    filled = names[names != ""]
+    whole = filled.str.fullmatch(r"[+-]?\d+\.0*").fillna(False) | filled.str.fullmatch(r"[+-]?\d+").fillna(False)
+    return names.str.replace(r"\.0*$", "", regex=True) if whole.all() else names
+
+
+def _check_case(labels: pd.Series, file: str) -> None:
+    for _, alike in pd.Series(labels.unique()).groupby(pd.Series(labels.unique()).str.lower()):
+        if len(alike) > 1:
+            raise CourseError(
+                f"The labels {', '.join(map(repr, sorted(alike)))} of {file} differ by case only: make them one."
+            )

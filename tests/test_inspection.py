@@ -1,0 +1,174 @@
+"""What a look at data finds: copies, near copies, leaks, groups; and what it leaves alone."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageEnhance
+
+from course_utils.data import image_folders, inspection, load_openmoji
+from course_utils.data.project import look_at
+from course_utils.errors import CourseError
+
+PARTS = ("train", "validation", "test")
+
+
+def small(image):
+    return np.asarray(image.resize((inspection.SIDE, inspection.SIDE), Image.Resampling.BILINEAR))
+
+
+@pytest.fixture(scope="module")
+def pictograms():
+    return [Image.fromarray(x) for x in load_openmoji(size=64).train.x[:60]]
+
+
+def saved(image, **options):
+    file = io.BytesIO()
+    image.save(file, "jpeg", **options)
+    return Image.open(file)
+
+
+def test_copies_that_were_resized_darkened_or_compressed_are_near(pictograms):
+    for change in (
+        lambda image: image.resize((40, 40)),
+        lambda image: ImageEnhance.Brightness(image).enhance(0.85),
+        lambda image: saved(image, quality=80),
+    ):
+        images = np.stack([small(image) for image in (*pictograms, *map(change, pictograms))])
+        near = inspection.near_images(images)
+        assert near.diagonal(60).astype(bool).mean() > 0.9
+
+
+def test_different_images_are_not_near(pictograms):
+    near = inspection.near_images(np.stack([small(image) for image in pictograms]))
+    assert near.nnz / 2 <= 3 and near.diagonal().sum() == 0
+
+
+def test_plain_images_are_no_noise_blown_up():
+    plain = np.full((4, 16, 16, 3), 250, np.uint8)
+    plain[1, 0, 0], plain[2:, :8] = 251, 20
+    assert sorted(zip(*inspection.near_images(plain).nonzero(), strict=True)) == [(0, 1), (1, 0), (2, 3), (3, 2)]
+
+
+def test_texts_with_another_word_are_near():
+    long = "the parcel came late and the box was open but nothing was missing from it at all in the end"
+    near = inspection.near_texts(pd.Series([long, long.replace("late", "early"), "the parcel came", "!!"]))
+    assert sorted(zip(*near.nonzero(), strict=True)) == [(0, 1), (1, 0)]
+    assert inspection.near_texts(pd.Series(["", " "])).nnz == 0
+
+
+def test_groups_and_near_copies_are_joined_through_each_other():
+    near = inspection.near_texts(pd.Series(["a b c", "d e f", "d e f", "g h i"]))
+    assert inspection.joined(pd.Series(["x", "x", "y", "z"]), near).tolist() == [0, 0, 0, 1]
+
+
+def test_a_fact_that_tells_the_class_is_a_leak_and_noise_is_none():
+    random, labels = np.random.default_rng(0), pd.Series(["a", "b"] * 50)
+    format_of = pd.DataFrame({"format": np.where(labels == "a", ".jpg", ".png"), "width": 9})
+    assert inspection.told_by(format_of, labels) == 1
+    noise = inspection.told_by(pd.DataFrame({"width": random.integers(0, 9, 100)}), labels)
+    assert inspection.is_leak(1.0, labels) and not inspection.is_leak(noise, labels)
+
+
+def test_a_word_that_tells_the_class_is_named():
+    labels = pd.Series(["spam", "ham"] * 30)
+    texts = pd.Series([f"mail {i} {'subject' if label == 'spam' else 'hello'}" for i, label in enumerate(labels)])
+    assert inspection.telling_word(texts, labels) in {("subject", 1.0), ("hello", 1.0)}
+    assert inspection.telling_word(pd.Series(["a"] * 60), labels) == ("", 0.0)
+
+
+def noise(seed):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8))
+
+
+@pytest.fixture
+def own(monkeypatch, tmp_path):
+    """Writes images of noise, each from the number in its place, to a folder."""
+    monkeypatch.setattr(image_folders, "cache_dir", lambda: tmp_path / "cache")
+
+    def write(seeds):
+        for name, seed in seeds.items():
+            (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+            noise(seed).save(tmp_path / "own" / name)
+        return tmp_path / "own"
+
+    return write
+
+
+def test_the_folder_has_the_order_and_labels_of_the_tables(own):
+    found = look_at(own({f"{'ab'[i % 2]}/{i}.png": i for i in range(40)}), 32)
+    assert found.class_names == ["a", "b"] and [len(found.parts[part]) for part in PARTS] == [24, 8, 8]
+    for part, table in found.parts.items():
+        written = image_folders.visible_files(found.folder / part)
+        assert [path.name for path in written] == [x.rpartition("/")[2] for x in table["x"]]
+        assert [path.parent.name for path in written] == table["label"].tolist()
+        for path, file in zip(written, table["file"], strict=True):
+            resized = noise(int(file[2:-4])).resize((32, 32), Image.Resampling.BILINEAR)
+            assert np.array_equal(np.asarray(Image.open(path)), np.asarray(resized))
+
+
+def test_groups_stay_in_one_part(own):
+    seeds = {f"{'ab'[i % 2]}/p{i // 4}/{i}.png": i for i in range(80)}
+    found = look_at(own(seeds), 32)
+    parts = {part: {file.split("/")[1] for file in table["file"]} for part, table in found.parts.items()}
+    assert sum(map(len, parts.values())) == 20 and "20 groups are kept together" in str(found)
+
+
+def test_names_that_look_like_sources_are_told_and_used_when_asked(own):
+    folder = own({f"{'ab'[i % 2]}/person{i // 4}_{i}.png": i for i in range(80)})
+    assert "20 beginnings of names, as of a/person0_0.png" in str(look_at(folder, 32))
+    found = look_at(folder, 32, group="name")
+    parts = {part: {file[2:].split("_")[0] for file in table["file"]} for part, table in found.parts.items()}
+    assert sum(map(len, parts.values())) == 20
+
+
+def test_a_given_split_stays_and_its_leaks_are_told(own):
+    seeds = {
+        f"{part}/{'ab'[i % 2]}/{part}{i}.png": 100 * k + i
+        for k, part in enumerate(("train", "test"))
+        for i in range(20)
+    }
+    found = look_at(own(seeds | {"train/a/leak.png": 100}), 32)
+    assert "1 of these copies lay in two parts of the given split: a leak: train/a/leak.png" in str(found)
+    assert set(found.parts["test"]["file"]) == {name for name in seeds if name.startswith("test")}
+    assert "no validation part: a fifth of train" in str(found) and len(found.parts["validation"]) == 4
+
+
+def test_a_changed_image_is_read_again(own):
+    folder = own({f"{'ab'[i % 2]}/{i}.png": i for i in range(20)})
+    before = look_at(folder, 32)
+    own({"a/0.png": 999})
+    after = look_at(folder, 32)
+    contents = [set(pd.concat(found.parts)["content"]) for found in (before, after)]
+    assert len(contents[0] - contents[1]) == 1 and before.folder != after.folder
+
+
+def test_columns_of_a_table_are_found_or_named(tmp_path):
+    words = ["good", "fine", "bad", "poor"]
+    rows = [
+        [f"{i}", f"this one is {words[i % 4]} number {i}", "x" if i % 4 < 2 else "z", f"u{i // 5}"] for i in range(100)
+    ]
+    table = pd.DataFrame(rows, columns=["id", "Body", "stars", "author_id"])
+    table.to_csv(tmp_path / "own.csv", index=False)
+    found = look_at(tmp_path / "own.csv")
+    assert found.findings[1] == "Text: column 'Body'. Label: column 'stars'. Kept together: 'author_id'."
+    assert found.column == "Body" and found.folder is None and "20 groups are kept together" in str(found)
+    assert look_at(tmp_path / "own.csv", label="stars", group="id").kind == "texts"
+    table.assign(split=["train"] * 60 + ["test"] * 40).to_csv(tmp_path / "own.csv", index=False)
+    assert len(look_at(tmp_path / "own.csv").parts["test"]) == 40
+    with pytest.raises(CourseError, match="no column 'score'; it has 'id', 'Body', 'stars'"):
+        look_at(tmp_path / "own.csv", label="score")
+
+
+def test_what_cannot_be_a_project_gets_one_sentence(own, tmp_path):
+    folder = own({f"{'ab'[i % 2]}/{i}.png": i for i in range(8)})
+    for data, options, message in (
+        (tmp_path / "nowhere", {}, "There is no file at .*nowhere"),
+        (folder, {}, "Two classes with 5 different samples .* 0 of 2 classes"),
+        (folder, {"group": "person"}, 'GROUP is "name", or empty'),
+        (folder, {"size": 8}, "size=8 is impossible"),
+        (folder / "a", {}, "has 0 subfolders"),
+    ):
+        with pytest.raises(CourseError, match=message):
+            look_at(data, **options)
