@@ -10,6 +10,7 @@ from course_tools.notebooks import Notebook
 from course_utils.errors import CourseError
 
 PROFILES = ("smoke", "default", "full")
+PATHS = ("DATA", "FOLDER", "OUT")  # typed, they begin where the command was called, not in the kernel's folder
 
 
 class DamagedNotebook(CourseError):
@@ -77,6 +78,8 @@ def parse_parameter(path: Path, defaults: dict[str, object], name: str, text: st
     """Turn one typed value into one of the default's type; see `checked`."""
     if name == "PROFILE":
         raise CourseError("PROFILE is not typed with -p: choose it with --profile.")
+    if name in PATHS:
+        text = str(Path(text).expanduser().absolute())
     return checked(path, defaults, name, text if type(defaults.get(name)) is str else _literal(text))
 
 

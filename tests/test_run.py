@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,31 @@ def test_chest_xrays_of_the_reader_count_only_where_they_are_shown(write_noteboo
         own.write_text(content)
         seen.append([job.fingerprint() for job in jobs])
     assert [before != after for before, after in zip(*seen, strict=True)] == [True, False]
+
+
+def test_data_of_the_reader_that_changed_are_run_again(write_notebook, tmp_path):
+    (tmp_path / "mine" / "cat").mkdir(parents=True)
+    (tmp_path / "mine" / "cat" / "1.png").write_text("a cat")
+    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build", DATA=str(tmp_path / "mine"))
+    before = job.fingerprint()
+    assert job.fingerprint() == before
+    (tmp_path / "mine" / "cat" / "2.png").write_text("another cat")
+    assert job.fingerprint() != before
+    assert dataclasses.replace(job, parameters={"DATA": str(tmp_path / "nowhere")}).fingerprint() != before
+
+
+def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_notebook, tmp_path):
+    writes = "from pathlib import Path\nPath(OUT).mkdir()\nprint('it has', 'run')"
+    path = write_notebook("01_one", writes, parameters=f"SEED = 0\nOUT = {str(tmp_path / 'out')!r}")
+    for measuring, files in ((False, ["report.html", "report.ipynb"]), (True, [])):
+        job = dataclasses.replace(make_job(path, tmp_path / "build"), measuring=measuring)
+        assert run_jobs([job], workers=1, force=True)[0]["status"] == "passed"
+        assert sorted(file.name for file in (tmp_path / "out").iterdir()) == files
+        if files:
+            page = (tmp_path / "out" / "report.html").read_text()
+            assert "it has run" in page and "<script" not in page
+            assert "it has run" in (tmp_path / "out" / "report.ipynb").read_text()
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):
@@ -229,6 +255,16 @@ def test_a_value_is_taken_as_one_of_the_type_of_the_default(tmp_path, name, valu
 def test_a_value_of_another_type_is_refused(tmp_path, name, value, sentence):
     with pytest.raises(CourseError, match=sentence):
         checked(tmp_path, DEFAULTS, name, value)
+
+
+def test_a_path_that_is_typed_begins_where_the_command_was_called(write_notebook, one, tmp_path, monkeypatch):
+    parameters = 'PROFILE = "default"\nSEED = 0\nDATA = ""\nNAME = ""'
+    write_notebook("01_one", parameters=parameters).rename(one.path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = run_parameters(one, "default", {"DATA": "mine", "NAME": "mine"})
+    assert given == {"DATA": str(tmp_path / "mine"), "NAME": "mine"}
+    assert run_parameters(one, "default", {"DATA": "~/mine"}) == {"DATA": str(tmp_path / "home" / "mine")}
 
 
 def test_a_notebook_that_is_missing_or_none_is_named(one):
