@@ -229,7 +229,7 @@ ODD_TABLES = {  # name: bytes of the file, how many texts can be used, what is s
     "a workbook": (b"PK\x03\x04\x14\0" + bytes(99), None, "data.csv is a workbook .*save it as CSV"),
     "compressed": (gzip.compress(lines()), None, "data.csv is compressed: unpack it"),
     "JSON": (b'{"text": ["a", "b"], "label": [1, 2]}', None, "no line below its header|No column"),
-    "no header": (lines(ROWS[1:], ROWS[0]), USABLE - 1, "column"),
+    "no header": (lines(ROWS[1:], ROWS[0]), USABLE, "called 'column 1', 'column 2'"),
     "measurements": (MEASURED, None, "Two classes with 5 different samples .* 0 of 40 classes"),
     "labels by case": (lines([*ROWS, '"odd one",Good']), None, "The labels 'Good', 'good' .* differ by case only"),
     "one class": (lines([row.replace("bad", "good") for row in ROWS]), None, "1 of 1 classes have as many"),

@@ -41,7 +41,7 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
         As `course_utils.data.tables.read_table`; or if a column is not there, no column can be the text or label, no
         row has both, or labels differ by case only.
     """
-    raw = read_table(path)
+    raw, sentences = _with_header(read_table(path))
     for name in (text, label, group):
         if name and name not in raw:
             raise CourseError(f"{path.name} has no column {name!r}; it has {', '.join(map(repr, raw.columns))}.")
@@ -51,7 +51,7 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
     group = group or _first(others, GROUPS)
     part = next((c for c in others if c.lower() in PART and set(others[c].str.lower()) <= set(PARTS)), "")
     taken = f"Text: column {text!r}. Label: column {label!r}."
-    sentences = [taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")]
+    sentences += [taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")]
     table = pd.DataFrame({"file": (raw.index + 1).astype(str), "x": raw[text].map(_clean), "label": raw[label]})
     table["label"] = _as_names(table["label"])
     table["part"] = raw[part].str.lower().map(PARTS) if part else ""
@@ -64,6 +64,15 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
     table = table[~no_text & ~no_label].reset_index(drop=True)
     _check_case(table["label"], path.name)
     return table, sentences, text
+
+
+def _with_header(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Take a first line that is a row like the others for a row; such a table has columns without names."""
+    if not any((table[name] == name).sum() > 1 for name in table):
+        return table, []
+    names = [f"column {number + 1}" for number in range(table.shape[1])]
+    rows = pd.concat([table.columns.to_frame().T, table]).set_axis(names, axis=1).reset_index(drop=True)
+    return rows, [f"The first line is a row like the others; the columns are called {', '.join(map(repr, names))}."]
 
 
 def _text_column(table: pd.DataFrame, file: str) -> str:

@@ -1,0 +1,124 @@
+"""The folder that a project leaves: whole or not at all; its program reads new files as the training did."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils.data import predict_images
+from course_utils.data.photos import read_upright
+from course_utils.data.project_folder import predict_program, project_folder
+from course_utils.errors import CourseError
+
+
+def test_a_folder_appears_at_the_end_and_replaces_an_earlier_one(tmp_path):
+    out = tmp_path / "new" / "project"
+    for text in ("first", "second"):
+        with project_folder(out) as home:
+            (home / "model_card.md").write_text(text)
+            assert text == "second" or not out.exists()
+        assert (out / "model_card.md").read_text() == text
+    with pytest.raises(ZeroDivisionError), project_folder(out) as home:
+        (home / "model_card.md").write_text("third")
+        raise ZeroDivisionError
+    assert (out / "model_card.md").read_text() == "second" and list(out.parent.iterdir()) == [out]
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays" / "1.jpg").write_text("sea")
+    for out in ("holidays", "holidays/1.jpg"):
+        with pytest.raises(CourseError, match="was not written by a project: let OUT name a new folder"):
+            with project_folder(tmp_path / out):
+                raise AssertionError("never begun")
+    with pytest.raises(CourseError, match="cannot be written .*: let OUT name another folder"):
+        with project_folder(tmp_path / "holidays" / "1.jpg" / "out"):
+            raise AssertionError("never begun")
+    assert (tmp_path / "holidays" / "1.jpg").read_text() == "sea"
+
+
+def test_the_program_carries_its_classes():
+    text = predict_program("images", CLASSES=["it's", "a\\b"], SIZE=64)
+    assert "\nCLASSES = [\"it's\", 'a\\\\b']\n" in text and "\nSIZE = 64\n" in text
+    assert "course_utils" not in text + predict_program("texts")
+    with pytest.raises(CourseError, match="predict.py for texts has no constant SIZE"):
+        predict_program("texts", SIZE=64)
+
+
+@pytest.fixture
+def odd_images(tmp_path):
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).resize((80, 60), 3)
+    photo.save(tmp_path / "plain.png")
+    photo.save(tmp_path / "plain.jpg", quality=95)
+    photo.convert("L").save(tmp_path / "grey.png")
+    photo.convert("P").save(tmp_path / "palette.gif")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.save(tmp_path / "alpha.png")
+    return sorted(tmp_path.iterdir())
+
+
+def test_new_files_are_read_as_the_training_read_them(odd_images, monkeypatch):
+    monkeypatch.setattr(predict_images, "SIZE", 32)
+    for file in odd_images:
+        trained = read_upright(file).resize((32, 32), Image.Resampling.BILINEAR)
+        assert np.array_equal(predict_images.read_with_pillow(file), np.asarray(trained)), file.name
+        without = predict_images.read_with_tensorflow(file)
+        assert without.dtype == np.uint8 and np.abs(without.astype(int) - np.asarray(trained)).max() <= 2, file.name
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_without_pillow_a_turned_photo_is_refused_and_an_upright_one_read(tmp_path, monkeypatch, order):
+    monkeypatch.setattr(predict_images, "SIZE", 32)
+    for turn in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        exif.endian = order
+        Image.new("RGB", (40, 30), "red").save(tmp_path / f"{turn}.jpg", exif=exif)
+    assert predict_images.read_with_tensorflow(tmp_path / "1.jpg").shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="turned: pip install pillow"):
+        predict_images.read_with_tensorflow(tmp_path / "6.jpg")
+
+
+def answers(home, *arguments):
+    done = subprocess.run([sys.executable, home / "predict.py", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return list(csv.reader(io.StringIO(done.stdout))), done.stderr
+
+
+@pytest.mark.slow
+def test_the_program_classifies_a_folder_of_images(odd_images, tmp_path):
+    with project_folder(tmp_path / "out") as home:
+        layers = [keras.layers.Resizing(8, 8), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
+        model = keras.Sequential([keras.Input((None, None, 3)), *layers])
+        model.save(home / "model.keras")
+        (home / "predict.py").write_text(predict_program("images", CLASSES=["a", "b"], SIZE=32))
+        (home / "model_card.md").write_text("")
+    (odd_images[0].parent / "notes.txt").write_text("no image")
+    rows, told = answers(tmp_path / "out", *odd_images, odd_images[0].parent / "notes.txt")
+    assert rows[0] == ["file", "class", "a", "b"] and [row[0] for row in rows[1:]] == list(map(str, odd_images))
+    pixels = np.stack([np.asarray(read_upright(f).resize((32, 32), Image.Resampling.BILINEAR)) for f in odd_images])
+    expected = model.predict(pixels.astype("float32"), verbose=0)
+    assert np.abs(np.array([row[2:] for row in rows[1:]], float) - expected).max() < 1e-3
+    assert "notes.txt cannot be read" in told
+
+
+@pytest.mark.slow
+def test_the_program_classifies_a_table_of_texts(tmp_path):
+    words = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_mode="count")
+    with project_folder(tmp_path / "out") as home:
+        model = keras.Sequential(
+            [keras.Input((), dtype="string"), words, keras.layers.Rescaling(1.0), keras.layers.Softmax()]
+        )
+        model.save(home / "model.keras")
+        (home / "predict.py").write_text(predict_program("texts", CLASSES=["?", "+", "-"], COLUMN="review"))
+        (home / "model_card.md").write_text("")
+    (tmp_path / "new.csv").write_text('review,other\n"good, good\ngood",1\n bad ,2\n,3\n', encoding="utf-8-sig")
+    rows, _ = answers(tmp_path / "out", tmp_path / "new.csv")
+    assert [row[:2] for row in rows] == [["row", "class"], ["1", "+"], ["2", "-"], ["3", "?"]]
+    with pytest.raises(AssertionError, match="has no column 'text'"):
+        answers(tmp_path / "out", tmp_path / "new.csv", "text")
