@@ -6,12 +6,13 @@ The comments name threads in public trackers where such an input was reported.
 import gzip
 import os
 import re
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.data import image_folders
+from course_utils.data import clean_image_folder, image_folders
 from course_utils.data.project import look_at
 from course_utils.errors import CourseError
 
@@ -192,6 +193,19 @@ def test_odd_folders_of_images(folder, spoil, usable, said, recwarn):
     )
     assert len(image_folders.visible_files(found.folder)) == usable
     assert not said or any(re.search(said, line) for line in found.findings), str(found)
+    assert [str(warning.message) for warning in recwarn.list] == []
+
+
+MENDED = {damaged_header: IMAGES, linked_class: IMAGES, odd_names: IMAGES + 2}
+
+
+@pytest.mark.parametrize("spoil", [case[0] for case in ODD_FOLDERS], ids=lambda spoil: spoil.__name__)
+def test_odd_folders_in_the_lessons(folder, spoil, recwarn):
+    """What the lessons read is cleaned, or refused in one sentence; no other error comes through."""
+    spoil(folder)
+    with nullcontext() if spoil in MENDED else suppress(CourseError):
+        clean = clean_image_folder(folder)
+        assert len(image_folders.visible_files(clean)) >= MENDED.get(spoil, IMAGES)
     assert [str(warning.message) for warning in recwarn.list] == []
 
 

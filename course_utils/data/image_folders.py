@@ -92,6 +92,11 @@ def visible_files(folder: Path) -> list[Path]:
     )
 
 
+def printable(name: str) -> str:
+    """Return a name of a file without line breaks and halves of characters, which no table takes."""
+    return name.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
+
+
 def keep_folder(name: str, made_of: str, write: Callable[[Path], None]) -> Path:
     """Return the folder ``name`` of the cache; write it anew unless all its files are there.
 

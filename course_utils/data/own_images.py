@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from course_utils.data.image_folders import class_folders, keep_folder, visible_files
+from course_utils.data.image_folders import class_folders, keep_folder, printable, visible_files
 from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
 
@@ -46,7 +46,10 @@ def clean_image_folder(folder: str | Path) -> Path:
             f"The folder {folder} is already split into {', '.join(classes)}, and these are no classes: give one of"
             " these folders, or one folder with a subfolder for each class."
         )
-    files = visible_files(folder)
+    loose = [file for file in visible_files(folder) if file.parent == folder]
+    files = sorted(
+        [*loose, *(file for path in classes.values() for file in visible_files(path))]
+    )  # also of a linked class
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     address = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
     target = keep_folder(
@@ -78,14 +81,15 @@ def _copy(folder: Path, classes: list[str], files: list[Path], copies: Path) -> 
             passed_over[f"copies of an image of {where}"].append(f"{name} = {first}")
             continue
         copy = "__".join(name.with_suffix("").parts[1:]) + f"{name.suffix.replace('.', '_')}.png"
-        image.save(copies / name.parts[0] / copy, compress_level=1)
+        image.save(copies / name.parts[0] / printable(copy), compress_level=1)
         kept.append(name)
     for missing in sorted(set(classes) - {name.parts[0] for name in kept}):
         raise CourseError(f"The class {missing} in {folder} has no image that can be read.")
-    (copies / REPORT).write_text(_report(kept, passed_over), encoding="utf-8")
+    report = "\n".join(map(printable, _report(kept, passed_over)))
+    (copies / REPORT).write_text(report, encoding="utf-8")
 
 
-def _report(kept: list[Path], passed_over: dict[str, list]) -> str:
+def _report(kept: list[Path], passed_over: dict[str, list]) -> list[str]:
     classes = Counter(name.parts[0] for name in kept)
     lines = [f"{len(kept)} images of {len(classes)} classes: " + ", ".join(f"{n} {c}" for c, n in classes.items())]
     if deep := sum(len(name.parts) > 2 for name in kept):
@@ -93,4 +97,4 @@ def _report(kept: list[Path], passed_over: dict[str, list]) -> str:
     for reason, names in passed_over.items():
         more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
         lines.append(f"{len(names)} passed over, {reason}: " + "; ".join([*map(str, names[:SHOWN]), *more]))
-    return "\n".join(lines)
+    return lines

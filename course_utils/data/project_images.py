@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from course_utils.data.image_folders import class_folders, keep_folder, visible_files
+from course_utils.data.image_folders import class_folders, keep_folder, printable, visible_files
 from course_utils.data.inspection import SIDE
 from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
@@ -77,11 +76,6 @@ def name_of_source(file: str) -> str:
     return re.sub(r"[_-][^_-]*$", "", Path(file).stem)
 
 
-def printable(name: str) -> str:
-    """Return a name of a file without line breaks and halves of characters, which no table takes."""
-    return name.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
-
-
 def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], set[str], list[str]]:
     """Return (file, part, label, group) of each file in a class, all labels, and sentences about the others."""
     top = _folders(folder)
@@ -131,9 +125,8 @@ def _copy(folder: Path, files: list[tuple[Path, str, str, str]], size: int, copi
     for file, part, label, group in tqdm(files, "images", **shown):
         name = printable(file.relative_to(folder).as_posix())
         try:
-            with warnings.catch_warnings(action="ignore"):  # of notes by the camera that are damaged
-                image = read_upright(file)
-        except Exception:  # a damaged file fails in many ways, which all mean the same
+            image = read_upright(file)
+        except CourseError:
             unreadable.append(name)
             continue
         row = {"number": len(rows), "file": name, "label": printable(label), "part": part, "group": printable(group)}
