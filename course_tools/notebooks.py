@@ -7,6 +7,7 @@ from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
 STOREYS = ("lessons", "experiments", "all")
+PROJECT = "10_your_project"  # a lesson that is a tool: it has no experiment, no exercises, no quiz and no slides
 
 
 @dataclass(frozen=True, order=True)
@@ -20,6 +21,11 @@ class Notebook:
     def key(self) -> str:
         """What names it in files and tables: ``02_feature_extraction`` or ``experiments/02_feature_extraction``."""
         return f"experiments/{self.name}" if self.is_experiment else self.name
+
+    @property
+    def is_project(self) -> bool:
+        """Whether it is the notebook for the reader's own data, with the bounds of a lesson but not its parts."""
+        return self.name == PROJECT
 
     @property
     def number(self) -> str:

@@ -25,7 +25,10 @@ def names_in(cells):
     return defined, used
 
 
-@pytest.mark.parametrize("lesson", all_notebooks("lessons"), ids=lambda lesson: lesson.key)
+LESSONS = [notebook for notebook in all_notebooks("lessons") if not notebook.is_project]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
 def test_a_handout_keeps_the_checks_and_hangs_on_no_solution(lesson, tmp_path):
     handout = nbformat.read(write_handout(lesson, tmp_path), as_version=4)
     assert not any("solution" in cell.metadata.get("tags", []) for cell in handout.cells)

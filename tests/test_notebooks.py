@@ -20,7 +20,11 @@ from course_utils.settings import ROOT
 
 every_notebook = pytest.mark.parametrize("notebook", all_notebooks(), ids=lambda notebook: notebook.key)
 # With no lesson yet there is nothing to test.
-every_lesson = pytest.mark.parametrize("notebook", all_notebooks("lessons"), ids=lambda notebook: notebook.key)
+LESSONS = [notebook for notebook in all_notebooks("lessons") if not notebook.is_project]
+every_lesson = pytest.mark.parametrize("notebook", LESSONS, ids=lambda notebook: notebook.key)
+every_project = pytest.mark.parametrize(
+    "notebook", [notebook for notebook in all_notebooks("lessons") if notebook.is_project], ids=lambda one: one.key
+)
 CHECKED = "nbval-check-output"
 # Cells that a reader sees only when he unfolds them.
 FOLDED = {"set-up", "parameters", "start", "fold", "headline", "solution"}
@@ -237,6 +241,15 @@ def test_a_lesson_is_whole(notebook):
     places = [text.find(f"{heading}\n") for heading in headings]
     assert places == sorted(places) and -1 not in places, dict(zip(headings, places, strict=True))
     assert text[places[3] :].count("<details>") >= 4, "a quiz has four questions, each with a folded answer"
+
+
+@every_project
+def test_the_project_is_whole(notebook):
+    text = "\n".join(cell.source for cell in stored(notebook).cells if cell.cell_type == "markdown")
+    steps = ["The whole thing first", *(rf"{n}\. .+" for n in range(1, 8)), "Take it home", "Recap", "References"]
+    places = [re.search(rf"^## {step}$", text, flags=re.MULTILINE) for step in steps]
+    assert all(places) and sorted(place.start() for place in places) == [place.start() for place in places]
+    assert "../docs/teaching.md#a-project-and-how-to-grade-it" in text, "the rubric stands beside it"
 
 
 def test_every_reference_is_used():

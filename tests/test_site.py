@@ -17,7 +17,7 @@ from course_tools.publish.slides import build_slides
 pytestmark = pytest.mark.slow
 pytest.importorskip("sphinx", reason="`make site` installs Sphinx")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-LESSONS = all_notebooks("lessons")
+LESSONS = [notebook for notebook in all_notebooks("lessons") if not notebook.is_project]
 CUT_OFF = "[...document.querySelectorAll('.cell_input pre')].filter(code => code.scrollWidth > code.clientWidth).length"
 
 
