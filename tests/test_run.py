@@ -128,13 +128,15 @@ def test_data_of_the_reader_that_changed_are_run_again(write_notebook, tmp_path)
 
 
 def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_notebook, tmp_path):
-    writes = "from pathlib import Path\nPath(OUT).mkdir()\nprint('it has', 'run')"
+    bar = "print('1/2', end=chr(13))\nprint('2/2', chr(8) * 4, 'it has', 'run')"
+    writes = f"from pathlib import Path\nPath(OUT).mkdir()\n{bar}"
     path = write_notebook("01_one", writes, parameters=f"SEED = 0\nOUT = {str(tmp_path / 'out')!r}")
     for measuring, files in ((False, ["report.html", "report.ipynb"]), (True, [])):
         job = dataclasses.replace(make_job(path, tmp_path / "build"), measuring=measuring)
         assert run_jobs([job], workers=1, force=True)[0]["status"] == "passed"
         assert sorted(file.name for file in (tmp_path / "out").iterdir()) == files
         if files:
+            assert "1/2" not in (tmp_path / "out" / "report.ipynb").read_text()
             page = (tmp_path / "out" / "report.html").read_text()
             assert "it has run" in page and "<script" not in page
             assert "it has run" in (tmp_path / "out" / "report.ipynb").read_text()
