@@ -128,7 +128,7 @@ def test_data_of_the_reader_that_changed_are_run_again(write_notebook, tmp_path)
 
 
 def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_notebook, tmp_path):
-    bar = "print('1/2', end=chr(13))\nprint('2/2', chr(8) * 4, 'it has', 'run')"
+    bar = "print(1, end='/2' + chr(13))\nprint(2, chr(8) * 4, 'it has', 'run')"
     writes = f"from pathlib import Path\nPath(OUT).mkdir()\n{bar}"
     path = write_notebook("01_one", writes, parameters=f"SEED = 0\nOUT = {str(tmp_path / 'out')!r}")
     for measuring, files in ((False, ["report.html", "report.ipynb"]), (True, [])):
