@@ -15,6 +15,8 @@ from course_utils.settings import cache_dir
 from course_utils.whole_file import kept_in, replacing
 
 MANIFEST = ".files"  # first line: what the folder was made of; then the names of its files
+PART_OF = {"train": "train", "training": "train", "test": "test", "testing": "test"}  # folders of a split: no classes
+PART_OF |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 HIDDEN = (".", "__MACOSX")  # what systems and archives leave behind
 
 

@@ -4,14 +4,13 @@ import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from course_utils.data.image_folders import class_folders, keep_folder, printable, visible_files
+from course_utils.data.image_folders import PART_OF, class_folders, keep_folder, printable, visible_files
 from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
 
 LONGEST_SIDE = 512  # pixels; a network of this course sees 224 at most
 SHOWN = 5  # names of files with the same fault
 REPORT = ".report"
-PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}  # of a split, not classes
 
 
 def clean_image_folder(folder: str | Path) -> Path:
@@ -41,15 +40,14 @@ def clean_image_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder).expanduser().absolute()
     classes = class_folders(folder)
-    if {name.lower() for name in classes} <= PARTS:
+    if {name.lower() for name in classes} <= PART_OF.keys():
         raise CourseError(
             f"The folder {folder} is already split into {', '.join(classes)}, and these are no classes: give one of"
             " these folders, or one folder with a subfolder for each class."
         )
     loose = [file for file in visible_files(folder) if file.parent == folder]
-    files = sorted(
-        [*loose, *(file for path in classes.values() for file in visible_files(path))]
-    )  # also of a linked class
+    inside = [file for path in classes.values() for file in visible_files(path)]  # also of a linked class
+    files = sorted(loose + inside)
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     address = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
     target = keep_folder(

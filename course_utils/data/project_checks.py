@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
+from course_utils.data.dataset import PARTS
 from course_utils.data.inspection import is_leak, joined, near_images, near_texts, telling_word, told_by
 from course_utils.data.project_images import FACTS, name_of_source, named
 from course_utils.data.splits import N_FOLDS, stratified_split
@@ -113,7 +114,7 @@ def with_parts(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, list[str]]
     for name, chosen in zip(("validation", "test"), cut, strict=True):
         if name in missing:
             part.iloc[rows[chosen]] = name
-    for name in ("train", "validation", "test"):
+    for name in PARTS:
         if lost := sorted(set(table["label"]) - set(table["label"][part == name])):
             raise CourseError(f"The class {lost[0]} has no sample in the part {name}; each part needs every class.")
     counts = part.value_counts()

@@ -11,13 +11,11 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from course_utils.data.image_folders import class_folders, keep_folder, printable, visible_files
+from course_utils.data.image_folders import PART_OF, class_folders, keep_folder, printable, visible_files
 from course_utils.data.inspection import SIDE
 from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
 
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-PARTS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 SHOWN = 3  # names in a sentence
 FACTS = ["width", "height", "format"]
 PROGRESS_AFTER_SECONDS = 3
@@ -79,7 +77,7 @@ def name_of_source(file: str) -> str:
 def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], set[str], list[str]]:
     """Return (file, part, label, group) of each file in a class, all labels, and sentences about the others."""
     top = _folders(folder)
-    parts = {name: PARTS.get(name.lower(), "") for name in top}
+    parts = {name: PART_OF.get(name.lower(), "") for name in top}
     is_split = "train" in parts.values()
     sentences, files, linked, labels = [], [], [], set()
     loose = [file for file in visible_files(folder) if file.parent == folder]

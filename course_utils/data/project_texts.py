@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from course_utils.data.project_images import PARTS, named
-from course_utils.data.tables import NO_LABEL, read_table
+from course_utils.data.image_folders import PART_OF
+from course_utils.data.project_images import named
+from course_utils.data.tables import NO_LABEL, check_case, read_table
 from course_utils.errors import CourseError
 
 TEXTS = ("text", "sentence", "review", "message", "content", "comment", "tweet", "question", "body")
@@ -49,12 +50,12 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
     label = label or _label_column(raw.drop(columns=text), path.name)
     others = raw.drop(columns=[text, label])
     group = group or _first(others, GROUPS)
-    part = next((c for c in others if c.lower() in PART and set(others[c].str.lower()) <= set(PARTS)), "")
+    part = next((c for c in others if c.lower() in PART and set(others[c].str.lower()) <= PART_OF.keys()), "")
     taken = f"Text: column {text!r}. Label: column {label!r}."
     sentences += [taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")]
     table = pd.DataFrame({"file": (raw.index + 1).astype(str), "x": raw[text].map(_clean), "label": raw[label]})
     table["label"] = _as_names(table["label"])
-    table["part"] = raw[part].str.lower().map(PARTS) if part else ""
+    table["part"] = raw[part].str.lower().map(PART_OF) if part else ""
     table["group"] = raw[group] if group else ""
     table["content"] = table["x"].str.casefold()
     no_text, no_label = table["x"] == "", table["label"].str.lower().isin(NO_LABEL | {""})
@@ -62,7 +63,7 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
         if lacks.any():
             sentences.append(f"{lacks.sum()} rows have {what} and are left out: {named(list(table['file'][lacks]))}.")
     table = table[~no_text & ~no_label].reset_index(drop=True)
-    _check_case(table["label"], path.name)
+    check_case(table["label"].unique(), path.name)
     return table, sentences, text
 
 
@@ -112,11 +113,3 @@ def _as_names(labels: pd.Series) -> pd.Series:
     filled = names[names != ""]
     whole = filled.str.fullmatch(r"[+-]?\d+\.0*").fillna(False) | filled.str.fullmatch(r"[+-]?\d+").fillna(False)
     return names.str.replace(r"\.0*$", "", regex=True) if whole.all() else names
-
-
-def _check_case(labels: pd.Series, file: str) -> None:
-    for _, alike in pd.Series(labels.unique()).groupby(pd.Series(labels.unique()).str.lower()):
-        if len(alike) > 1:
-            raise CourseError(
-                f"The labels {', '.join(map(repr, sorted(alike)))} of {file} differ by case only: make them one."
-            )

@@ -3,6 +3,8 @@
 import codecs
 import csv
 import io
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +79,17 @@ def _check_labels(names: list[str], column: str, file: str) -> None:
             raise CourseError(
                 f"{name!r} in the column {column!r} of {file} looks like a missing label: drop or rename it."
             )
-    for name in names:
-        alike = [other for other in names if other.lower() == name.lower()]
-        if len(alike) > 1:
-            raise CourseError(f"The labels {', '.join(map(repr, alike))} of {file} differ by case only: make them one.")
+    check_case(names, file)
+
+
+def check_case(names: Iterable[str], file: str) -> None:
+    """Refuse different labels that are one when written small."""
+    alike = defaultdict(list)
+    for name in sorted(names):
+        alike[name.lower()].append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            raise CourseError(f"The labels {', '.join(map(repr, same))} of {file} differ by case only: make them one.")
 
 
 def read_table(path: Path) -> pd.DataFrame:
