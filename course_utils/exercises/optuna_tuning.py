@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from course_utils.data.image_folders import class_folders, visible_files
 from course_utils.exercises.answers import require
+from course_utils.exercises.pairs import paired_gain
 
 LIMITS = {"rate": (1e-4, 1e-1), "units": (8, 256), "dropout": (0, 0.8)}
 ALWAYS, WITH_LAYER = {"rate", "layers"}, {"rate", "layers", "units", "dropout"}
@@ -153,28 +154,4 @@ def check_own_search(tuned: np.ndarray, untuned: np.ndarray, folder: str | Path)
     """
     counts = [len(visible_files(path)) for path in class_folders(folder).values()]
     labels = np.repeat(np.arange(len(counts)), counts)
-    right = {}
-    for name, predicted in {"tuned": tuned, "untuned": untuned}.items():
-        predicted = np.asarray(predicted)
-        require(
-            predicted.shape == labels.shape,
-            f"{name} has the shape {predicted.shape}; the folder has {len(labels)} images, so ({len(labels)},) is due.",
-        )
-        require(
-            np.isin(predicted, np.arange(len(counts))).all(),
-            f"{name} must hold class numbers from 0 to {len(counts) - 1}.",
-        )
-        right[name] = predicted == labels
-        require(
-            right[name].mean() > max(counts) / len(labels),
-            f"{name} has an accuracy of {right[name].mean():.2f}; always saying the most frequent class gives "
-            f"{max(counts) / len(labels):.2f}: are the predictions in the order of the files?",
-        )
-    pairs = right["tuned"].astype(float) - right["untuned"]
-    gain, width = pairs.mean(), 1.96 * pairs.std(ddof=1) / np.sqrt(len(pairs))
-    verdict = "a difference" if abs(gain) > width else "no clear difference"
-    print(
-        f"{len(labels)} test images: tuned {right['tuned'].mean():.3f}, untuned {right['untuned'].mean():.3f}; "
-        f"as pairs {gain:+.3f} ± {width:.3f}: {verdict}."
-    )
-    return float(gain)
+    return paired_gain({"tuned": tuned, "untuned": untuned}, labels, "test images")

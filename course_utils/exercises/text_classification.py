@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.metrics import balanced_accuracy_score
 
 from course_utils.exercises.answers import require
+from course_utils.exercises.pairs import paired_gain
 
 RECALLS = (0.5, 0.75, 0.95, 1.0)
 
@@ -184,31 +185,4 @@ def check_own_texts(labels: Sequence[str], answers: Sequence[str], counts: Seque
     ExerciseError
         When the answers cannot belong to the labels, or are no better than the most frequent label.
     """
-    labels = np.asarray(labels, dtype=object)
-    names, usual = np.unique(labels.astype(str)), float(pd.Series(labels).value_counts(normalize=True).max())
-    right = {}
-    for name, predicted in {"my_answers": answers, "my_counts": counts}.items():
-        require(predicted is not None, f"{name} is None: give a predicted label for each of {len(labels)} sentences.")
-        predicted = np.asarray(predicted, dtype=object)
-        require(
-            predicted.shape == labels.shape,
-            f"{name} has the shape {predicted.shape}; there are {len(labels)} test sentences, so "
-            f"({len(labels)},) is due.",
-        )
-        unknown = sorted({str(one) for one in predicted} - set(names))
-        require(not unknown, f"{name} holds {unknown[:1]}, which is no label; the labels are {', '.join(names)}.")
-        right[name] = predicted == labels
-    require(
-        right["my_answers"].mean() > usual,
-        f"my_answers has an accuracy of {right['my_answers'].mean():.2f}; always saying the most frequent label gives "
-        f"{usual:.2f}: are the answers in the order of the test sentences?",
-    )
-    pairs = right["my_answers"].astype(float) - right["my_counts"]
-    gain, width = pairs.mean(), 1.96 * pairs.std(ddof=1) / np.sqrt(len(pairs))
-    verdict = "a difference" if abs(gain) > width else "no clear difference"
-    print(
-        f"{len(labels)} test sentences: yours {right['my_answers'].mean():.2f}, word counts "
-        f"{right['my_counts'].mean():.2f}, most frequent label {usual:.2f}; as pairs {gain:+.2f} ± {width:.2f}: "
-        f"{verdict}."
-    )
-    return float(gain)
+    return paired_gain({"my_answers": answers, "my_counts": counts}, labels, "test sentences")
