@@ -18,11 +18,18 @@ def gain(own, rival, true=TRUE):
 def test_the_gain_is_that_of_pairs(capsys):
     assert gain(TRUE, MOST) == pytest.approx(0.2)
     assert gain(list(MOST), MOST) == 0
-    first, second = capsys.readouterr().out.splitlines()
+    _, first, second = capsys.readouterr().out.splitlines()
     assert first == (
         "20 test sentences: own 1.000, rival 0.800, most frequent label 0.500; as pairs +0.200 ± 0.192: a difference."
     )
     assert second.endswith("+0.000 ± 0.000: no clear difference.")
+
+
+@pytest.mark.parametrize(("own", "doubted"), [(TRUE, True), (MOST, False)])
+def test_true_labels_and_a_fit_on_the_test_part_are_doubted(own, doubted, capsys):
+    gain(own, MOST)
+    doubt = "own is right for 100%: be sure that it holds no true labels, and that its model was not fitted on these"
+    assert (doubt in capsys.readouterr().out) == doubted
 
 
 def test_class_numbers_are_labels_too():

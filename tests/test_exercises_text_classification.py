@@ -14,12 +14,21 @@ def by_sorting(labels, scores, recall):
     return found[int(np.ceil(recall * len(found) - 1e-9)) - 1]
 
 
+def without_tolerance(labels, scores, recall):
+    found = np.sort(scores[labels == 1])[::-1]
+    return found[int(np.ceil(recall * len(found))) - 1]
+
+
 def by_curve(labels, scores, recall):
     _, reached, thresholds = precision_recall_curve(labels, scores)
     return thresholds[reached[:-1] >= recall].max()
 
 
-@pytest.mark.parametrize("right", [by_sorting, by_curve])
+def in_an_array(labels, scores, recall):
+    return np.array(by_curve(labels, scores, recall))
+
+
+@pytest.mark.parametrize("right", [by_sorting, by_curve, in_an_array])
 def test_a_right_threshold_is_accepted(right, capsys):
     check.check_threshold_for(right)
     assert "threshold_for is right" in capsys.readouterr().out
@@ -39,6 +48,13 @@ def test_a_right_threshold_is_accepted(right, capsys):
             "finds only",
         ),
         (lambda labels, scores, recall: by_sorting(labels, scores, recall) - 0.05, "is not the highest"),
+        (
+            lambda labels, scores, recall: np.quantile(scores[labels == 1], 1 - recall, method="lower"),
+            "not the highest",
+        ),
+        (without_tolerance, "Asked for a recall of 0.07, .* is not the highest"),
+        (lambda labels, scores, recall: np.array([0.5]), "instead of a number"),
+        (lambda labels, scores, recall: "0.5", "instead of a number"),
         (lambda labels, scores, recall: by_sorting(labels, scores, 1 - recall + 0.01), "finds only|not the highest"),
     ],
 )
@@ -86,7 +102,7 @@ def test_a_mended_score_is_accepted(capsys):
         ({"plain": True}, "the plain accuracy"),
         ({"share": 0.5}, "about a fifth"),
         ({"turned": True}, "labels given to fit"),
-        ({"dropped": True}, "on neither side"),
+        ({"dropped": True}, "on neither side: fit on all documents that are not asked about"),
         ({"quiet": True}, "instead of a number"),
     ],
 )
