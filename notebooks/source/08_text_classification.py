@@ -105,7 +105,7 @@ look.groupby("label").agg({"words": ["size", "median"], "cut off": "mean", "repe
 
 # %% [markdown]
 # **Are classes equally frequent?** Not here: always saying "positive" is right for {{majority.mean:.0%}} of the validation sentences. So we report **balanced accuracy**, the
-# mean over the classes of the share recognised: such an answer gets 0.5. **Is much cut off?** See the shares. **What belongs together?** Sentences of one review share a product, an author and a mood. All reviews are about five products (Hutto & Gilbert), so our test measures new reviews, not new products.
+# mean over the classes of the share recognised: such an answer gets 0.5. **Is much cut off?** Nearly one sentence in five loses its end. **What belongs together?** Sentences of one review share a product, an author and a mood. All reviews are about five products (Hutto & Gilbert), so our test measures new reviews, not new products.
 
 # %% tags=["fold"]
 # Diagram: a split by row and a split by document
