@@ -94,7 +94,7 @@ def _other_storey(notebook: Notebook) -> str:
     if other in all_notebooks() and notebook.is_experiment:
         link = f"The lesson above it: [{other.name}](../{other.name}.ipynb)."
     elif other in all_notebooks():
-        link = f"Every figure is backed by the [experiment](experiments/{other.name}.ipynb) of this lesson."
+        link = f"The [experiment](experiments/{other.name}.ipynb) of this lesson has more runs and controls."
     return "\n\n".join(part for part in (link, FIGURES if notebook.is_experiment else "") if part)
 
 
