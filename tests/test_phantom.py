@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from course_utils.data import draw_chest_phantoms, phantom
+from course_utils.errors import CourseError
 
 PARTS = ("train", "validation", "test")
 
@@ -142,3 +143,25 @@ def test_only_pneumonia_changes_the_lungs(monkeypatch):
 
 def clear(opacity):
     return lambda random, chest: 0 * opacity(random, chest)
+
+
+def test_one_seed_gives_the_same_chests_in_every_hospital():
+    (normal, opaque), (changed, again) = (
+        phantom.draw_chests(50, phantom.FIRST._replace(noise=noise, collimated=0), seed=3)
+        for noise in ((0.0, 0.0), (0.01, 0.01))
+    )
+    assert np.array_equal(normal.y, changed.y) and np.array_equal(opaque, again)
+    difference = normal.x.astype(float) - changed.x
+    assert abs(difference.mean()) < 0.1 and 2 < difference.std() < 3.1  # 0.01 of 255, and rounding
+
+
+def test_the_place_of_an_opacity_is_known():
+    chests, opaque = phantom.draw_chests(100, phantom.FIRST)
+    assert opaque.shape == (100, 28, 28) and opaque.min() >= 0 and opaque.max() <= 1
+    assert not opaque[chests.y == 0].any() and opaque[chests.y == 1].any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize("n", [0, 2.5])
+def test_a_number_of_chests_that_cannot_be_is_refused(n):
+    with pytest.raises(CourseError, match="whole number, at least 1"):
+        phantom.draw_chests(n, phantom.FIRST)

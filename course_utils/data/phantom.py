@@ -66,17 +66,47 @@ def draw_chest_phantoms(seed: int = 0) -> DataSplit:
         (white), shape (n, 28, 28, 1); classes "normal" and "pneumonia".
     """
     streams = np.random.default_rng(whole_number("seed", seed, 0)).spawn(len(PARTS))
-    parts = [_draw_part(random, *part) for random, part in zip(streams, PARTS, strict=True)]
+    parts = [_draw_part(random, *part)[0] for random, part in zip(streams, PARTS, strict=True)]
     return DataSplit(*parts, CLASS_NAMES, CARD)
 
 
-def _draw_part(random: np.random.Generator, n: int, hospital: Hospital) -> Samples:
-    """Draw the images of one part, in random order."""
+def draw_chests(n: int, hospital: Hospital, seed: int = 0) -> tuple[Samples, np.ndarray]:
+    """Draw chests as one hospital takes them, and where their opacities lie.
+
+    One seed gives the same chests in every hospital with the same share of ill. So one factor can be changed alone:
+    ``draw_chests(1000, FIRST._replace(scatter=SECOND.scatter))``.
+
+    Parameters
+    ----------
+    n : int
+        How many, at least 1.
+    hospital : Hospital
+        Such as `FIRST` or `SECOND`.
+    seed : int
+        The same seed gives the same images.
+
+    Returns
+    -------
+    Samples
+        As in `draw_chest_phantoms`.
+    ndarray of float, shape (n, 28, 28)
+        The share of a ray's way on which an opacity has taken the place of air, 0 to 1; all 0 for a normal chest.
+
+    Raises
+    ------
+    CourseError
+        If `n` is no whole number of at least 1.
+    """
+    return _draw_part(np.random.default_rng(seed), whole_number("n", n), hospital)
+
+
+def _draw_part(random: np.random.Generator, n: int, hospital: Hospital) -> tuple[Samples, np.ndarray]:
+    """Draw the images of one part, in random order, and their opacities."""
     ill = random.permutation(np.arange(n) < round(hospital.ill * n))
     chest = _anatomy(random, *_position(random, n, hospital))
-    air = chest.lungs * (1 - ill[:, None, None] * _opacity(random, chest))
-    images = _exposure(random, chest.tissue - 0.36 * air, hospital)
-    return Samples(images[..., None], ill.astype(np.int64))
+    opaque = chest.lungs * ill[:, None, None] * _opacity(random, chest)
+    images = _exposure(random, chest.tissue - 0.36 * (chest.lungs - opaque), hospital)
+    return Samples(images[..., None], ill.astype(np.int64)), opaque
 
 
 def _position(random: np.random.Generator, n: int, hospital: Hospital) -> tuple[np.ndarray, np.ndarray]:
