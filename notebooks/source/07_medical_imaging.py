@@ -36,7 +36,7 @@ PRICE = 10  # false alarms that are as bad as one missed pneumonia
 #
 # Does a chest X-ray show pneumonia? PneumoniaMNIST (Yang et al. 2023) holds 5,856 small X-rays of children. No Python package carries them: [download the
 # file](https://zenodo.org/records/10519652/files/pneumoniamnist.npz) (4 MB) and put its path into `XRAYS`. Without it the lesson takes **phantoms**: synthetic chests, drawn by a program as in two hospitals, one to train and
-# one to test. The steps are the same, but figures of phantoms say nothing about patients.
+# one to test. Their figures say nothing about patients.
 
 # %%
 import os
@@ -170,12 +170,12 @@ plain, resize = load_backbone(input_size=SIZE), keras.layers.Resizing(SIZE, SIZE
 known, unknown = (plain.predict(np.repeat(resize(part), 3, axis=-1), verbose=0) for part in (x, test.x))
 
 # %%
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
-probe = make_pipeline(
-    StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-5, 0, 6), scoring="roc_auc", max_iter=1000)
-)
-frozen = roc_auc_score(test.y, probe.fit(known, y).decision_function(unknown))
+probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+search = GridSearchCV(probe, {"logisticregression__C": np.logspace(-5, 0, 6)}, scoring="roc_auc").fit(known, y)
+frozen = roc_auc_score(test.y, search.decision_function(unknown))
 print(f"AUC on test: frozen {frozen:.3f}, fine-tuned {auc['test']:.3f}")
 
 # %% [markdown]
@@ -183,7 +183,7 @@ print(f"AUC on test: frozen {frozen:.3f}, fine-tuned {auc['test']:.3f}")
 #
 # ## 2. A threshold, from validation only
 #
-# The clinic demands a sensitivity of 0.95. We take the highest threshold that has it on validation. (By default `roc_curve` leaves out thresholds where its curve is straight.)
+# The clinic demands a sensitivity of 0.95. We take the highest threshold that has it on validation.
 #
 # **Predict.** On test, will the sensitivity still be 0.95? And the specificity?
 #
@@ -198,7 +198,7 @@ from sklearn.metrics import roc_curve
 
 
 def threshold_for(labels, scores, sensitivity=0.95):
-    _, reached, thresholds = roc_curve(labels, scores, drop_intermediate=False)  # all, from the highest down
+    _, reached, thresholds = roc_curve(labels, scores, drop_intermediate=False)  # else some thresholds are left out
     return thresholds[np.argmax(reached >= sensitivity)]
 
 
@@ -235,8 +235,8 @@ right.set(xlim=(0.5, 1.01), ylim=(0.5, 1.01))
 plt.show()
 
 # %% [markdown]
-# The two marks in each lower figure belong to one threshold. Over five runs on the phantoms, the specificity is {{validation_specificity.mean:.2f}} ± {{validation_specificity.half_width:.2f}} on validation and
-# {{test_specificity.mean:.2f}} ± {{test_specificity.half_width:.2f}} on test, the sensitivity {{validation_sensitivity.mean:.2f}} and {{test_sensitivity.mean:.2f}} ± {{test_sensitivity.half_width:.2f}}. This "±" covers the seeds only: all runs score the same few normal chests.
+# Over five runs on the phantoms, the specificity is {{validation_specificity.mean:.2f}} ± {{validation_specificity.half_width:.2f}} on validation and
+# {{test_specificity.mean:.2f}} ± {{test_specificity.half_width:.2f}} on test. This "±" covers the seeds only: all runs score the same few normal chests.
 #
 # On the X-rays, a threshold with a *specificity* of 0.95 on validation has one of
 # {{experiment.specificity_kept.mean:.2f}} ± {{experiment.specificity_kept.half_width:.2f}} on test ([experiment](experiments/07_medical_imaging.ipynb), frozen features).
@@ -268,9 +268,9 @@ print(f"balanced accuracy: {chosen:.3f} where the threshold was chosen, {new:.3f
 #
 # ## 3. How far off could the figures be?
 #
-# Other children would have given other figures. The **bootstrap** imitates that: draw the images again, with replacement and within each class, and compute the figure anew, 300 times. The middle 95% are the interval. The threshold stays fixed: that other validation images would have chosen another one is not counted.
+# Other children would have given other figures. The **bootstrap** imitates that: draw the images again, with replacement and within each class, and compute the figure anew, 300 times. The middle 95% are the interval. The threshold stays fixed; that it was chosen on few images is not counted.
 #
-# **Predict.** The network calls a few hundredths fewer normal chests normal on test than on validation. Will the interval of this difference leave out 0, so that a difference was shown?
+# **Predict.** On test the specificity is a few hundredths lower. Will the interval of the difference leave out 0, so that it was shown?
 #
 # <details><summary>Answer</summary>
 #
@@ -307,13 +307,13 @@ pd.DataFrame(draws).quantile([0.025, 0.5, 0.975]).T.round(3)
 #
 # ## 4. What can make a test set different?
 #
-# How the images were taken; who checked the labels; children in both training and validation; the share of ill children, which moves accuracy and precision, not the ROC curve. To learn which, change one thing and score again. Phantoms allow that, and more images, so that a small difference can be seen. We draw 1,000 new chests, and take *the same* ones with the first machine, with one property of the second, and with all of them. **Scatter** is stray radiation that lowers the contrast; the *collimator* leaves black borders.
+# How the images were taken; who checked the labels; children in both training and validation; the share of ill children, which moves accuracy and precision, not the ROC curve. To learn which, change one thing and score again. Phantoms allow that: we draw 1,000 new chests, and take *the same* ones with the first machine, with one property of the second, and with all of them. **Scatter** is stray radiation that lowers the contrast; the *collimator* leaves black borders.
 #
 # **Predict.** Which property costs most specificity?
 #
 # <details><summary>Answer</summary>
 #
-# Five runs on the phantoms: scatter {{scatter.mean:+z.3f}} ± {{scatter.half_width:.3f}}, zoom {{zoom.mean:+z.3f}} ± {{zoom.half_width:.3f}}, contrast {{contrast.mean:+z.3f}} ± {{contrast.half_width:.3f}}, brightness {{brightness.mean:+z.3f}} ± {{brightness.half_width:.3f}}, noise {{noise.mean:+z.3f}} ± {{noise.half_width:.3f}}, collimator {{collimated.mean:+z.3f}} ± {{collimated.half_width:.3f}}.
+# Five runs on the phantoms: scatter {{scatter.mean:+z.3f}} ± {{scatter.half_width:.3f}}, zoom {{zoom.mean:+z.3f}} ± {{zoom.half_width:.3f}}, contrast {{contrast.mean:+z.3f}} ± {{contrast.half_width:.3f}}; the table has the rest.
 #
 # </details>
 
@@ -336,9 +336,9 @@ for name, part in taken.items():
 pd.DataFrame(changed).T.round(3)
 
 # %% [markdown]
-# With all properties of the second hospital the specificity changes by {{second.mean:+.3f}} ± {{second.half_width:.3f}} (five runs, each with new chests). A property whose interval leaves out 0 *is* a cause here, for nothing else was changed. Why it acts, we did not test.
+# With all properties of the second hospital the specificity changes by {{second.mean:+.3f}} ± {{second.half_width:.3f}} (five runs, each with new chests). A property whose interval leaves out 0 *is* a cause here, for nothing else was changed.
 #
-# Of an X-ray only the gray values can be changed afterwards. There, bright chests had {{experiment.specificity_lost_in_bright.mean:.2f}} ± {{experiment.specificity_lost_in_bright.half_width:.2f}} less specificity than dark ones, but to brighten the images did not lower it ([experiment](experiments/07_medical_imaging.ipynb), one run): a subgroup tells where a model fails, not why.
+# Of an X-ray only the gray values can be changed afterwards. There, bright chests had {{experiment.specificity_lost_in_bright.mean:.2f}} ± {{experiment.specificity_lost_in_bright.half_width:.2f}} less specificity than dark ones, but brightening the images did not lower it (experiment, one run).
 #
 # ## 5. Do the probabilities mean what they say?
 #
@@ -357,7 +357,6 @@ pd.DataFrame(changed).T.round(3)
 
 # %%
 from sklearn.metrics import brier_score_loss, log_loss
-from sklearn.model_selection import cross_val_score
 
 z = logits["validation"][:, None]
 ways, losses = {"as trained": (1, 0)}, {"as trained": log_loss(validation.y, scores["validation"])}
@@ -460,7 +459,7 @@ plt.show()
 # %% [markdown]
 # At a price of 10 the network beats "treat everybody" by {{gain_at_price.mean:.3f}} ± {{gain_at_price.half_width:.3f}} over the seeds, and ± {{gain_over_images.mean:.3f}} over the images (phantoms, five runs).
 #
-# Two rules now stand side by side. A clinic that demands a sensitivity takes section 2's threshold; one that names a price takes $p_t$, and needs calibrated probabilities. Ours demanded 0.95, so the card ships the first. The table's second row says what that rule is worth at this price.
+# Two rules now stand side by side. A clinic that demands a sensitivity takes section 2's threshold; one that names a price takes $p_t$, and needs calibrated probabilities. Ours demanded 0.95, so the card ships the first. The table's second row shows its worth at this price.
 #
 # ## 7. Where does it look?
 #
@@ -549,11 +548,11 @@ ax.set(ylim=(0, 1.05), ylabel="AUC on test, mean ± 95%")
 plt.show()
 
 # %% [markdown]
-# On the X-rays, a letter was burnt into the corner of all training pneumonias, as a portable machine might do. Where the habit is the same, the AUC is {{experiment.leak_auc.mean:.3f}}; without letters {{experiment.leak_auc.contrast:.2f}}, against {{experiment.clean_auc.mean:.2f}} after a clean training; reversed {{experiment.turned_auc.mean:.2f}} ± {{experiment.turned_auc.half_width:.2f}} (five runs). A validation set from the same hospital cannot find such a leak ([experiment](experiments/07_medical_imaging.ipynb)).
+# On the X-rays, a letter was burnt into the corner of all training pneumonias. Where the habit is the same, the AUC is {{experiment.leak_auc.mean:.3f}}; without letters {{experiment.leak_auc.contrast:.2f}}, against {{experiment.clean_auc.mean:.2f}} after a clean training; reversed {{experiment.turned_auc.mean:.2f}} ± {{experiment.turned_auc.half_width:.2f}} (five runs). A validation set from the same hospital cannot find such a leak ([experiment](experiments/07_medical_imaging.ipynb)).
 #
 # ## 9. From the hospital: DICOM
 #
-# Hospitals keep DICOM files: 12 or 16 bits per pixel, and many data elements. The **modality rescale** turns stored values into measured ones: slope × stored + intercept, in CT Hounsfield units (air −1000, water 0). Then a **window**, a centre and a width, chooses what lies between black and white.
+# Hospitals keep DICOM files: 12 or 16 bits per pixel. The **modality rescale** turns stored values into measured ones: slope × stored + intercept, in CT Hounsfield units (air −1000, water 0). Then a **window**, a centre and a width, chooses what lies between black and white.
 #
 # **Predict.** pydicom carries a small slice of CT. Its intercept is −1024. What does a window for soft tissue (centre 40, width 400) show if the rescale is forgotten?
 #
@@ -572,7 +571,7 @@ record = examples.ct
 hounsfield = record.RescaleSlope * record.pixel_array + record.RescaleIntercept
 slices = {"rescale forgotten": record.pixel_array, "rescaled": hounsfield}
 slices = {title: 255 * np.clip((values - (40 - 200)) / 400, 0, 1) for title, values in slices.items()}
-print("largest difference to read_dicom:", np.ptp(slices["rescaled"] - dicom.read_dicom(record, window=(40, 400))))
+print("difference to read_dicom:", np.ptp(slices["rescaled"] - dicom.read_dicom(record, window=(40, 400))).round(1))
 
 # %% tags=["fold"]
 # Figure: a slice of CT, with and without the rescale
@@ -585,7 +584,7 @@ for ax, (title, image) in zip(axes, slices.items()):
 plt.show()
 
 # %% [markdown]
-# `read_dicom` also inverts `MONOCHROME1`, where the largest value is *black*, and refuses what it cannot read. `deidentify` keeps a short list of elements and drops the rest. The patient's number becomes a **pseudonym**, so that one can still split by patient.
+# `read_dicom` also inverts `MONOCHROME1`, where the largest value is *black*. `deidentify` keeps a short list of elements and drops the rest. The patient's number becomes a **pseudonym**, so that one can still split by patient.
 #
 # ## Your turn
 #
@@ -618,7 +617,7 @@ check.check_at_specificity(at_specificity_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
 #
-# A colleague's `report` gets labels and scores of validation and test, and the patient of each test image. The sensitivity moves with the share of pneumonias, the AUC is lower than scikit-learn's, the interval is too narrow, and the threshold fits the test set suspiciously well. Patients have unequal numbers of images. Mend it.
+# A colleague's `report` gets labels and scores of validation and test, and the patient of each test image. The sensitivity moves with the share of pneumonias, the AUC is lower than scikit-learn's, the interval is too narrow, and the threshold fits the test set suspiciously well. Mend it.
 
 
 # %% tags=["exercise"]
@@ -660,7 +659,7 @@ check.check_report(report_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data)
 #
-# `my_file` is a file like PneumoniaMNIST: 28 × 28 gray images with labels 0 and 1, in three sets. For another question, such as BreastMNIST, train the model anew, and look which class is 1. Without a file, take other phantoms of the same two hospitals. Give the scores of both sets, and the highest threshold with a sensitivity of 0.95 on *your* validation images.
+# `my_file` is a file like PneumoniaMNIST: 28 × 28 gray images with labels 0 and 1, in three sets. Without a file, take other phantoms of the same two hospitals. Give the scores of both sets, and the highest threshold with a sensitivity of 0.95 on *your* validation images.
 
 # %% tags=["exercise"]
 my_file = ""
@@ -678,7 +677,7 @@ own_auc = check.check_own_place(my_scores, my_threshold, mine)
 # %% [markdown]
 # ## Take it home
 #
-# One file holds preprocessing, weights and calibration: a square gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, because training images were that coarse. A small JSON holds threshold and model card. A *fresh process* reads both, and scores the test image nearest to the threshold, where an error of the hand-over would show. (The folded cell explains its rescale and window.)
+# One file holds preprocessing, weights and calibration: a square gray image of any size goes in, a probability comes out. It is first shrunk to 28 pixels, as in training. A small JSON holds threshold and model card. A *fresh process* reads both, and scores the test image nearest to the threshold, where an error of the hand-over would show. (The folded cell explains its rescale and window.)
 
 # %%
 import json
@@ -751,7 +750,7 @@ print(run.stdout + f"notebook: probability {calibrated['test'][near]:.3f}, thres
 #
 # <details><summary>Answer</summary>
 #
-# Probably less. The threshold was chosen on the images that are reported, so it also fits their accidents; that is less with many images. Your images may shift the figure either way. An AUC needs no threshold, but your clinic does.
+# Probably less. The threshold was chosen on the images that are reported, so it also fits their accidents. Your images may shift it either way.
 #
 # </details>
 #
