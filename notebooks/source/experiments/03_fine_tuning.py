@@ -580,7 +580,7 @@ grid.groupby(["task", "n", "way"])["accuracy"].agg(mean_plus_minus).unstack("way
 
 # %% [markdown]
 # With all 1,000 images and three epochs, augmentation changes the far task by {{gain_augmented.mean:+.2f}} ±
-# {{gain_augmented.half_width:.2f}} (pairs, five seeds). That is no effect that we can see. In so few epochs no image is seen often. `full` has 250 and 2,000 images, the near task, and two rates.
+# {{gain_augmented.half_width:.2f}} (pairs, five seeds). That is no effect that we can see. In so few epochs no image is seen often. `full` has 250 and 2,000 images, and the near task with 200 and 820.
 #
 # ## 8. A rate for each part
 #
