@@ -7,8 +7,8 @@ import keras_hub
 import numpy as np
 
 from course_utils.exercises.answers import require
-from course_utils.exercises.fine_tuning import _largest_rate
 from course_utils.exercises.pairs import paired_gain
+from course_utils.exercises.rates import largest_rate
 
 LARGEST_RATE = 5e-4  # far above what is usual for a BERT, far below what ruins it
 ENOUGH_PIECES = 32  # as many as the lesson gives to a sentence
@@ -125,7 +125,7 @@ def check_ready(ready: Callable) -> None:
     pieces = int(np.sum(model.preprocessor([long_text])["padding_mask"]))
     require(pieces >= ENOUGH_PIECES, f"Of a text of {len(WORDS) * 4} words only {pieces} pieces are read.")
     require(model.compiled, "The model is not compiled: compile it.")
-    rate = _largest_rate(model.optimizer)
+    rate = largest_rate(model.optimizer)
     require(rate > 0, "The learning rate is 0: nothing can move.")
     require(rate <= LARGEST_RATE, f"The learning rate reaches {rate:.2g}; for a BERT, try 0.0001 or less.")
     require(bool(backbone.trainable_weights), "The backbone is frozen: it was to be fine-tuned.")

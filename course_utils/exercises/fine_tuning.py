@@ -9,6 +9,7 @@ import numpy as np
 from keras.layers import BatchNormalization
 
 from course_utils.exercises.answers import require
+from course_utils.exercises.rates import largest_rate
 
 LARGEST_RATE = 1e-3  # at 3e-3 the lesson's figure shows the first ruined networks
 
@@ -90,7 +91,7 @@ def check_stage_two(stage_two: Callable) -> None:
     for name, layer in upper.items():
         require(bool(layer.trainable_weights), f"The {name} is frozen: head and upper layers must train.")
     require(answer.compiled, "The model that stage_two returns is not compiled: compile it.")
-    rate = _largest_rate(answer.optimizer)
+    rate = largest_rate(answer.optimizer)
     require(rate > 0, "The learning rate is 0: nothing can move.")
     norms = [layer for layer in backbone.layers if isinstance(layer, BatchNormalization)]
     before, statistics = _values(upper.values()), _values(norms)
@@ -108,18 +109,6 @@ def check_stage_two(stage_two: Callable) -> None:
         f"The learning rate reaches {rate:.2g}, beyond the cliff of section 2: try Adam with 1e-4.",
     )
     print("stage_two is mended.")
-
-
-def _largest_rate(optimizer: keras.Optimizer) -> float:
-    """Return the largest learning rate within the first thousand steps; a schedule may begin at zero."""
-    rates = []
-    for one in getattr(optimizer, "optimizers", [optimizer]):  # a MultiOptimizer has several
-        start = int(one.iterations)
-        for step in range(0, 1001, 10):
-            one.iterations.assign(step)
-            rates.append(float(one.learning_rate))
-        one.iterations.assign(start)
-    return max(rates)
 
 
 def check_own_data(model: keras.Model, folder: str | Path, frozen: float) -> float:
