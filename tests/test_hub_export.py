@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from course_utils.errors import CourseError
 from course_utils.models import HubLayer
-from course_utils.text import load_minilm, tokenize
+from course_utils.text import hub_export, load_minilm, tokenize
 from course_utils.text.hub_export import export_bert
 
 pytest.importorskip("tensorflow_text", reason="is not made for Windows")
@@ -133,3 +133,9 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     tokenizer = keras_hub.models.BertTokenizer(VOCABULARY)
     with pytest.raises(CourseError, match="The tokenizer knows 12 pieces, the backbone 5: give two that belong"):
         export_bert(tokenizer, small_bert(5), tmp_path)
+
+
+def test_a_machine_without_tensorflow_text_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub_export, "find_spec", lambda name: None)
+    with pytest.raises(CourseError, match="There is no tensorflow_text, which is not made for Windows: accepted are"):
+        export_bert(keras_hub.models.BertTokenizer(VOCABULARY), small_bert(), tmp_path)

@@ -1,5 +1,6 @@
 """A BERT of KerasHub as two SavedModels, with the interface of the BERT models on TensorFlow Hub."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras_hub
@@ -20,8 +21,8 @@ def export_bert(
 ) -> tuple[str, str]:
     """Write a BERT as the two SavedModels that a classifier of the TensorFlow Hub tutorials is built from.
 
-    Both run without KerasHub. Operations of the first come from ``tensorflow_text``, which has to be imported before
-    it is loaded, and which is not made for Windows.
+    Both run without KerasHub. The first holds operations of ``tensorflow_text``, which must be imported before it is
+    loaded.
 
     Parameters
     ----------
@@ -44,12 +45,15 @@ def export_bert(
     Raises
     ------
     CourseError
-        If `sequence_length` is outside its range, or the tokenizer knows more pieces than the backbone.
+        If `sequence_length` is outside its range, the tokenizer knows more pieces than the backbone, or there is no
+        ``tensorflow_text``, as on Windows.
 
     References
     ----------
     The interface: https://www.tensorflow.org/hub/common_saved_model_apis/text
     """
+    if find_spec("tensorflow_text") is None:
+        raise CourseError("There is no tensorflow_text, which is not made for Windows: accepted are Linux and macOS.")
     if whole_number("sequence_length", sequence_length, 3) > POSITIONS:
         raise CourseError(f"sequence_length={sequence_length} is impossible: a BERT has {POSITIONS} positions.")
     known, rows = tokenizer.vocabulary_size(), backbone.vocabulary_size

@@ -8,14 +8,19 @@
 #     shows: >-
 #       A decoder finds sentences far less surprising (perplexity {{sense_perplexity.mean:.0f}}) than the same words
 #       shuffled ({{sense_perplexity.contrast:.0f}}). LoRA trains {{lora_share.mean:.1%}} as many parameters as full
-#       fine-tuning; with two hundred tweets neither was shown to improve on a frozen decoder. A small GPT built by
+#       fine-tuning; with two hundred tweets neither was shown to improve on a frozen decoder. Two hundred tweets lower
+#       its perplexity on others from {{style_perplexity.contrast:.0f}} to {{style_perplexity.mean:.0f}}. A small GPT built by
 #       hand guesses the words of tweets with a perplexity of {{hand_transfer.mean:.0f}} when it has read other texts
 #       before, and of {{hand_transfer.contrast:.0f}} from scratch.
 #     results:
 #       sense_perplexity: "perplexity of sentences (of their words shuffled)"
+#       rating_error: "error of predicted ratings, frozen BERT (always the mean rating)"
+#       style_perplexity: "perplexity on tweets of a decoder tuned on others (before)"
+#       mean_at_24: "decoder, mean over the real tokens at block 24, balanced accuracy (guessing)"
 #       full_accuracy: "decoder fine-tuned in full, balanced accuracy"
 #       lora_accuracy: "decoder with LoRA (no difference was shown)"
 #       lora_share: "parameters that LoRA trains, as a share (full fine-tuning)"
+#       hub_change: "change of an encoder from TensorFlow Hub that trains, as a share (without tracked variables)"
 #       hand_transfer: "perplexity on tweets of a GPT built by hand, pretrained (from scratch)"
 #     goals:
 #       - >-
@@ -24,6 +29,7 @@
 #       - draw attention maps, and compute one by hand;
 #       - use an encoder (BERT) and a decoder (GPT) as frozen features, and fine-tune their upper blocks;
 #       - generate text, and measure the perplexity of a language model;
+#       - find the block and the pooling from which a decoder classifies best, and teach it a style;
 #       - compare LoRA with full fine-tuning in parameters, memory, seconds and accuracy;
 #       - build a small GPT, test its causality, pretrain it and transfer it;
 #       - use SavedModels of TensorFlow Hub in Keras 3, and see that they really train.
@@ -49,6 +55,7 @@
 #         Guessing the next word needs no labels. Trained on the same few tweets, a small GPT that had read other
 #         domains had a perplexity of {{hand_transfer.mean:.0f}}, one from scratch {{hand_transfer.contrast:.0f}}.
 #       - >-
+#         A SavedModel of TensorFlow Hub trains in Keras 3 if a layer tracks its variables; `hub.KerasLayer` is refused.
 #         Count the trainable parameters before you train, and compare the weights afterwards. A layer that trains
 #         nothing gives no warning.
 #     references: [
@@ -74,8 +81,13 @@ READING_EPOCHS = 2  # of its pretraining
 SIZES = [50, 200]  # numbers of tweets that it adapts to
 MAX_EPOCHS = 25  # of adapting it
 TARGET_WINDOWS = 120  # of tweets, for validation and for the test
-HUB_SENTENCES = 6000  # that the layers of section 8 are trained on
-ASKED = 50  # tweets of exercise 2
+RATED = 400  # tweets to learn ratings from
+LABELS = [25, 100]  # labelled tweets of each class, for LoRA; GIVEN at most
+RANKS = [8]  # of LoRA
+STYLE_EPOCHS = 1  # of learning how tweets are written
+HELD_OUT = 60  # test tweets whose perplexity is measured
+HUB_SENTENCES = 240  # that the classifier on TensorFlow Hub's interface is trained on
+ASKED = 50  # tweets that are classified by a question
 EAGER = False  # True: no graphs where few batches do not pay for them
 ONLINE = False  # True runs what needs the internet: GPT-2, BERT, the Universal Sentence Encoder
 
@@ -107,7 +119,6 @@ from threadpoolctl import threadpool_limits
 from course_utils.cache import cached
 from course_utils.data import Samples, fetch, few_shot, load_sentiment
 from course_utils.data.catalog import find_asset
-from course_utils.errors import CourseError
 from course_utils.evaluation import PALETTE, ROLE_COLOURS, show_source
 from course_utils.models import HubLayer
 from course_utils.text import load_minilm, load_smollm2, sentence_encoder, tokenize
@@ -215,12 +226,7 @@ print("alone or in company: the same vector to 0.00001")
 
 # %%
 keeps_accents = keras_hub.models.BertTokenizer.from_preset(str(fetch("minilm")))
-accented = [
-    "The café was lovely.",
-    "A naïve cliché.",
-    "My fiancé loved the soufflé!",
-    "Déjà vu, again.",
-]
+accented = ["The café was lovely.", "A naïve cliché.", "My fiancé loved the soufflé!", "Déjà vu, again."]
 for name, some_tokenizer in (("stripped", bert_tokenizer), ("kept", keeps_accents)):
     ids = tokenize(some_tokenizer, accented[2:3])["token_ids"][0]
     print(f"{name:9s}", " ".join(names_of_tokens(some_tokenizer, ids)))
@@ -320,7 +326,7 @@ plt.show()
 #
 # ## 3. The encoder, frozen and fine-tuned
 #
-# The task of this section, and of 5 and 6: is a tweet positive or negative (Hutto & Gilbert 2014)? We take short
+# The task of this section, and of 5 and 7: is a tweet positive or negative (Hutto & Gilbert 2014)? We take short
 # tweets and few labels, a hundred of each class, and measure the balanced accuracy, where guessing
 # gives .5. Notebook 08 does this at length, over four domains and several draws. Here we want to see the two
 # families side by side, on the same tweets.
@@ -357,13 +363,13 @@ print("No more than 2% of the test tweets are among those given.")
 
 
 # %%
-def probe_on(vectors):
+def probe_on(vectors, targets):
     """Fit a logistic regression to vectors of length one; choose C by cross-validation."""
     logistic = LogisticRegression(class_weight="balanced", max_iter=1000)
     grid, folds = {"logisticregression__C": [1, 10, 100]}, FOLDS
     pipeline = make_pipeline(Normalizer(), logistic)
     search = GridSearchCV(pipeline, grid, scoring="balanced_accuracy", cv=folds)
-    return search.fit(vectors, given.y).best_estimator_
+    return search.fit(vectors, targets).best_estimator_
 
 
 def accuracy_of(positive):
@@ -372,7 +378,7 @@ def accuracy_of(positive):
 
 bert_tokens = [tokenize(bert_tokenizer, samples.x, LONGEST) for samples in (given, tested)]
 bert_vectors = [np.array(encoder(tokens, training=False)) for tokens in bert_tokens]
-bert_probe = probe_on(bert_vectors[0])
+bert_probe = probe_on(bert_vectors[0], given.y)
 accuracies = {"BERT, frozen": accuracy_of(bert_probe.predict(bert_vectors[1]))}
 
 # %% [markdown]
@@ -383,15 +389,15 @@ accuracies = {"BERT, frozen": accuracy_of(bert_probe.predict(bert_vectors[1]))}
 
 
 # %%
-def upper_classifier(width, vector_of):
-    """Return a model from the states below to the probability of "positive", and its inputs."""
+def upper_classifier(width, vector_of, activation="sigmoid"):
+    """Return a model from the states below to the probability of "positive", or to a number."""
     inputs = {
         "hidden": keras.Input((None, width), name="hidden"),
         "padding_mask": keras.Input((None,), dtype="int32", name="padding_mask"),
     }
-    vector = layers.UnitNormalization()(vector_of(inputs["hidden"], inputs["padding_mask"]))
-    vector = layers.Dropout(0.1)(vector)
-    return keras.Model(inputs, layers.Dense(1, activation="sigmoid", name="head")(vector))
+    vector = vector_of(inputs["hidden"], inputs["padding_mask"])
+    vector = layers.Dropout(0.1)(layers.UnitNormalization(name="vector")(vector))
+    return keras.Model(inputs, layers.Dense(1, activation=activation, name="head")(vector))
 
 
 def upper_bert(hidden, padding_mask):
@@ -401,29 +407,38 @@ def upper_bert(hidden, padding_mask):
 
 
 # %%
-def fine_tune(model, inputs, rate, probe):
-    """Train from the head of a probe; return the seconds and the loss of the last epoch."""
-    model.get_layer("head").set_weights([probe[-1].coef_.T, probe[-1].intercept_])
-    steps = EPOCHS * -(-len(given.y) // 16)
+def fine_tune(model, inputs, targets, rate, head, loss="binary_crossentropy"):
+    """Train from the weights of a fitted head; return the seconds and the loss of the last epoch."""
+    model.get_layer("head").set_weights(head)
+    steps = EPOCHS * -(-len(targets) // 16)
     warm_up = dict(warmup_target=rate, warmup_steps=steps // 8)
     rates = keras.optimizers.schedules.CosineDecay(0.0, steps, **warm_up)
-    model.compile(keras.optimizers.AdamW(rates, weight_decay=0.01), "binary_crossentropy")
+    model.compile(keras.optimizers.AdamW(rates, weight_decay=0.01), loss)
     ends = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
     keras.utils.set_random_seed(SEED)
     options = dict(batch_size=16, epochs=EPOCHS, verbose=0, callbacks=[clock])
-    history = model.fit(inputs, given.y, **options).history
+    history = model.fit(inputs, targets, **options).history
     return ends[-1] - ends[-2], history["loss"][-1]
 
 
+def head_of(probe):
+    return probe[-1].coef_.T, probe[-1].intercept_
+
+
 # %%
-below = keras.Model(bert.input, bert.transformer_layers[-3].output)
-bert_inputs = [
-    {"hidden": np.array(below(tokens, training=False)), "padding_mask": tokens["padding_mask"]}
-    for tokens in bert_tokens
-]
+lower_bert = keras.Model(bert.input, bert.transformer_layers[-3].output)
+pretrained_bert = bert.get_weights()
+
+
+def below_bert(tokens):
+    hidden = lower_bert.predict(tokens, verbose=0)
+    return {"hidden": hidden, "padding_mask": tokens["padding_mask"]}
+
+
+bert_inputs = [below_bert(tokens) for tokens in bert_tokens]
 tuned_bert = upper_classifier(384, upper_bert)
-fine_tune(tuned_bert, bert_inputs[0], 2e-4, bert_probe)
+fine_tune(tuned_bert, bert_inputs[0], given.y, 2e-4, head_of(bert_probe))
 accuracies["BERT, fine-tuned"] = accuracy_of(tuned_bert(bert_inputs[1], training=False))
 pd.Series(accuracies, name="balanced accuracy").round(3).to_frame()
 
@@ -435,8 +450,60 @@ expect("bert_fine_tuned", accuracies["BERT, fine-tuned"], limits=(0, 1))
 # Over repetitions with other tweets, frozen vectors of BERT reach {{bert_frozen.mean:.2f}} on average, the fine-tuned
 # upper blocks {{bert_fine_tuned.mean:.2f}}. Both meet the same tweets in a repetition, so luck with the tweets (SD
 # {{bert_frozen.std:.2f}} and {{bert_fine_tuned.std:.2f}}) is common to them and mostly cancels in the difference. But
-# a difference as small as this one is a handful of test tweets: nothing was shown for either. Section 6 compares in
+# a difference as small as this one is a handful of test tweets: nothing was shown for either. Section 7 compares in
 # this way, within each repetition.
+#
+# ### From classes to a number
+#
+# The labels were made from the mean of some twenty ratings, from -4 to 4. Nothing forces us to cut them into classes.
+# With one output, no activation and the mean squared error, the same network predicts the rating itself, of neutral
+# tweets too. Its rivals are ridge regressions on word counts and on frozen vectors; each chooses its strength by
+# leaving out one training tweet at a time. The head starts as the ridge regression on frozen vectors.
+
+# %%
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import train_test_split
+
+from course_utils.data.sentiment_ratings import load_ratings
+
+rated, unseen, rating, true_rating = train_test_split(
+    *load_ratings("tweets"), train_size=RATED, test_size=RATED, random_state=SEED
+)
+alphas = np.logspace(-3, 3, 13)
+counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+by_counts = RidgeCV(alphas).fit(counts.fit_transform(rated), rating)
+predicted = {
+    "mean rating": np.full(len(unseen), rating.mean()),
+    "word counts": by_counts.predict(counts.transform(unseen)),
+}
+
+# %%
+rated_inputs = [below_bert(tokenize(bert_tokenizer, texts, LONGEST)) for texts in (rated, unseen)]
+bert.set_weights(pretrained_bert)
+tuned_bert = upper_classifier(384, upper_bert, activation=None)
+frozen = keras.Model(tuned_bert.input, tuned_bert.get_layer("vector").output)
+frozen_vectors = [frozen.predict(inputs, verbose=0) for inputs in rated_inputs]
+ridge = RidgeCV(alphas).fit(frozen_vectors[0], rating)
+predicted["BERT, frozen"] = ridge.predict(frozen_vectors[1])
+fine_tune(tuned_bert, rated_inputs[0], rating, 2e-4, (ridge.coef_[:, None], np.atleast_1d(ridge.intercept_)), "mse")
+predicted["BERT, fine-tuned"] = tuned_bert.predict(rated_inputs[1], verbose=0)[:, 0]
+bert.set_weights(pretrained_bert)
+
+# %%
+errors = {name: np.sqrt(np.mean((guess - true_rating) ** 2)) for name, guess in predicted.items()}
+expect("rating_error", errors["BERT, frozen"], contrast=errors["mean rating"])
+expect("rating_error_words", errors["word counts"])
+expect("rating_error_tuned", errors["BERT, fine-tuned"])
+expect("rating_gain", errors["BERT, frozen"] - errors["BERT, fine-tuned"])
+pd.Series(errors, name="root mean squared error").round(3).to_frame()
+
+# %% [markdown]
+# In points of the scale, always saying the mean is wrong by {{rating_error.contrast:.2f}}, word counts by
+# {{rating_error_words.mean:.2f}} ± {{rating_error_words.half_width:.2f}}, frozen vectors by {{rating_error.mean:.2f}} ±
+# {{rating_error.half_width:.2f}}, the fine-tuned network by {{rating_error_tuned.mean:.2f}} ±
+# {{rating_error_tuned.half_width:.2f}}. Within a repetition, fine-tuning lowers the error of the frozen vectors by
+# {{rating_gain.mean:+.3f}} ± {{rating_gain.half_width:.3f}}.
 #
 # ## 4. A decoder guesses the next word
 #
@@ -462,14 +529,21 @@ show_source(in_keras_order)
 # %%
 CUT = len(gpt.transformer_layers) - UPPER_BLOCKS
 lower = keras.Model(gpt.input, gpt.transformer_layers[CUT - 1].output)
-inputs = {
-    "hidden": keras.Input((None, 576), name="hidden"),
-    "padding_mask": keras.Input((None,), dtype="int32", name="padding_mask"),
-}
-states = inputs["hidden"]
-for layer in gpt.transformer_layers[CUT:]:
-    states = layer(states, decoder_padding_mask=inputs["padding_mask"])
-upper = keras.Model(inputs, gpt.layer_norm(states))
+
+
+def upper_of(decoder):
+    """Return the upper blocks as a model from the states below to the last ones."""
+    inputs = {
+        "hidden": keras.Input((None, 576), name="hidden"),
+        "padding_mask": keras.Input((None,), dtype="int32", name="padding_mask"),
+    }
+    states = inputs["hidden"]
+    for layer in decoder.transformer_layers[-UPPER_BLOCKS:]:
+        states = layer(states, decoder_padding_mask=inputs["padding_mask"])
+    return keras.Model(inputs, decoder.layer_norm(states))
+
+
+upper = upper_of(gpt)
 
 
 # %%
@@ -486,15 +560,15 @@ run_lower, run_upper = as_graph(lower), as_graph(upper)
 
 
 # %%
-def gpt_tokens(texts, longest=None):
-    ids = [gpt_tokenizer(text)[:longest] for text in texts]
+def gpt_tokens(texts, longest=None, before=()):
+    ids = [[*before, *gpt_tokenizer(text)[:longest]] for text in texts]
     mask = keras.utils.pad_sequences([np.ones_like(row) for row in ids], padding="post")
     return {"token_ids": keras.utils.pad_sequences(ids, padding="post"), "padding_mask": mask}
 
 
-def logits_of(tokens):
+def logits_of(tokens, run=run_upper):
     """Return the logits of every next token, shape (n, positions, vocabulary)."""
-    states = run_upper({"hidden": run_lower(tokens), "padding_mask": tokens["padding_mask"]})
+    states = run({"hidden": run_lower(tokens), "padding_mask": tokens["padding_mask"]})
     return np.array(gpt.token_embedding(states, reverse=True))
 
 
@@ -538,12 +612,14 @@ expect("paris", paris[" Paris"], contrast=disorder.get(" Paris", 0), limits=(0, 
 
 
 # %%
-def generate(prompt, new):
+def generate(prompt, new, temperature=0, run=run_upper):
     ids = [int(token_id) for token_id in gpt_tokenizer(prompt)]
+    random = np.random.default_rng(SEED)
     for _ in range(new):
         batch = np.array([ids], dtype="int32")
-        logits = logits_of({"token_ids": batch, "padding_mask": np.ones_like(batch)})
-        best = int(logits[0, -1].argmax())
+        logits = logits_of({"token_ids": batch, "padding_mask": np.ones_like(batch)}, run)[0, -1]
+        # The largest of z/T plus Gumbel noise is a draw from softmax(z/T); without noise it is the greedy choice.
+        best = int((logits + temperature * random.gumbel(size=logits.shape)).argmax())
         if best == gpt_tokenizer.end_token_id:
             break
         ids.append(best)
@@ -553,8 +629,8 @@ def generate(prompt, new):
 print(generate("Transfer learning means", NEW_TOKENS))
 
 # %% [markdown]
-# Fluent, on the subject, and in circles: greedy decoding likes to repeat itself (exercise 1 looks at the
-# alternative). A model of this size is not a source of facts. Our loop computes the whole text anew for each token.
+# Fluent, on the subject, and in circles: greedy decoding likes to repeat itself. (Lesson 06 draws instead, and so does
+# section 6.) A model of this size is not a source of facts. Our loop computes the whole text anew for each token.
 # `keras_hub.models.Llama3CausalLM` keeps keys and values of earlier positions instead; that pays for longer texts.
 #
 # ### Perplexity
@@ -566,17 +642,17 @@ print(generate("Transfer learning means", NEW_TOKENS))
 
 
 # %%
-def surprise(tokens):
-    """Return the sum of -log p over all real tokens but the first, and their count."""
-    logits, targets = logits_of(tokens)[:, :-1], tokens["token_ids"][:, 1:]
-    real = tokens["padding_mask"][:, 1:]
+def surprise(tokens, first, run):
+    """Return the sum of -log p over the real tokens from a position on, and their count."""
+    logits, targets = logits_of(tokens, run)[:, first - 1 : -1], tokens["token_ids"][:, first:]
+    real = tokens["padding_mask"][:, first:]
     losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
     return float((losses * real).numpy().sum()), real.sum()
 
 
-def perplexity(texts):
+def perplexity(texts, before=(), run=run_upper):
     batches = [texts[start : start + 10] for start in range(0, len(texts), 10)]
-    sums = [surprise(gpt_tokens(batch, 40)) for batch in batches]
+    sums = [surprise(gpt_tokens(batch, 40, before), len(before) + 1, run) for batch in batches]
     return np.exp(sum(total for total, _ in sums) / sum(count for _, count in sums))
 
 
@@ -600,8 +676,8 @@ expect("sense_perplexity", sense, contrast=nonsense)
 # ## 5. Classifying with a decoder
 #
 # For a sentence vector we averaged over BERT's positions. In a decoder, most positions have not read the sentence:
-# the first knows one token, the second two. Only the **last real** token has read everything. (A mean over the real
-# tokens is another choice; we did not try it.) Can we check that? Change the last word, and see which states move.
+# the first knows one token, the second two. Only the **last real** token has read everything. Can we check that?
+# Change the last word, and see which states move.
 
 # %% tags=["nbval-check-output"]
 endings = gpt_tokens(["The film was really very good", "The film was really very bad"])
@@ -614,32 +690,53 @@ assert moved.tolist() == [False] * 5 + [True], "a position has seen what comes a
 # ### Mistake: the last position, which may be padding
 #
 # `states[:, -1]` is the last *position*. In a batch padded on the right it belongs to padding for all but the longest
-# sentence. We take a tweet alone, and the same tweet padded to 40 positions. (`cached` keeps an array on disk under a
-# key, which names the model, the cut and the tokens: other texts are computed anew.)
+# sentence. We take a tweet alone, and the same tweet padded to 40 positions. From lower blocks we keep, on the way,
+# the last real token and the mean over the real ones. (`cached` keeps an array on disk under a key, which names the
+# model, the blocks and the tokens: other texts are computed anew.)
 
 # %%
-PADDED = 40
+POOLED = [6, 12, 18, 24]
+kept = [gpt.transformer_layers[block - 1].output for block in (*POOLED, CUT)]
+run_blocks = as_graph(keras.Model(gpt.input, kept))
 
 
-def padded_tokens(texts):
+def last_real(states, padding_mask):
+    last = ops.sum(padding_mask, axis=1) - 1
+    return ops.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+
+
+def mean_of_real(states, padding_mask):
+    return layers.GlobalAveragePooling1D()(states, mask=ops.cast(padding_mask, "bool"))
+
+
+def last_position(states, padding_mask):
+    return states[:, -1]
+
+
+# %%
+def padded_tokens(texts, positions):
     tokens = gpt_tokens(texts, LONGEST)
-    return {name: np.pad(a, ((0, 0), (0, PADDED - a.shape[1]))) for name, a in tokens.items()}
+    return {name: np.pad(a, ((0, 0), (0, positions - a.shape[1]))) for name, a in tokens.items()}
 
 
-def states_below(texts):
-    """Return the states of the lower blocks and the mask, padded to 40 positions; computed once."""
-    tokens = padded_tokens(texts)
-    digest = hashlib.sha256(f"smollm2 1, below {CUT}".encode() + tokens["token_ids"].tobytes())
+def states_and_pooled(batch):
+    *blocks, hidden = run_blocks(batch)
+    picked = [pick(states, batch["padding_mask"]) for states in blocks for pick in (last_real, mean_of_real)]
+    return np.concatenate([hidden, np.stack(picked, axis=1)], axis=1)
+
+
+def states_below(texts, positions):
+    """Return the states that the upper blocks get and their mask; and two vectors from each of some lower blocks."""
+    tokens = padded_tokens(texts, positions)
+    digest = hashlib.sha256(f"smollm2 2 {POOLED} {CUT} {positions}".encode() + tokens["token_ids"].tobytes())
 
     def compute():
         batches = range(0, len(texts), 25)
         rows = [{name: a[i : i + 25] for name, a in tokens.items()} for i in batches]
-        return np.concatenate([run_lower(batch) for batch in rows])
+        return np.concatenate([states_and_pooled(batch) for batch in rows])
 
-    return {
-        "hidden": cached(digest.hexdigest(), len(texts), compute),
-        "padding_mask": tokens["padding_mask"],
-    }
+    hidden, pooled = np.split(cached(digest.hexdigest(), len(texts), compute), [positions], axis=1)
+    return {"hidden": hidden, "padding_mask": tokens["padding_mask"]}, pooled
 
 
 def cut_off(states, positions):
@@ -650,18 +747,10 @@ def cut_off(states, positions):
 # No position changes those before it, as we just saw. So one pass at 40 positions serves for all widths up to 40. We
 # compare two widths: 20, the longest of these tweets, and 40.
 
-
 # %%
-def last_real(states, padding_mask):
-    last = ops.sum(padding_mask, axis=1) - 1
-    return ops.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
-
-
-def last_position(states, padding_mask):
-    return states[:, -1]
-
-
-below = {"given": states_below(given.x), "tested": states_below(tested.x)}
+below, pooled = {}, {}
+for name, samples, positions in (("given", given, LONGEST), ("tested", tested, 40)):
+    below[name], pooled[name] = states_below(samples.x, positions)
 widths = (("given", 20), ("tested", 20), ("tested", 40))
 at_widths = [cut_off(below[name], width) for name, width in widths]
 masks = [states["padding_mask"] for states in at_widths]
@@ -675,13 +764,11 @@ states_at_widths = [run_upper(states) for states in at_widths]
 rows = {}
 for name, pick in (("last real token", last_real), ("last position", last_position)):
     train, narrow, wide = (np.array(pick(*pair)) for pair in zip(states_at_widths, masks))
-    probe = probe_on(train)
+    probe = probe_on(train, given.y)
     nearest = (Normalizer().transform(wide) @ Normalizer().transform(narrow).T).argmax(axis=1)
     found = np.mean(nearest == np.arange(len(nearest)))
     answers = [accuracy_of(probe.predict(vectors)) for vectors in (narrow, wide)]
     rows[name] = [cosines(narrow, wide).mean(), found, *answers]
-    if pick is last_real:
-        gpt_probe = probe
 columns = ["cosine", "finds itself", "accuracy, 20 positions", "accuracy, 40 positions"]
 pooling = pd.DataFrame(rows, index=columns).T
 pooling.round(3)
@@ -705,7 +792,136 @@ expect("gpt_frozen", right["accuracy, 20 positions"], contrast=0.5, limits=(0, 1
 # Frozen, the decoder reaches {{gpt_frozen.mean:.2f}}, the encoder {{bert_frozen.mean:.2f}}, on the same tweets: about
 # as good, with a sixth of the weights. (MiniLM was trained to put whole sentences into vectors.)
 #
-# ## 6. LoRA against full fine-tuning
+# ### From which block?
+#
+# The top of a decoder is made to guess the next token, and perhaps a lower block has more to say about the whole. We
+# classify by the vectors of five blocks, from the last real token and from the mean over the real tokens. For the mean
+# we had taken block 24 beforehand: there it was best on films.
+
+# %%
+by_block = {}
+for number, block in enumerate([*POOLED, 30]):
+    for at, (name, pick) in enumerate((("last real token", last_real), ("mean", mean_of_real))):
+        if block == 30:
+            train, test = (np.array(pick(*pair)) for pair in zip(states_at_widths[:2], masks))
+        else:
+            train, test = (pooled[part][:, 2 * number + at] for part in ("given", "tested"))
+        by_block[name, block] = accuracy_of(probe_on(train, given.y).predict(test))
+expect("mean_at_24", by_block["mean", 24], contrast=0.5, limits=(0, 1))
+expect("mean_at_24_gain", by_block["mean", 24] - by_block["last real token", 30], limits=(-1, 1))
+pd.Series(by_block).unstack().rename_axis(columns="block").round(3)
+
+# %% [markdown]
+# The mean at block 24 reaches {{mean_at_24.mean:.2f}} ± {{mean_at_24.half_width:.2f}}. Within a repetition, that is
+# {{mean_at_24_gain.mean:+.3f}} ± {{mean_at_24_gain.half_width:.3f}} more than the last real token at the top.
+#
+# ### No training at all
+#
+# A language model can classify without a single label: write the tweet into a text whose next word gives the answer,
+# and compare the logits of " good" and " bad". The threshold is zero, or the median of all differences.
+
+# %%
+template = 'Someone wrote: "{}" The feeling of this message is'
+good, bad = (int(gpt_tokenizer(word)[0]) for word in (" good", " bad"))
+asked = Samples(*(array[:ASKED] for array in tested))
+differences = []
+for start in range(0, len(asked.x), 10):
+    tokens = gpt_tokens([template.format(text) for text in asked.x[start : start + 10]])
+    ends = last_real(logits_of(tokens), tokens["padding_mask"]).numpy()
+    differences += list(ends[:, good] - ends[:, bad])
+
+# %%
+differences = np.array(differences)
+at_zero, at_median = (
+    balanced_accuracy_score(asked.y, differences > threshold) for threshold in (0, np.median(differences))
+)
+print(f"at zero {at_zero:.2f}, at the median {at_median:.2f}; positive {asked.y.mean():.2f}")
+expect("prompted", at_median, contrast=0.5, limits=(0, 1))
+expect("prompted_at_zero", at_zero, limits=(0, 1))
+
+# %% [markdown]
+# At zero, {{prompted_at_zero.mean:.2f}} ± {{prompted_at_zero.half_width:.2f}}; at the median, {{prompted.mean:.2f}} ±
+# {{prompted.half_width:.2f}}: no difference was shown. Without one label, both come near to the frozen features with
+# their labels ({{gpt_frozen.mean:.2f}}). The median assumes classes of equal size, and more than six tweets in ten are
+# positive. Zero assumes that the model, before it reads the tweet, likes both words equally well, which depends on the
+# template.
+#
+# ## 6. Tuning a style
+#
+# The same states can train the decoder to do what it was made for: to guess the next token, now of tweets. The upper
+# blocks train along on the tweets of section 3, without their labels. The state at a position guesses the token after
+# it. `weighted_metrics` counts each guess with the mask, so `Perplexity` is that of section 4, which we check.
+
+
+# %%
+def copy_of_upper():
+    """Return a decoder of the upper blocks alone, with weights of its own; it needs no table of words."""
+    copy = type(gpt).from_config(gpt.get_config() | {"num_layers": UPPER_BLOCKS, "vocabulary_size": 1})
+    blocks = zip([*copy.transformer_layers, copy.layer_norm], [*gpt.transformer_layers[CUT:], gpt.layer_norm])
+    for mine, pretrained in blocks:
+        mine.set_weights(pretrained.get_weights())
+    return copy
+
+
+def guesses_in(states, texts):
+    """Return states, the token after each, and where there is one: what `fit` and `evaluate` take."""
+    ids = padded_tokens(texts, LONGEST)["token_ids"]
+    return cut_off(states, LONGEST - 1), ids[:, 1:], states["padding_mask"][:, 1:LONGEST]
+
+
+rows = np.flatnonzero(~np.isin(tested.x, given.x))[:HELD_OUT]
+held_out = list(tested.x[rows])
+
+# %%
+styled = upper_of(copy_of_upper())
+gpt.token_embedding.trainable = False  # it serves twice, as the first and as the last layer
+writer = keras.Model(styled.input, gpt.token_embedding(styled.output, reverse=True))
+writer.compile(
+    keras.optimizers.Adam(1e-4),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)],
+)
+*asked_for, weights = guesses_in({name: a[rows] for name, a in below["tested"].items()}, held_out)
+judge = dict(sample_weight=weights, batch_size=10, verbose=0, return_dict=True)
+before, by_hand = writer.evaluate(*asked_for, **judge), perplexity(held_out)
+assert np.isclose(before["perplexity"], by_hand, rtol=0.01), "the metric is not the perplexity of section 4"
+print(f"exp(loss), over padding too: {np.exp(before['loss']):.0f}; perplexity {before['perplexity']:.0f}")
+
+# %%
+run_styled = as_graph(styled)
+keras.utils.set_random_seed(SEED)
+*learnt, weights = guesses_in(below["given"], given.x)
+writer.fit(*learnt, sample_weight=weights, batch_size=8, epochs=STYLE_EPOCHS, verbose=0)
+after = writer.evaluate(*asked_for, **judge)["perplexity"]
+examples = gpt_tokenizer("\n".join(given.x[:3]) + "\n")
+style = pd.DataFrame(
+    {
+        "tweets": [by_hand, perplexity(held_out, examples), after],
+        "editorials": [sense, np.nan, perplexity(judged, run=run_styled)],
+    },
+    index=["pretrained", "pretrained, three tweets before", "tuned on tweets"],
+)
+style.round(0)
+
+# %%
+for beginning in ("I just", "My phone"):
+    for name, run in (("before", run_upper), ("after", run_styled)):
+        print(f"{name:7}", repr(generate(beginning, NEW_TOKENS, 0.7, run)))
+
+# %%
+(alone, in_context, tuned), (_, _, forgotten) = style["tweets"], style["editorials"]
+expect("style_perplexity", tuned, contrast=alone)
+expect("style_in_context", in_context)
+expect("style_on_editorials", forgotten / sense)
+
+# %% [markdown]
+# On tweets that it has not seen, the perplexity falls from {{style_perplexity.contrast:.0f}} to
+# {{style_perplexity.mean:.0f}} ± {{style_perplexity.half_width:.0f}}. Three tweets in front of each, without any
+# training, give {{style_in_context.mean:.0f}} ± {{style_in_context.half_width:.0f}}. On editorials, it becomes
+# {{style_on_editorials.mean:.2f}} ± {{style_on_editorials.half_width:.2f}} times what it was. The two samples show how
+# far the style went: one draw each, with the same random numbers before and after.
+#
+# ## 7. LoRA against full fine-tuning
 #
 # Full fine-tuning moves every weight of a matrix $W$. LoRA (Hu et al. 2022) keeps $W$ and learns a correction
 # beside it, the product of a tall and a flat matrix. Their common side is the *rank* $r$, and $\alpha$ is a fixed
@@ -722,100 +938,83 @@ expect("gpt_frozen", right["accuracy, 20 positions"], contrast=0.5, limits=(0, 1
 
 
 # %%
-def upper_gpt(hidden, padding_mask):
-    return last_real(upper({"hidden": hidden, "padding_mask": padding_mask}), padding_mask)
-
-
 def parameters_in(variables):
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
-accuracies["GPT, frozen"] = right["accuracy, 20 positions"]
-tuned_gpt = upper_classifier(576, upper_gpt)
+def decoder_classifier(rank):
+    """Return a classifier on a copy of the upper blocks, of which all train, or LoRA of this rank; and the copy."""
+    decoder = copy_of_upper()
+    if rank:
+        decoder.enable_lora(rank)
+    blocks = upper_of(decoder)
 
+    def vector_of(hidden, padding_mask):
+        return last_real(blocks({"hidden": hidden, "padding_mask": padding_mask}), padding_mask)
 
-# %%
-def tune_gpt(name, rate):
-    """Fine-tune the decoder; return what was trained, what it cost, and what came of it."""
-    seconds, loss = fine_tune(tuned_gpt, cut_off(below["given"], LONGEST), rate, gpt_probe)
-    accuracies[name] = accuracy_of(tuned_gpt(cut_off(below["tested"], LONGEST), training=False))
-    trained = parameters_in(tuned_gpt.trainable_variables)
-    of_training = trained + parameters_in(tuned_gpt.optimizer.variables)
-    return {
-        "trainable": trained,
-        "MB for training": 4 * of_training / 1e6,
-        "seconds an epoch": seconds,
-        "training loss": loss,
-        "balanced accuracy": accuracies[name],
-    }
+    return upper_classifier(576, vector_of), decoder
 
 
 # %% [markdown]
-# First all weights of the upper blocks. Afterwards they are set back.
-
-# %%
-gpt.trainable = True
-pretrained = upper.get_weights()
-tuning = {"GPT, full": tune_gpt("GPT, full", rate=1e-4)}
-upper.set_weights(pretrained)
-
-# %% [markdown]
-# Then LoRA of rank 8 on queries and values, the matrices that the paper chose. Keras has it built in. For a whole
-# network, `gpt.enable_lora(8)` is one line, and `save_lora_weights` keeps the small matrices alone. We train the upper
-# blocks only, so we enable it layer by layer and freeze everything else. So few parameters, with $B$ at zero to begin
-# with, take a much larger learning rate.
+# `enable_lora` freezes a decoder and puts LoRA beside its queries and values, which the paper chose;
+# `save_lora_weights` keeps the small matrices alone. So few parameters, with $B$ at zero to begin with, take a much
+# larger learning rate.
 #
 # It is not quite the formula above. Keras gives each head an $A$ of its own, and all heads of a layer share $B$. That
 # trains more parameters than the formula, and the update of a whole query matrix can have a rank of up to 72, 8 for
 # each of its nine heads.
 
-# %%
-gpt.trainable = False
-for block in gpt.transformer_layers[CUT:]:
-    block.trainable = True
-    for layer in block._flatten_layers(include_self=False):  # Keras has no public list of them
-        layer.trainable = layer.name in ("query", "value")
-        if layer.name in ("query", "value"):
-            layer.enable_lora(rank=8)
-tuning["GPT, LoRA"] = tune_gpt("GPT, LoRA", rate=5e-3)
 
 # %%
-predicted = gpt_probe.predict_proba(np.array(last_real(states_at_widths[0], masks[0])))[:, 1]
-frozen_loss = keras.losses.binary_crossentropy(given.y, predicted).numpy()
-tuning["GPT, frozen"] = {
-    "trainable": 577, "training loss": frozen_loss, "balanced accuracy": accuracies["GPT, frozen"]
-}  # fmt: skip
-table = pd.DataFrame(tuning).T
-table.astype({"trainable": int}).round(
-    {"MB for training": 1, "seconds an epoch": 1, "training loss": 3, "balanced accuracy": 3}
-)
+def compare_with(labels):
+    """Yield a row for each way of using so many labelled tweets of each class."""
+    chosen = few_shot(Samples(np.arange(len(given.y)), given.y), labels, SEED).x
+    few = {name: array[chosen] for name, array in cut_off(below["given"], LONGEST).items()}
+    vectors, targets = vectors_of_given[chosen], given.y[chosen]
+    probe = probe_on(vectors, targets)
+    frozen = accuracy_of(probe.predict(vectors_of_tested))
+    start = keras.losses.binary_crossentropy(targets, probe.predict_proba(vectors)[:, 1]).numpy()
+    yield dict(labels=2 * labels, way="frozen", trainable=577, loss=start, accuracy=frozen, gain=0)
+    for rank in (None, *RANKS):
+        model, decoder = decoder_classifier(rank)
+        rate = 5e-3 if rank else 1e-4
+        seconds, loss = fine_tune(model, few, targets, rate, head_of(probe))
+        accuracy = accuracy_of(model.predict(cut_off(below["tested"], LONGEST), verbose=0))
+        small = [b for b in decoder.variables if "lora_kernel_b" in b.path]
+        assert len(small) == 2 * UPPER_BLOCKS * bool(rank) and all(ops.max(ops.abs(b)) > 0 for b in small)
+        trained = parameters_in(model.trainable_variables)
+        yield {
+            "labels": 2 * labels, "way": f"LoRA, rank {rank}" if rank else "full", "trainable": trained,
+            "MB for training": 4 * (trained + parameters_in(model.optimizer.variables)) / 1e6,
+            "seconds an epoch": seconds, "loss": loss, "accuracy": accuracy, "gain": accuracy - frozen,
+        }  # fmt: skip
+
+
+# %%
+vectors_of_given, vectors_of_tested = (np.array(last_real(*pair)) for pair in zip(states_at_widths[:2], masks))
+tuning = pd.DataFrame([row for labels in LABELS for row in compare_with(labels)])
+tuning.round({"MB for training": 1, "seconds an epoch": 1, "loss": 3, "accuracy": 3, "gain": 3})
 
 # %% tags=["nbval-check-output"]
-full, lora, frozen = (table.loc[f"GPT, {name}"] for name in ("full", "LoRA", "frozen"))
+few, most = (tuning[tuning["labels"] == 2 * labels].set_index("way") for labels in (LABELS[0], LABELS[-1]))
+full, lora = most.loc["full"], most.loc["LoRA, rank 8"]
 by_formula = UPPER_BLOCKS * 8 * ((576 + 9 * 64) + (576 + 3 * 64)) + 577  # and the head
 print(f"LoRA trains {int(lora['trainable']):,} parameters, by the formula {by_formula:,},")
 print(f"full fine-tuning {int(full['trainable']):,}.")
-small = [variable for variable in upper.variables if "lora_kernel_b" in variable.path]
-assert len(small) == 2 * UPPER_BLOCKS
-assert all(np.abs(b).max() > 0 for b in small), "LoRA did not train"
 expect("lora_share", lora["trainable"] / full["trainable"], contrast=1, limits=(0, 1))
-for name, row in (("full", full), ("lora", lora)):
-    expect(f"{name}_accuracy", row["balanced accuracy"], limits=(0, 1))
-    gain = row["balanced accuracy"] - frozen["balanced accuracy"]
-    expect(f"{name}_gain", gain, limits=(-1, 1))
-
-# %%
-pd.Series(accuracies, name="balanced accuracy").round(3).to_frame()
+for name, way in (("full", "full"), ("lora", "LoRA, rank 8")):
+    expect(f"{name}_accuracy", most.loc[way, "accuracy"], limits=(0, 1))
+    expect(f"{name}_gain", most.loc[way, "gain"], limits=(-1, 1))
+    expect(f"{name}_gain_few", few.loc[way, "gain"], limits=(-1, 1))
 
 # %% [markdown]
-# Look at the training loss first: the 577 parameters of the head alone bring it down about as far as the two others.
-# (Those are means over the last epoch, with dropout.) Little is left to learn from these tweets. On other tweets, full
-# fine-tuning reaches {{full_accuracy.mean:.2f}} on average over repetitions, LoRA {{lora_accuracy.mean:.2f}}, the
-# frozen decoder {{gpt_frozen.mean:.2f}}. Within a repetition full fine-tuning changes the accuracy by
-# {{full_gain.mean:+.3f}} ± {{full_gain.half_width:.3f}} and LoRA by {{lora_gain.mean:+.3f}} ±
-# {{lora_gain.half_width:.3f}}. So no difference was shown. That is no proof that the three are equal: two hundred
-# tweets and 26 steps are little to train on. With more tweets, blocks and steps it may come out otherwise: run the
-# profile `full`.
+# With {{full_accuracy.mean:.2f}} and {{lora_accuracy.mean:.2f}} on average over repetitions, full fine-tuning and LoRA
+# end where the frozen decoder is ({{gpt_frozen.mean:.2f}}). Within a repetition, full fine-tuning changes the accuracy
+# by {{full_gain.mean:+.3f}} ± {{full_gain.half_width:.3f}} and LoRA by {{lora_gain.mean:+.3f}} ±
+# {{lora_gain.half_width:.3f}}; with the smaller number of tweets it is {{full_gain_few.mean:+.3f}} ±
+# {{full_gain_few.half_width:.3f}} and {{lora_gain_few.mean:+.3f}} ± {{lora_gain_few.half_width:.3f}}. A null result for
+# three blocks and some 26 steps, and its intervals say how firm it is. The profile `full` trains ten blocks, for
+# longer, on more tweets, and at three ranks.
 #
 # What differs is the price. LoRA trains {{lora_share.mean:.1%}} as many parameters, and what we counted of the memory
 # shrinks as much. In time the difference is smaller: with LoRA, too, the tweets go up through the blocks and the error
@@ -828,7 +1027,7 @@ pd.Series(accuracies, name="balanced accuracy").round(3).to_frame()
 # parameters and measures about 35% less memory on the GPU, weights and states included.
 
 # %% [markdown]
-# ## 7. A GPT by hand
+# ## 8. A GPT by hand
 #
 # SmolLM2 read two trillion tokens. The idea fits on one screen. Words become vectors, plus a vector for the
 # position. Then come blocks of attention and a small network, each *added* to what was there. At the end stands a
@@ -937,18 +1136,7 @@ history = hand_gpt.fit(source[:, :-1], source[:, 1:], **options).history
 pretrained = hand_gpt.get_weights()
 print(f"{time.perf_counter() - start:.0f} s; loss of each epoch:", np.round(history["loss"], 2))
 
-# %%
-for beginning in ("the film is", "i would not"):
-    ids = vectorise([beginning]).numpy()[0]
-    for _ in range(8):
-        logits = hand_gpt(ids[None], training=False).numpy()[0, -1]
-        logits[:2] = -np.inf  # neither the end of the sentence nor [UNK]
-        ids = np.append(ids, logits.argmax())
-    print(" ".join(words[ids]))
-
 # %% [markdown]
-# It has learnt which words often follow which, and little more: it goes round in circles.
-#
 # ### Transfer
 #
 # Now the target: guess the words of tweets, of which there are few. We train on them from the pretrained weights,
@@ -1025,46 +1213,37 @@ expect("hand_transfer", most["pretrained"], contrast=most["scratch"])
 # They cannot be compared with those of SmolLM2.
 
 # %% [markdown]
-# ## 8. Models from TensorFlow Hub
+# ## 9. Models from TensorFlow Hub
 #
-# Many pretrained encoders, BERT and the Universal Sentence Encoder among them, are published on TensorFlow Hub as
-# **SavedModels**: a program and its variables in one folder, which runs without the code that made it. Many text
-# models give a dictionary: `pooled_output` is one vector for each sentence, `sequence_output` one for each token.
+# Many pretrained encoders are published on TensorFlow Hub as **SavedModels**: a program and its variables in one
+# folder, which runs without the code that made it. Those of BERT come in twos. The preprocessing turns strings into
+# `input_word_ids`, `input_mask` and `input_type_ids`; the encoder turns these into `pooled_output`, one vector for each
+# sentence, and `sequence_output`, one for each token.
 #
-# To look inside we need no download. We make such a SavedModel from what we have: the words that MiniLM knows as a
-# whole, each with the first 32 values of its vector. It takes strings, and gives the vectors of the words and
-# their mean. It knows nothing of order or context. For this section that is enough.
-
+# We write MiniLM in this form, so that everything below runs here for real. With internet, set `ONLINE = True`: the
+# same code then takes Google's BERT (Devlin et al. 2019), more than 400 MB; and the Universal Sentence Encoder (Cer et
+# al. 2018) answers, which takes strings without any preprocessing. (The preprocessing needs `tensorflow_text`, which is
+# not made for Windows: there, this section stops with a sentence that says so.)
 
 # %%
-class WordVectors(tf.train.Checkpoint):
-    def __init__(self, words, vectors):
-        super().__init__()
-        rows = tf.lookup.KeyValueTensorInitializer(words, tf.range(len(words), dtype=tf.int64))
-        self.rows = tf.lookup.StaticHashTable(rows, default_value=len(words))  # others: last row
-        self.table = tf.Variable(np.pad(vectors, ((0, 1), (0, 0))), name="table")
-        self.variables = self.trainable_variables = [self.table]  # what the interface asks for
+from course_utils.text.hub_export import export_bert
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def __call__(self, texts):
-        words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(texts), "[^a-z]+", " "))
-        vectors = tf.gather(self.table, self.rows.lookup(words)).to_tensor()  # 0 for padding
-        count = tf.cast(tf.maximum(words.row_lengths(), 1), "float32")
-        return {
-            "pooled_output": tf.reduce_sum(vectors, 1) / count[:, None],
-            "sequence_output": vectors,
-        }
-
+folder = TemporaryDirectory()  # goes with the kernel
+handles = export_bert(bert_tokenizer, bert, folder.name, sequence_length=LONGEST)
+if ONLINE:
+    handles = [find_asset(name).handle for name in ("bert_tfhub_preprocessing", "bert_tfhub")]
+    print(HubLayer(find_asset("universal_sentence_encoder").handle)(tf.constant(sentences)).shape)
+preprocessing = HubLayer(handles[0])
+for name, array in preprocessing(tf.constant(sentences[:1])).items():
+    print(f"{name:15}", array[0, :8].numpy())
 
 # %% tags=["nbval-check-output"]
-vocabulary = np.array(bert_tokenizer.get_vocabulary())
-is_word = np.array([token.isascii() and token.isalpha() for token in vocabulary])
-vectors = bert.token_embedding.embeddings.numpy()[is_word, :32]
-folder = TemporaryDirectory()  # goes with the kernel
-handle = Path(folder.name) / "word_vectors"
-tf.saved_model.save(WordVectors(vocabulary[is_word], vectors / vectors.std()), handle)
-files = sorted(path.name for path in handle.iterdir())
-print(f"{is_word.sum():,} words; in the folder: {', '.join(files)}")
+hub_outputs = HubLayer(handles[1])(preprocessing(tf.constant(sentences)))
+for name, expected in bert(tokenize(bert_tokenizer, sentences, LONGEST)).items():
+    found = hub_outputs[name] if name == "pooled_output" else hub_outputs[name][:, : expected.shape[1]]
+    if not ONLINE:
+        assert np.allclose(found, expected, atol=1e-4), f"{name} is not that of the backbone"
+print("the SavedModels give the vectors of the backbone to 0.0001")
 
 # %% [markdown]
 # ### The layer that many tutorials use
@@ -1077,7 +1256,7 @@ with warnings.catch_warnings():
     import tensorflow_hub as hub
 
 sentence = keras.Input((), dtype="string")
-of_keras_2 = hub.KerasLayer(str(handle), output_key="pooled_output", trainable=True)
+of_keras_2 = hub.KerasLayer(handles[0])
 refused = []
 for use in (lambda: keras.Sequential([sentence, of_keras_2]), lambda: of_keras_2(sentence)):
     try:
@@ -1102,8 +1281,8 @@ class Untracked(keras.layers.Layer):
         super().__init__()
         self.saved_model = tf.saved_model.load(handle)
 
-    def call(self, sentences):
-        return self.saved_model(sentences)["pooled_output"]
+    def call(self, pieces):
+        return self.saved_model(pieces)
 
 
 # %% [markdown]
@@ -1115,108 +1294,85 @@ class Untracked(keras.layers.Layer):
 show_source(HubLayer.__init__, HubLayer.call)
 
 # %% [markdown]
-# We put one output neuron on each layer and train both on real sentences about films, with the same seed and the same
-# settings. A frozen `HubLayer` is the control. Look at the number of parameters that train, and at how far the table of
-# word vectors moves: the length of its change over its own length.
+# This is the classifier of the popular tutorials: strings, preprocessing, encoder, dropout, one output. We train it with
+# either layer on the same sentences about films, from the same seed. Beside both stands a logistic regression on the
+# pooled outputs of the encoder as it was. Look at the number of parameters that train, and at how far the variables of
+# the encoder move: the length of their change over their own length.
 
 # %%
 films = load_sentiment("movie", seed=SEED)
-train_x, test_x = (tf.constant(samples.x.tolist()) for samples in (films.train, films.test))
-some = slice(HUB_SENTENCES)
+some = few_shot(films.train, HUB_SENTENCES // 2, SEED)
+train_x, test_x = (tf.constant(list(texts)) for texts in (some.x, films.test.x[:TESTED]))
+test_y = films.test.y[:TESTED]
 
 
-def classifier_on(layer):
+def classifier_on(encoder):
     keras.utils.set_random_seed(SEED)
-    sentence = keras.Input((), dtype="string")
-    model = keras.Model(sentence, keras.layers.Dense(1, activation="sigmoid")(layer(sentence)))
-    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+    text = keras.Input((), dtype="string", name="text")
+    vector = encoder(preprocessing(text))["pooled_output"]
+    vector = layers.Dropout(0.1)(vector)
+    model = keras.Model(text, layers.Dense(1, activation="sigmoid")(vector))
+    model.compile(keras.optimizers.Adam(1e-4), "binary_crossentropy", metrics=["accuracy"])
     return model
 
 
 # %%
-def train_on(layer):
-    model, table = classifier_on(layer), layer.saved_model.variables[0]
-    before = table.numpy()
-    model.fit(train_x[some], films.train.y[some], batch_size=64, epochs=3, verbose=0)
+def train_on(encoder):
+    model, variables = classifier_on(encoder), encoder.saved_model.trainable_variables
+    before = np.concatenate([np.ravel(variable) for variable in variables])
+    model.fit(train_x, some.y, batch_size=16, epochs=2, verbose=0)
+    moved = np.concatenate([np.ravel(variable) for variable in variables]) - before
     return model, {
-        "trainable parameters": sum(weight.numpy().size for weight in model.trainable_weights),
-        "change of the table": np.linalg.norm(table.numpy() - before) / np.linalg.norm(before),
-        "test accuracy": model.evaluate(test_x, films.test.y, batch_size=512, verbose=0)[1],
+        "trainable parameters": parameters_in(model.trainable_variables),
+        "change of the encoder": np.linalg.norm(moved) / np.linalg.norm(before),
+        "test accuracy": model.evaluate(test_x, test_y, batch_size=50, verbose=0)[1],
     }
 
 
 # %%
-hub_layers = {
-    "untracked": Untracked(handle),
-    "HubLayer, frozen": HubLayer(handle, "pooled_output"),
-    "HubLayer, trainable": HubLayer(handle, "pooled_output", trainable=True),
-}
-hub_runs = {name: train_on(layer) for name, layer in hub_layers.items()}
-hub_table = pd.DataFrame({name: row for name, (_, row) in hub_runs.items()}).T
-hub_table.astype({"trainable parameters": int}).round(3)
+encoder = HubLayer(handles[1], trainable=True)
+pooled_outputs = [encoder(preprocessing(texts))["pooled_output"].numpy() for texts in (train_x, test_x)]
+by_regression = probe_on(pooled_outputs[0], some.y).predict(pooled_outputs[1])
+_, untracked = train_on(Untracked(handles[1]))
+model, trained = train_on(encoder)
+regression = {"trainable parameters": 385, "test accuracy": np.mean(by_regression == test_y)}
+rows = {"untracked": untracked, "HubLayer": trained, "frozen, logistic regression": regression}
+pd.DataFrame(rows).T.astype({"trainable parameters": int}).round(4)
 
 # %%
-untracked, frozen, trained = hub_table.to_dict("records")
-assert untracked["change of the table"] == frozen["change of the table"] == 0
-for column, name in (("change of the table", "hub_change"), ("test accuracy", "hub_accuracy")):
-    expect(name, trained[column], contrast=untracked[column], limits=(0, 1))
+assert untracked["change of the encoder"] == 0
+expect("hub_change", trained["change of the encoder"], contrast=untracked["change of the encoder"], limits=(0, 1))
+expect("hub_accuracy", trained["test accuracy"], limits=(0, 1))
+expect("hub_untracked", untracked["test accuracy"], limits=(0, 1))
+expect("hub_frozen", regression["test accuracy"], limits=(0, 1))
 
 # %% [markdown]
-# The variables of `HubLayer` move by {{hub_change.mean:.0%}} of their length, and the test accuracy is
-# {{hub_accuracy.mean:.2f}}. The naive layer asked for the same training and got none: its table did not move at all,
-# and the head alone reaches {{hub_accuracy.contrast:.2f}}. It is the frozen layer under another name, and no error
-# and no warning says so. Two habits find this mistake at once: read the number of trainable parameters in
-# `model.summary()`, and compare the weights before and after the first epoch.
+# The variables of `HubLayer` move by {{hub_change.mean:.1%}} of their length, and the test accuracy is
+# {{hub_accuracy.mean:.2f}} ± {{hub_accuracy.half_width:.2f}}. The naive layer asked for the same training and got none:
+# its encoder did not move at all, and what the head alone has learnt in these steps is {{hub_untracked.mean:.2f}} ±
+# {{hub_untracked.half_width:.2f}}. No error and no warning says so. A logistic regression on the frozen outputs reaches
+# {{hub_frozen.mean:.2f}} ± {{hub_frozen.half_width:.2f}}: the tutorials start from a head that knows nothing, and few
+# steps do not repay that.
 #
-# `trainable` has a trap of its own, and `HubLayer.__init__` sets it last for that reason: a model asks each variable
-# whether it trains, and variables made in `__init__` after `super().__init__(trainable=False)` do not hear of it.
+# Two habits find the mistake at once: read the number of trainable parameters in `model.summary()`, and compare the
+# weights before and after the first epoch. `trainable` has a trap of its own, and `HubLayer.__init__` sets it last for
+# that reason: a model asks each variable whether it trains, and variables made in `__init__` after
+# `super().__init__(trainable=False)` do not hear of it.
 #
 # ### Saved and loaded
 #
 # What is not tracked is not saved either. The trained weights of `HubLayer` are in the `.keras` file. The program is
-# not: the file keeps the handle, and the SavedModel must still be there.
+# not: the file keeps the handles, and the SavedModels must still be there. (`compile()` drops the state of Adam.)
 
 # %% tags=["nbval-check-output"]
-model, _ = hub_runs["HubLayer, trainable"]
-model.save(handle.with_name("films.keras"))
-again = keras.saving.load_model(handle.with_name("films.keras"))
-answers, answers_again = (m.predict(test_x[:500], verbose=0) for m in (model, again))
-assert np.array_equal(answers, answers_again)
-moved = again.layers[1].weights[0].numpy() != tf.saved_model.load(handle).table.numpy()
-print("the same answers after loading:", np.array_equal(answers, answers_again))
-print("and the weights are not those of the SavedModel:", moved.any())
+model.compile()
+model.save(Path(folder.name) / "films.keras")
+again = keras.saving.load_model(Path(folder.name) / "films.keras")
+assert np.array_equal(again(test_x[:20]), model(test_x[:20]))
+print("the same answers after loading, strings in, probabilities out")
 
 # %% [markdown]
-# An output that the SavedModel does not have is refused, with those that it has. (The error begins with the handle,
-# which here is a temporary folder; we leave it out.)
-
-# %% tags=["nbval-check-output"]
-try:
-    HubLayer(handle, "sentence_output")
-except CourseError as error:
-    print(str(error).removeprefix(f"{handle} "))
-
-# %% [markdown]
-# ### The real ones
-#
-# With internet the same layer takes the addresses of TensorFlow Hub (they lead to Kaggle, where its models have moved).
-# The Universal Sentence Encoder (Cer et al. 2018) takes strings. BERT (Devlin et al. 2019) takes token ids, under
-# names of its own. MiniLM has the vocabulary of BERT, so our tokenizer serves. Set `ONLINE = True` to download both
-# (more than a gigabyte).
-
-# %%
-handles = {name: find_asset(name).handle for name in ("universal_sentence_encoder", "bert_tfhub")}
-for name, address in handles.items():
-    print(f"{name}: {address}")
-if ONLINE:
-    print(HubLayer(handles["universal_sentence_encoder"])(test_x[:3]).shape)
-    tokens = tokenize(bert_tokenizer, films.test.x[:3])
-    names = dict(token_ids="word_ids", padding_mask="mask", segment_ids="type_ids")
-    inputs = {f"input_{names[key]}": array for key, array in tokens.items()}
-    print(HubLayer(handles["bert_tfhub"], "pooled_output")(inputs).shape)
-
-# %% [markdown]
-# ## 9. GPT-2 by preset
+# ## 10. GPT-2 by preset
 #
 # KerasHub publishes many decoders under names, *presets*. With internet, GPT-2 (Radford et al. 2019) is one line, and
 # what we did with SmolLM2 works with it too: tokens, states, logits by the embeddings read backwards.
@@ -1232,127 +1388,6 @@ if ONLINE:
     logits = np.array(gpt2.token_embedding(states, reverse=True))[0, -1]
     best = np.argsort(-logits)[:5]
     print([gpt2_tokenizer.detokenize([int(token_id)]) for token_id in best])
-
-# %% [markdown]
-# ## Exercises
-#
-# ### Exercise 1: temperature
-#
-# Greedy decoding always writes the same. Sampling draws the next token from $\operatorname{softmax}(z / T)$, with
-# logits $z$ and a *temperature* $T$. Write `probabilities_at(logits, temperature)`. Then compute the entropy
-# $-\sum p \log p$ of the next token after "I think the film" for $T$ = 0.5, 1 and 2, and put the three into
-# `entropies`. Before you run it: at which temperature is the model the least decided?
-#
-# *Hint:* `logits_of(gpt_tokens([prompt]))[0, -1]` are the logits of the token after a prompt. `ops.softmax` does
-# the rest. A probability may be 0 in the computer, and 0 · log 0 counts as 0: add something tiny inside the
-# logarithm.
-
-
-# %% tags=["exercise"]
-def probabilities_at(logits, temperature):
-    return None
-
-
-probabilities = {temperature: probabilities_at(None, temperature) for temperature in (0.5, 1, 2)}
-entropies = None
-
-
-# %% tags=["solution"]
-def probabilities_at(logits, temperature):
-    return np.array(ops.softmax(logits / temperature)).astype("float64")
-
-
-logits = logits_of(gpt_tokens(["I think the film"]))[0, -1]
-entropies = []
-for temperature in (0.5, 1, 2):
-    probabilities = probabilities_at(logits, temperature)
-    entropies.append(-(probabilities * np.log(probabilities + 1e-30)).sum())
-
-# %% tags=["solution"]
-assert entropies[0] < entropies[1] < entropies[2]
-expect("entropy", entropies[0], contrast=entropies[2])
-
-# %% [markdown] tags=["solution"]
-# At $T = 0.5$ the entropy is {{entropy.mean:.1f}}, at 2 it is {{entropy.contrast:.1f}}; the largest possible value
-# is $\log 49152 \approx 10.8$, where every token is equally probable. So a low temperature comes near to greedy
-# decoding, a high one near to drawing from the vocabulary blindly. To sample, draw with
-# `np.random.default_rng().choice(len(p), p=p / p.sum())`.
-
-# %% [markdown]
-# ### Exercise 2: no training at all
-#
-# A language model can classify without a single label: write the tweet into a text whose next word gives the
-# answer, and compare two probabilities. Use the template below. For each tweet compute the logit of " good" minus
-# that of " bad", and put the differences into `differences`. Which threshold would you take, zero or their median,
-# and what does each of the two assume? (`logits_of` is still the pretrained decoder: its graph was made before LoRA
-# came. With `EAGER = True` there are no graphs.)
-#
-# *Hint:* `gpt_tokenizer(" good")` is a single token. The logits that count are those of the last real token of each
-# text. Some ten tweets at a time keep the memory small.
-
-# %% tags=["exercise"]
-template = 'Someone wrote: "{}" The feeling of this message is'
-asked = Samples(*(array[:ASKED] for array in tested))
-differences = None
-
-# %% tags=["solution"]
-good, bad = (int(gpt_tokenizer(word)[0]) for word in (" good", " bad"))
-differences = []
-for start in range(0, len(asked.x), 10):
-    tokens = gpt_tokens([template.format(text) for text in asked.x[start : start + 10]])
-    logits = logits_of(tokens)
-    last = tokens["padding_mask"].sum(axis=1) - 1
-    ends = logits[np.arange(len(last)), last]
-    differences += list(ends[:, good] - ends[:, bad])
-
-# %% tags=["solution"]
-differences = np.array(differences)
-at_zero = balanced_accuracy_score(asked.y, differences > 0)
-at_median = balanced_accuracy_score(asked.y, differences > np.median(differences))
-print(f"at zero {at_zero:.2f}, at the median {at_median:.2f}; positive {asked.y.mean():.2f}")
-
-# %% tags=["solution"]
-expect("prompted", at_median, contrast=0.5, limits=(0, 1))
-expect("prompted_at_zero", at_zero, limits=(0, 1))
-
-# %% [markdown] tags=["solution"]
-# With zero as threshold, {{prompted_at_zero.mean:.2f}} ± {{prompted_at_zero.half_width:.2f}}; with the median,
-# {{prompted.mean:.2f}} ± {{prompted.half_width:.2f}}: no difference was shown. Without one label of ours, both come
-# near to the frozen features with their labels ({{gpt_frozen.mean:.2f}}).
-#
-# The median calls half of the tweets positive, so it assumes classes of equal size. More than six tweets in ten are
-# positive, so with the median even a perfect order must call some of them negative. Zero assumes that the model, before
-# it reads the tweet, likes both words equally well. That depends on the template: try another one, and see whether zero
-# still serves.
-
-# %% [markdown]
-# ### Exercise 3: count and merge
-#
-# How many parameters does LoRA of rank 8 train for the queries of one block, and for its values? Their kernels have
-# the shapes (576, 9, 64) and (576, 3, 64): inputs, heads, features. (Three heads of queries share one of keys and
-# one of values here.) In Keras, $A$ replaces the **last** axis of the kernel by the rank, and $B$ has the shape
-# (rank, last axis). Put the two numbers into `counted`. After training, $A B$ can be added to $W$ for good, so that
-# LoRA costs nothing in use. Compute the merged kernel of the layer below, and put it into `merged`.
-#
-# *Hint:* `layer.lora_kernel_a`, `layer.lora_kernel_b`; `np.tensordot(a, b, axes=1)`. The kernel without LoRA is
-# `layer._kernel`. Keras sets $\alpha = r$.
-
-# %% tags=["exercise"]
-layer = gpt.transformer_layers[-1]._self_attention_layer._query_dense
-counted, merged = None, None
-
-# %% tags=["solution", "nbval-check-output"]
-counted = [576 * heads * 8 + 8 * 64 for heads in (9, 3)]
-a, b = layer.lora_kernel_a.numpy(), layer.lora_kernel_b.numpy()
-merged = layer._kernel.numpy() + np.tensordot(a, b, axes=1)
-assert counted[0] == a.size + b.size and np.abs(b).max() > 0
-assert np.allclose(merged, layer.kernel, atol=1e-6)
-print(f"queries {counted[0]:,}, values {counted[1]:,}; kernel {merged.size:,}")
-
-# %% [markdown] tags=["solution"]
-# Keras gives each head an $A$ of its own, and all heads share $B$. As one matrix of 576 × 576, as in the paper, the
-# queries would need only 8 · (576 + 576) = 9,216 numbers. So the counts of two libraries with the same rank may
-# differ by a factor of more than four: ask what was factored before you compare.
 
 # %% tags=["headline"]
 expect.table()
