@@ -455,7 +455,7 @@ plt.show()
 # Is a tweet positive or negative? 200 labels, 200 test tweets; two of six blocks train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
 # {{experiment.lora_gain.half_width:.3f}}, full fine-tuning by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: with so few labels and steps, neither way of training the decoder was shown to be better than leaving it frozen.
 #
-# The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (fine-tuned {{experiment.rating_error_tuned.mean:.2f}} points off, frozen {{experiment.rating_error.mean:.2f}}, word counts {{experiment.rating_error_words.mean:.2f}}), builds a small GPT, and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
+# The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (fine-tuned {{experiment.rating_error_tuned.mean:.2f}} points off, frozen {{experiment.rating_error.mean:.2f}}, TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}), builds a small GPT, and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
 
 # %% [markdown]
 # ## Your turn
