@@ -95,11 +95,8 @@ ONLINE = False  # True runs what needs the internet: GPT-2, BERT, the Universal 
 # The tools used throughout. Others are imported where they are first needed.
 
 # %%
-import hashlib
 import time
 import warnings
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import keras_hub
@@ -116,7 +113,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from threadpoolctl import threadpool_limits
 
-from course_utils.cache import cached
 from course_utils.data import Samples, fetch, few_shot, load_sentiment
 from course_utils.data.catalog import find_asset
 from course_utils.evaluation import PALETTE, ROLE_COLOURS, show_source
@@ -243,8 +239,6 @@ plain = encoder(tokenize(keeps_accents, ["The film was lovely.", "A poor plot."]
 plain_right = encoder(tokenize(bert_tokenizer, ["The film was lovely.", "A poor plot."]))
 print("without accents:", cosines(plain, plain_right).round(3))
 print("with accents:   ", cosines(right, wrong).round(3))
-
-# %%
 assert np.allclose(plain, plain_right, atol=1e-5)
 unharmed = cosines(plain, plain_right).mean()
 expect("accent_cosine", cosines(right, wrong).mean(), contrast=unharmed)
@@ -440,11 +434,9 @@ bert_inputs = [below_bert(tokens) for tokens in bert_tokens]
 tuned_bert = upper_classifier(384, upper_bert)
 fine_tune(tuned_bert, bert_inputs[0], given.y, 2e-4, head_of(bert_probe))
 accuracies["BERT, fine-tuned"] = accuracy_of(tuned_bert(bert_inputs[1], training=False))
-pd.Series(accuracies, name="balanced accuracy").round(3).to_frame()
-
-# %%
 expect("bert_frozen", accuracies["BERT, frozen"], contrast=0.5, limits=(0, 1))
 expect("bert_fine_tuned", accuracies["BERT, fine-tuned"], limits=(0, 1))
+pd.Series(accuracies, name="balanced accuracy").round(3).to_frame()
 
 # %% [markdown]
 # Over repetitions with other tweets, frozen vectors of BERT reach {{bert_frozen.mean:.2f}} on average, the fine-tuned
@@ -492,8 +484,6 @@ predicted["BERT, frozen"] = ridge.predict(frozen_vectors[1])
 fine_tune(tuned_bert, rated_inputs[0], rating, 2e-4, (ridge.coef_[:, None], np.atleast_1d(ridge.intercept_)), "mse")
 predicted["BERT, fine-tuned"] = tuned_bert.predict(rated_inputs[1], verbose=0)[:, 0]
 bert.set_weights(pretrained_bert)
-
-# %%
 errors = {name: np.sqrt(np.mean((guess - true_rating) ** 2)) for name, guess in predicted.items()}
 expect("rating_error", errors["BERT, frozen"], contrast=errors["mean rating"])
 expect("rating_error_words", errors["word counts"])
@@ -564,7 +554,6 @@ def as_graph(model):
 run_lower, run_upper = as_graph(lower), as_graph(upper)
 
 
-# %%
 def gpt_tokens(texts, longest=None, before=()):
     ids = [[*before, *gpt_tokenizer(text)[:longest]] for text in texts]
     mask = keras.utils.pad_sequences([np.ones_like(row) for row in ids], padding="post")
@@ -599,8 +588,6 @@ for ax, prompt in zip(axes[0], prompts):
     ax.set(title=f"{prompt} ...", xlabel="probability")
 figure.set_label("Probabilities of the eight likeliest next tokens after each prompt")
 plt.show()
-
-# %%
 paris = next_tokens("The capital of France is")
 disorder = next_tokens("France the capital is of")
 expect("paris", paris[" Paris"], contrast=disorder.get(" Paris", 0), limits=(0, 1))
@@ -669,8 +656,6 @@ shuffled = [" ".join(random.permutation(text.split())) for text in judged]
 sense, nonsense = perplexity(judged), perplexity(shuffled)
 print(f"perplexity of the sentences: {sense:.0f}, for example {judged[0]!r}")
 print(f"of the same, shuffled: {nonsense:.0f}, for example {shuffled[0]!r}")
-
-# %%
 expect("sense_perplexity", sense, contrast=nonsense)
 
 # %% [markdown]
@@ -719,6 +704,11 @@ def last_position(states, padding_mask):
 
 
 # %%
+import hashlib
+
+from course_utils.cache import cached
+
+
 def padded_tokens(texts, positions):
     tokens = gpt_tokens(texts, LONGEST)
     return {name: np.pad(a, ((0, 0), (0, positions - a.shape[1]))) for name, a in tokens.items()}
@@ -776,15 +766,13 @@ for name, pick in (("last real token", last_real), ("last position", last_positi
     rows[name] = [cosines(narrow, wide).mean(), found, *answers]
 columns = ["cosine", "finds itself", "accuracy, 20 positions", "accuracy, 40 positions"]
 pooling = pd.DataFrame(rows, index=columns).T
-pooling.round(3)
-
-# %%
 right, wrong = pooling.loc["last real token"], pooling.loc["last position"]
 assert right["cosine"] > 0.9999, "the vector must not depend on the padding"
 angles = np.degrees(np.arccos(np.minimum(pooling["cosine"], 1)))
 expect("padded_angle", angles["last position"], contrast=angles["last real token"])
 expect("padded_found", wrong["finds itself"], contrast=right["finds itself"], limits=(0, 1))
 expect("gpt_frozen", right["accuracy, 20 positions"], contrast=0.5, limits=(0, 1))
+pooling.round(3)
 
 # %% [markdown]
 # At the last real token, the padding makes no difference. At the last position, the vector of a tweet turns by
@@ -834,8 +822,6 @@ for start in range(0, len(asked.x), 10):
     tokens = gpt_tokens([template.format(text) for text in asked.x[start : start + 10]])
     ends = last_real(logits_of(tokens), tokens["padding_mask"]).numpy()
     differences += list(ends[:, good] - ends[:, bad])
-
-# %%
 differences = np.array(differences)
 at_zero, at_median = (
     balanced_accuracy_score(asked.y, differences > threshold) for threshold in (0, np.median(differences))
@@ -912,8 +898,6 @@ style.round(0)
 for beginning in ("I just", "My phone"):
     for name, run in (("before", run_upper), ("after", run_styled)):
         print(f"{name:7}", repr(generate(beginning, NEW_TOKENS, 0.7, run)))
-
-# %%
 (alone, in_context, tuned), (_, _, forgotten) = style["tweets"], style["editorials"]
 expect("style_perplexity", tuned, contrast=alone)
 expect("style_in_context", in_context)
@@ -1200,8 +1184,6 @@ ax.set(xlabel="tweets to adapt to", ylabel="perplexity on other tweets")
 ax.legend(title=None, loc="center left", bbox_to_anchor=(1, 0.5))
 figure.set_label("Perplexity on tweets by method and number: lowest after pretraining")
 plt.show()
-
-# %%
 most = hand[hand["tweets"] == SIZES[-1]].set_index("method")["perplexity"]
 expect("hand_perplexity", most["not adapted"])
 expect("hand_gain", most["frequency"] / most["not adapted"], contrast=1)
@@ -1231,6 +1213,9 @@ expect("hand_transfer", most["pretrained"], contrast=most["scratch"])
 # not made for Windows: there, this section stops with a sentence that says so.)
 
 # %%
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from course_utils.text.hub_export import export_bert
 
 folder = TemporaryDirectory()  # goes with the kernel
@@ -1342,14 +1327,12 @@ _, untracked = train_on(Untracked(handles[1]))
 model, trained = train_on(encoder)
 regression = {"trainable parameters": 385, "test accuracy": np.mean(by_regression == test_y)}
 rows = {"untracked": untracked, "HubLayer": trained, "frozen, logistic regression": regression}
-pd.DataFrame(rows).T.astype({"trainable parameters": int}).round(4)
-
-# %%
 assert untracked["change of the encoder"] == 0
 expect("hub_change", trained["change of the encoder"], contrast=untracked["change of the encoder"], limits=(0, 1))
 expect("hub_accuracy", trained["test accuracy"], limits=(0, 1))
 expect("hub_untracked", untracked["test accuracy"], limits=(0, 1))
 expect("hub_frozen", regression["test accuracy"], limits=(0, 1))
+pd.DataFrame(rows).T.astype({"trainable parameters": int}).round(4)
 
 # %% [markdown]
 # The variables of `HubLayer` move by {{hub_change.mean:.1%}} of their length, and the test accuracy is
