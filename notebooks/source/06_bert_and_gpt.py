@@ -192,7 +192,7 @@ plt.show()
 #
 # ## 3. Frozen or fine-tuned?
 #
-# Before you fine-tune, meet two rivals. **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. Both get a logistic regression, its strength of regularisation chosen by cross-validation.
+# Before you fine-tune, meet two rivals. **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. Both get a logistic regression, its `C` chosen by cross-validation.
 #
 # **Predict.** With 200 sentences: which of the three wins?
 #
@@ -399,7 +399,7 @@ formula = 30 * 8 * ((576 + 9 * 64) + (576 + 3 * 64))
 print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# Only 1.3% of the numbers train. Training itself is `fit` on strings; the preprocessor makes the targets, each token's next one:
+# Only 1.3% of the numbers train. Training is `fit` on strings; the preprocessor makes the targets:
 #
 # ```python
 # lm.compile(keras.optimizers.Adam(5e-3), weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)])
@@ -409,7 +409,7 @@ print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.coun
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
 # words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 #
-# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: the perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}}. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
+# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: the perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}}; three tweets in the prompt reach {{experiment.style_in_context.mean:.0f}}. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
@@ -455,7 +455,7 @@ plt.show()
 # Is a tweet positive or negative? 200 labels, 200 test tweets; two of six blocks train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
 # {{experiment.lora_gain.half_width:.3f}}, full fine-tuning by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: with so few labels and steps, neither way of training the decoder was shown to be better than leaving it frozen.
 #
-# The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (fine-tuned {{experiment.rating_error_tuned.mean:.2f}} points off, frozen {{experiment.rating_error.mean:.2f}}, TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}), builds a small GPT, and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
+# The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (fine-tuned {{experiment.rating_error_tuned.mean:.2f}} points off, frozen {{experiment.rating_error.mean:.2f}}, TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}) and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
 
 # %% [markdown]
 # ## Your turn
