@@ -310,7 +310,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front, so our template begins behind it. (Prompt and answer together have 28 tokens here, so answers break off.)
+# `generate` always puts the first `<|im_start|>` in front, so our template begins behind it. (Prompt and answer together have 28 tokens, so answers break off.)
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -399,7 +399,7 @@ formula = 30 * 8 * ((576 + 9 * 64) + (576 + 3 * 64))
 print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# Only 1.3% of the numbers train. Training is `fit` on strings; the preprocessor makes the targets:
+# 1.3% of the numbers train. Training is `fit` on strings; the preprocessor makes the targets:
 #
 # ```python
 # lm.compile(keras.optimizers.Adam(5e-3), weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)])
@@ -409,7 +409,7 @@ print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.coun
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
 # words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 #
-# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: the perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}}; three tweets in the prompt reach {{experiment.style_in_context.mean:.0f}}. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
+# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}}; three tweets in the prompt reach {{experiment.style_in_context.mean:.0f}}. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
