@@ -989,7 +989,8 @@ def compare_with(labels):
         seconds, loss = fine_tune(model, few, targets, rate, head_of(probe))
         accuracy = accuracy_of(model.predict(cut_off(below["tested"], LONGEST), verbose=0))
         small = [b for b in decoder.variables if "lora_kernel_b" in b.path]
-        assert len(small) == 2 * UPPER_BLOCKS * bool(rank) and all(ops.max(ops.abs(b)) > 0 for b in small)
+        assert len(small) == 2 * UPPER_BLOCKS * bool(rank), "LoRA is not where it was asked for"
+        assert all(ops.max(ops.abs(b)) > 0 for b in small), "LoRA did not train"
         trained = parameters_in(model.trainable_variables)
         yield {
             "labels": 2 * labels, "way": f"LoRA, rank {rank}" if rank else "full", "trainable": trained,
@@ -1354,7 +1355,7 @@ for name, (of_train, of_test) in frozen.items():
     rows[f"frozen, {name}"] = {"trainable parameters": 385, "test accuracy": np.mean(answers == test_y)}
 
 # %%
-assert untracked["change of the encoder"] == 0
+assert untracked["change of the encoder"] == 0, "the naive layer trains after all"
 expect("hub_change", trained["change of the encoder"], contrast=untracked["change of the encoder"], limits=(0, 1))
 hub_accuracies = {name: row["test accuracy"] for name, row in rows.items()}
 for name, row in zip(("hub_untracked", "hub_accuracy", "hub_pooled", "hub_mean"), hub_accuracies.values()):
