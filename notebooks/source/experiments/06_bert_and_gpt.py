@@ -1021,8 +1021,8 @@ for name, way in (("full", "full"), ("lora", "LoRA, rank 8")):
 # end where the frozen decoder is ({{gpt_frozen.mean:.2f}}). Within a repetition, full fine-tuning changes the accuracy
 # by {{full_gain.mean:+.3f}} ± {{full_gain.half_width:.3f}} and LoRA by {{lora_gain.mean:+.3f}} ±
 # {{lora_gain.half_width:.3f}}; with the smaller number of tweets it is {{full_gain_few.mean:+.3f}} ±
-# {{full_gain_few.half_width:.3f}} and {{lora_gain_few.mean:+.3f}} ± {{lora_gain_few.half_width:.3f}}. A null result for
-# three blocks and some 26 steps, and its intervals say how firm it is. The profile `full` trains ten blocks, for
+# {{full_gain_few.half_width:.3f}} and {{lora_gain_few.mean:+.3f}} ± {{lora_gain_few.half_width:.3f}}. No gain was
+# shown for three blocks and some 26 steps; the intervals say how firm that is. The profile `full` trains ten blocks, for
 # longer, on more tweets, and at three ranks.
 #
 # What differs is the price. LoRA trains {{lora_share.mean:.1%}} as many parameters, and what we counted of the memory
