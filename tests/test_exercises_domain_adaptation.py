@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from course_utils.adaptation import GradientReversal
 from course_utils.exercises import domain_adaptation as check
 from course_utils.exercises.answers import ExerciseError
 
@@ -13,13 +17,15 @@ from course_utils.exercises.answers import ExerciseError
 def test_a_right_reverse_is_accepted(capsys):
     check.check_reverse(lambda x, strength: x + (1 + strength) * (ops.stop_gradient(x) - x))
     check.check_reverse(lambda x, strength: (1 + strength) * ops.stop_gradient(x) - strength * x)
-    assert capsys.readouterr().out.count("reverse is right") == 2
+    check.check_reverse(lambda x, strength: GradientReversal(strength)(x))
+    assert capsys.readouterr().out.count("reverse is right") == 3
 
 
 @pytest.mark.parametrize(
     ("reverse", "sentence"),
     [
         (lambda x, strength: None, "returns nothing"),
+        (lambda x, strength: "x", "return a tensor"),
         (lambda x, strength: x, "turn it"),
         (lambda x, strength: -strength * x, "changes the values"),
         (lambda x, strength: ops.stop_gradient(x), "no gradient comes through"),
@@ -58,7 +64,7 @@ def test_a_mended_label_loss_is_accepted(capsys):
     [
         ({"softmax": False}, "take the softmax"),
         ({"clean": False}, "label of the clean one"),
-        ({"from_logits": False}, "logits, not probabilities"),
+        ({"from_logits": False}, "from_logits=True"),
         ({"mean": False}, "take the mean"),
         ({"threshold": False}, "threshold is not used"),
         ({"over_confident": True}, "over all images"),
@@ -69,33 +75,49 @@ def test_each_fault_of_the_label_loss_is_named(faults, sentence):
         check.check_label_loss(label_loss_with(**faults))
 
 
-def held_out(old, new):
-    pixels = np.concatenate([old, new]).reshape(len(old) + len(new), -1) / 255
-    domain = np.repeat([0, 1], [len(old), len(new)])
-    return cross_val_score(LogisticRegression(C=0.01), pixels, domain, cv=5).mean()
+def pixels(images):
+    return images.reshape(len(images), -1) / 255
 
 
-def fitted_on(old, new):
-    pixels = np.concatenate([old, new]).reshape(len(old) + len(new), -1) / 255
-    domain = np.repeat([0, 1], [len(old), len(new)])
-    return LogisticRegression().fit(pixels, domain).score(pixels, domain)
+def two_features(images):
+    return np.stack([images.mean(axis=(1, 2, 3)), images.std(axis=(1, 2, 3))], axis=1)
 
 
+def teller(features, folds):
+    """Return a `tell_apart`; without folds it is judged on the images that it was fitted on."""
+
+    def tell_apart(old, new):
+        x, domain = features(np.concatenate([old, new])), np.repeat([0, 1], [len(old), len(new)])
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+        return (
+            cross_val_score(classifier, x, domain, cv=folds).mean()
+            if folds
+            else classifier.fit(x, domain).score(x, domain)
+        )
+
+    return tell_apart
+
+
+held_out, fitted_on = teller(pixels, 5), teller(pixels, None)
 IMAGES = np.random.default_rng(1).integers(0, 200, (20, 28, 28, 3))
 
 
-def test_images_from_elsewhere_are_told_apart():
-    assert check.check_tell_apart(held_out, IMAGES, IMAGES + 55) > 0.9
+@pytest.mark.parametrize("features", [pixels, two_features])
+def test_images_from_elsewhere_are_told_apart(features):
+    assert check.check_tell_apart(teller(features, 5), IMAGES, IMAGES + 55) > 0.9
 
 
 @pytest.mark.parametrize(
     ("tell_apart", "sentence"),
     [
         (fitted_on, "judged on images that it was fitted on"),
+        (teller(two_features, None), "judged on images that it was fitted on"),
+        (teller(pixels, LeaveOneOut()), "a few folds"),
         (lambda old, new: None, "returns None"),
+        (lambda old, new: tf.constant(0.5), "returns a tensor"),
         (lambda old, new: 0.5, "easy to tell apart"),
         (lambda old, new: 0.0, "where 0.5 is guessing"),
-        (lambda old, new: 1.0, "fitted on"),
+        (lambda old, new: 0.97, "looks at no image"),
     ],
 )
 def test_each_fault_of_tell_apart_is_named(tell_apart, sentence):
@@ -106,3 +128,8 @@ def test_each_fault_of_tell_apart_is_named(tell_apart, sentence):
 def test_images_of_two_sizes_are_refused():
     with pytest.raises(ExerciseError, match="of one size"):
         check.check_tell_apart(held_out, IMAGES, IMAGES[:, :20])
+
+
+def test_a_small_folder_is_refused_before_anything_is_fitted():
+    with pytest.raises(ExerciseError, match="9 new images: give ten or more"):
+        check.check_tell_apart(None, IMAGES, IMAGES[:9])
