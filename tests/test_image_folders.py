@@ -225,4 +225,7 @@ def test_own_image_refusals(own, tmp_path):
     (own / "ant").rmdir()
     with pytest.raises(CourseError, match="class bird .* has no image that can be read"):
         clean_image_folder(own)
+    (own / "bird").rename(own / "Cat")
+    with pytest.raises(CourseError, match="The folders Cat and cat in .* differ by case only: make them one"):
+        clean_image_folder(own)
     assert not list((tmp_path / "cache" / "images").glob("my*"))  # nothing half made is left

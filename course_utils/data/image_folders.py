@@ -71,7 +71,7 @@ def class_folders(folder: str | Path) -> dict[str, Path]:
     Raises
     ------
     CourseError
-        If the folder is missing, or has fewer than two subfolders.
+        If the folder is missing, has fewer than two subfolders, or two that differ by case only.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -82,6 +82,13 @@ def class_folders(folder: str | Path) -> dict[str, Path]:
             f"The folder {folder} has {len(classes)} subfolders; at least two classes, each in a"
             " subfolder of its own, are needed."
         )
+    names = {}
+    for path in classes:
+        first = names.setdefault(path.name.lower(), path.name)
+        if first != path.name:  # other systems know but one folder of that name
+            raise CourseError(
+                f"The folders {first} and {path.name} in {folder.name} differ by case only: make them one."
+            )
     return {path.name: path for path in classes}
 
 

@@ -76,7 +76,7 @@ def name_of_source(file: str) -> str:
 
 def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], set[str], list[str]]:
     """Return (file, part, label, group) of each file in a class, all labels, and sentences about the others."""
-    top = _folders(folder)
+    top = class_folders(folder)
     parts = {name: PART_OF.get(name.lower(), "") for name in top}
     is_split = "train" in parts.values()
     sentences, files, linked, labels = [], [], [], set()
@@ -87,7 +87,7 @@ def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], 
         if is_split and not parts[name]:
             continue
         try:
-            classes = _folders(path)
+            classes = class_folders(path)
         except CourseError:
             if parts[name] == "train" or not is_split:
                 raise
@@ -105,15 +105,6 @@ def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], 
     if linked:
         sentences.append(f"{len(linked)} linked folders inside of classes are not followed: {named(linked)}.")
     return files, labels, sentences
-
-
-def _folders(folder: Path) -> dict[str, Path]:
-    """Return the class folders; refuse names that would be one folder on other systems."""
-    classes = class_folders(folder)
-    for name in classes:
-        if alike := [other for other in classes if other.lower() == name.lower() and other != name]:
-            raise CourseError(f"The folders {name} and {alike[0]} in {folder.name} differ by case only: make them one.")
-    return classes
 
 
 def _copy(folder: Path, files: list[tuple[Path, str, str, str]], size: int, copies: Path) -> None:
