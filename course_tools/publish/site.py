@@ -11,6 +11,7 @@ from course_tools.publish import sphinx
 from course_tools.publish.measured import measured_tables, status_table
 from course_tools.publish.readable import readable
 from course_tools.publish.readme import notebooks_table
+from course_tools.publish.slides import build_slides
 from course_utils.settings import ROOT
 
 SITE = ROOT / "build" / "site"
@@ -35,6 +36,8 @@ LAUNCH = {
     "use_repository_button": True,
     "launch_buttons": {"colab_url": "https://colab.research.google.com"},
 }
+# The slides are another build of Sphinx, beside the pages: a link of HTML, which Sphinx does not look up.
+TO_SLIDES = '<a href="../slides/slides/{page}.html">Slides of this lesson</a>'
 FIRST_PAGE = """\
 <!doctype html><meta charset="utf-8"><title>Transfer learning</title>
 <meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">To the course</a>
@@ -42,9 +45,10 @@ FIRST_PAGE = """\
 
 
 def build_site(target: Path = SITE) -> Path:
-    """Build the site into a folder, which it replaces, and return its first page."""
+    """Build the pages and the slides into a folder, which they replace, and return the first page."""
     theme = THEME | (LAUNCH if settings.REPOSITORY_URL else {})
     sphinx.build(target, "html", CONFIG | {"html_theme_options": theme}, _prepared)
+    build_slides(target / "slides")
     (target / "index.html").write_text(FIRST_PAGE, encoding="utf-8")
     return target / "index.html"
 
@@ -52,7 +56,10 @@ def build_site(target: Path = SITE) -> Path:
 def _prepared(name: str, text: str) -> str:
     """Return a notebook with its machinery folded, and another document with its generated parts filled in."""
     if name.startswith("notebooks/"):
-        return nbformat.writes(readable(nbformat.reads(text, as_version=4)))
+        notebook = readable(nbformat.reads(text, as_version=4))
+        if (ROOT / "slides" / f"{(number := Path(name).name[:2])}.md").is_file() and "experiments" not in name:
+            notebook.cells[0].source += "\n\n" + TO_SLIDES.format(page=number)
+        return nbformat.writes(notebook)
     for part, lines in GENERATED.items():
         if (mark := f"<!-- {part} -->") in text:
             text = text.replace(mark, "\n".join(lines()))
