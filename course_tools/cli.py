@@ -600,3 +600,7 @@ def _end_with(sentence: str) -> None:
 
 def _tell(sentence: str) -> None:
     Console(stderr=True).print(sentence, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

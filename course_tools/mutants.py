@@ -128,7 +128,7 @@ def _run_check(check: str, folder: Path) -> tuple[bool, str]:
     """Return whether the check passed in the copy, and what it found."""
     call = ["-m", "pytest", "-x", "-q", "-p", "no:nbval", "-p", "no:cacheprovider", "-o", "addopts="]
     if check.startswith("build "):
-        call = ["-c", "from course_tools.cli import main; main()"]
+        call = ["-m", "course_tools.cli"]
     environment = os.environ | {"PYTHONPATH": str(folder), "COURSE_CACHE": str(folder / "data" / "cache")}
     command = [sys.executable, *call, *check.split()]
     try:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COURSE = [sys.executable, "-c", "from course_tools.cli import main; main()"]
+COURSE = [sys.executable, "-m", "course_tools.cli"]
 
 
 @pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])

@@ -14,7 +14,7 @@ from course_utils.errors import CourseError
 from course_utils.settings import ROOT, cache_dir
 from course_utils.whole_file import read_json
 
-RUN = [sys.executable, "-c", "from course_tools.cli import main; main()", "run", "--force"]
+RUN = [sys.executable, "-m", "course_tools.cli", "run", "--force"]
 MINUTES = {"cold": 18, "warm": 10}  # goals for the profile `default` with two workers on two cores
 GIGABYTES = 6
 

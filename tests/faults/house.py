@@ -18,7 +18,7 @@ import tomli_w
 from course_utils.data.assets import content_hash
 from course_utils.settings import ROOT
 
-COURSE = [sys.executable, "-c", "from course_tools.cli import main; main()"]
+COURSE = [sys.executable, "-m", "course_tools.cli"]
 MARK = "COURSE_HOUSE"  # every process of a house carries this variable, so that none is overlooked
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 FIGURE = """
