@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(
         results,
         "run_parameters",
-        lambda notebook, profile, typed: {"PROFILE": profile, "SIZES": [1, 2]} | typed if notebook.key else None,
+        lambda notebook, profile, typed: {"PROFILE": profile, "SIZES": (1, 2)} | typed if notebook.key else None,
     )
     monkeypatch.setattr(results, "all_notebooks", lambda: [Notebook("01_a"), Notebook("02_b")])
     (tmp_path / "build" / "experiments").mkdir(parents=True)

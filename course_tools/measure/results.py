@@ -1,5 +1,6 @@
 """The figures of the last `full` runs, kept in a tracked file for the site."""
 
+import json
 from pathlib import Path
 
 from course_tools.measure.records import read_tables, write_tables
@@ -35,7 +36,8 @@ def _is_full(notebook: Notebook, run: dict) -> bool:
     """Tell whether a run passed with the values of the profile `full`, and no others."""
     if run["status"] != "passed" or run["parameters"].get("PROFILE") != "full":
         return False
-    return run["parameters"] == run_parameters(notebook, "full", {})
+    # A list of a parameter file is a tuple here, and a list again in the record of the run.
+    return run["parameters"] == json.loads(json.dumps(run_parameters(notebook, "full", {})))
 
 
 def _figures(run: dict) -> dict[str, dict[str, float]]:
