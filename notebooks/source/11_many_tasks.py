@@ -280,15 +280,15 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# All networks have the same trunk, batches and steps; two separate networks have twice the parameters. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}: a small gain and a large loss. With ten times the weight for B: A {{gain_a_ten.mean:+.3f}} ± {{gain_a_ten.half_width:.3f}}, B {{gain_b_ten.mean:+.3f}} ± {{gain_b_ten.half_width:.3f}}. Both weights were set by hand; a search over weights was not made.
+# All networks have the same trunk, batches and steps; two separate networks have twice the parameters. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}: a small gain and a large loss. Six differences are looked at in this section and the next, so a small one may be luck. With ten times the weight for B: A {{gain_a_ten.mean:+.3f}} ± {{gain_a_ten.half_width:.3f}}, B {{gain_b_ten.mean:+.3f}} ± {{gain_b_ten.half_width:.3f}}. Both weights were set by hand; a search over weights was not made.
 #
-# The rival of A, a logistic regression on the 80 labels, has {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}}; the shared network {{shared_a.mean:.2f}} ± {{shared_a.half_width:.2f}}. For B no network comes near the ridge regression. So a gain over one's own separate network is not yet a gain.
+# The rival of A, a logistic regression on the 80 labels, has {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}}; the shared network {{shared_a.mean:.2f}} ± {{shared_a.half_width:.2f}}. For B no network comes near the ridge regression. So a gain over a separate network is not yet a gain over simple rivals.
 #
 # ### The mistake: one loss drowns the other
 #
 # "Squared error" is the same network with `"mse"` for B. A unit vector of 384 numbers has a mean square of 1/384, so this loss is tiny beside a cross-entropy of 2. Recall@5 of B: {{drowned_b.mean:.2f}} ± {{drowned_b.half_width:.2f}} instead of {{shared_b.mean:.2f}} ± {{shared_b.half_width:.2f}}.
 #
-# **The symptom:** the sum of the losses falls well, and one task learns little. Print each loss, not only the sum.
+# **The symptom:** the sum of the losses falls well, and one task learns little. Print each loss, not only the sum. (Form and size of the loss change together here; we did not separate the two.)
 #
 # Do the tasks pull against each other? The **cosine of their gradients** at the trunk says it: below zero they are in conflict (Yu et al. 2020).
 
@@ -495,14 +495,15 @@ check.check_measure(measure_solution)
 # Put the path of a folder of your own images into `my_folder`, a subfolder for each class, named in English words. Name the images by these words alone, without a label. Without images of your own, the cell takes eight classes of pictograms; most of them the towers have seen in training, so the default flatters.
 
 # %% tags=["exercise"]
-from course_utils.data import load_openmoji_folder
-
-my_folder = load_openmoji_folder()
+my_folder = ""  # the path of your images; empty: pictograms
 predicted = None  # class numbers of all images, class after class in alphabetical order
 
 # check.check_own(predicted, my_folder)
 
 # %% tags=["solution"]
+from course_utils.data import load_openmoji_folder
+
+my_folder = my_folder or load_openmoji_folder()
 read = keras.utils.image_dataset_from_directory(my_folder, image_size=(SIZE, SIZE), shuffle=False, verbose=False)
 mine = backbone.predict(read.map(lambda image, label: image), verbose=0)
 fits_mine = ops.matmul(tower[0](mine), ops.transpose(tower[1](meaning(read.class_names))))
