@@ -3,7 +3,7 @@
 #   course:
 #     title: Domain adaptation
 #     question: My model meets data from elsewhere, and nobody has labelled them. What can I do?
-#     minutes: {reading: 45, exercises: 40}
+#     minutes: {reading: 50, exercises: 40}
 #     shows: "Digits on paper to digits on photographs, without one label of the photographs: {{experiment.baseline.mean:.2f}} for the best network that was neither adapted nor told about the shift, {{experiment.dann.mean:.2f}} with an adversary (DANN), {{experiment.labels.mean:.2f}} with consistency pseudo-labels, {{experiment.bound.mean:.2f}} with target labels."
 #     goals:
 #       - adapt a classifier to images without labels, and tell whether it paid;
@@ -202,10 +202,12 @@ print(f"BatchNorm {source_only:.2f}, with AdaBN {adabn:.2f}, no BatchNorm {no_no
 # Diagram: how values and gradients flow in DANN
 figure, ax = plt.subplots(figsize=(12, 4))
 figure.set_label("Images pass the extractor; features go to the head, which learns the digit, and through the reversal "
-                 "to the domain classifier. The head's gradient comes back as it is, the classifier's times minus lambda.")  # fmt: skip
+                 "to the domain classifier. The head's gradient comes back as it is, "
+                 "the classifier's times minus lambda.")  # fmt: skip
 boxes = {"images of\none domain": (0, 1.5, 2, "#e8e8e8"), "extractor": (3, 1.5, 2.2, "#cfe3f2"),
          "head: which digit?\n(source only)": (9, 2.6, 3, "#cfe3f2"),
-         "gradient\nreversal": (6.2, 0.4, 1.8, "#fbdcb8"), "classifier:\nwhich domain?": (9, 0.4, 3, "#cfe3f2")}  # fmt: skip
+         "gradient\nreversal": (6.2, 0.4, 1.8, "#fbdcb8"),
+         "classifier:\nwhich domain?": (9, 0.4, 3, "#cfe3f2")}  # fmt: skip
 for text, (left, middle, width, colour) in boxes.items():
     ax.add_patch(plt.Rectangle((left, middle - 0.4), width, 0.8, facecolor=colour, edgecolor="0.3"))
     ax.text(left + width / 2, middle, text, fontsize=12, ha="center", va="center")
@@ -339,7 +341,8 @@ plt.show()
 # Figure: labels and augmentation, two by two, from the experiment
 figure, ax = plt.subplots(figsize=(9.5, 3.4))
 values = told("adabn_plain", "adabn", "labels_plain", "labels", "bound")
-figure.set_label(f"Accuracy with neither, augmentation only, pseudo-labels only, both, and of the upper bound: {values}.")
+figure.set_label("Accuracy with neither, augmentation only, pseudo-labels only, both, "
+                 f"and of the upper bound: {values}.")  # fmt: skip
 bars(ax, [("adabn_plain", "neither (AdaBN)", "transfer"), ("adabn", "augmentation only", "transfer"),
           ("labels_plain", "pseudo-labels only", "transfer"), ("labels", "both", "transfer"),
           ("bound", "trained on target labels", "upper bound")])  # fmt: skip
@@ -375,7 +378,8 @@ plt.show()
 # %% tags=["fold"]
 # Figure: all ways compared, from the experiment
 rows = [("knn", "5 neighbours on pixels", "reference"), ("norm", "BatchNorm, augmented", "reference"),
-        ("adabn_plain", "AdaBN, not augmented", "transfer"), ("adabn_steady", "AdaBN, augmented (DANN's control)", "transfer"),
+        ("adabn_plain", "AdaBN, not augmented", "transfer"),
+        ("adabn_steady", "AdaBN, augmented (DANN's control)", "transfer"),
         ("no_norm", "no BatchNorm, not augmented", "reference"),
         ("inverted", "no BatchNorm, half inverted, not augmented", "reference/"),
         ("dann", "DANN, augmented", "transfer"), ("labels", "pseudo-labels, augmented", "transfer"),

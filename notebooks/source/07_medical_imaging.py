@@ -213,7 +213,8 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_s
 figure, axes = plt.subplots(2, 2, figsize=(12, 8.4), height_ratios=[2, 3])
 figure.set_label(
     "Above, scores on validation and test: most normal chests lie near 0, most pneumonias near 1, the threshold "
-    "left of the middle. Below, ROC and precision-recall curves: both rise steeply, test runs a little inside validation."
+    "left of the middle. Below, ROC and precision-recall curves: both rise steeply, test runs a little inside "
+    "validation."
 )
 for ax, (name, part) in zip(axes[0], parts.items()):
     for label, text in enumerate(chests.class_names):
@@ -486,7 +487,7 @@ for k in (1, 2, 3):  # the same layers, random weights
     maps[f"random weights {k}"] = grad_cam(keras.models.clone_model(reader), images, cells)
 
 # %% tags=["fold"]
-# Table: empty maps, rank correlation with the network's maps, share of the heat on the opacity; figure: six of each
+# Table: empty maps, rank correlation with the network's maps, heat on the opacity; figure: six of each
 from scipy.stats import spearmanr
 
 sanity = {}
@@ -535,8 +536,8 @@ measured = read_bands()["experiments/07_medical_imaging"]["default"]["bands"]
 clean, leak, turned = (measured[name] for name in ("clean_auc", "leak_auc", "turned_auc"))
 figure, ax = plt.subplots(figsize=(9, 3.6))
 figure.set_label(
-    "AUC of a classifier that has learnt a letter: near 1 with it, below that of a clean training without it, at chance "
-    "level when reversed."
+    "AUC of a classifier that has learnt a letter: near 1 with it, below that of a clean training without it, at "
+    "chance level when reversed."
 )
 texts = ["never a letter", "pneumonias carry\nthe letter", "no letters\n(lowest to highest)", "normal chests\ncarry it"]
 lower = [clean.half_width, leak.half_width, leak.contrast - leak.contrast_low, turned.half_width]
@@ -703,8 +704,8 @@ near = np.argmin(np.abs(calibrated["test"] - final))
 Image.fromarray(test.x[near, :, :, 0]).save(home / "chest.png")
 # any record serves as a form; its pixels are replaced
 record.PatientName, record.PatientID, record.Modality = "Doe^Jane", "12345", "CR"
-# Stored is 375 + 10 × gray, which fits into 12 bits. The intercept makes it -125 + 10 × gray, from -125 to 2425. DICOM's
-# window of centre c and width w goes from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2: here just that.
+# Stored is 375 + 10 × gray, which fits into 12 bits. The intercept makes it -125 + 10 × gray, from -125 to 2425.
+# DICOM's window of centre c and width w goes from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2: here just that.
 record.RescaleIntercept, record.WindowCenter, record.WindowWidth = -500, 1150.5, 2551
 record.set_pixel_data(375 + 10 * test.x[near, :, :, 0].astype("uint16"), "MONOCHROME2", bits_stored=12)
 clean_record = dicom.deidentify(record, key=b"stays in the hospital")
