@@ -122,3 +122,12 @@ def test_the_program_classifies_a_table_of_texts(tmp_path):
     assert [row[:2] for row in rows] == [["row", "class"], ["1", "+"], ["2", "-"], ["3", "?"]]
     with pytest.raises(AssertionError, match="has no column 'text'"):
         answers(tmp_path / "out", tmp_path / "new.csv", "text")
+
+
+def test_predict_refuses_what_holds_no_image(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="There is no file in "):
+        predict_images.main([str(tmp_path)])
+    monkeypatch.setattr(predict_images.keras.saving, "load_model", lambda *_, **__: None)
+    with pytest.raises(SystemExit, match="No file could be read as an image"):
+        predict_images.main([str(tmp_path / "nowhere")])
+    assert "cannot be read" in capsys.readouterr().err

@@ -114,6 +114,16 @@ def test_every_combination_is_one_job_with_files_of_its_own(course):
     assert jobs[0].parameters == {"SEED": 0, "BACKBONE": "a/b", "NAMES": ["A"]}
 
 
+def test_each_run_writes_a_folder_of_its_own(course, write_notebook):
+    path = write_notebook("08_swept", "", parameters=PARAMETERS + '\nOUT = "../build/project"')
+    paths = {course[0]: path}
+    jobs = sweep_jobs(course[:1], "default", {"SEED": "0..2"}, paths)
+    assert len({job.parameters["OUT"] for job in jobs}) == 3
+    assert all(job.parameters["OUT"] == str(job.output.with_suffix("")) for job in jobs)
+    with pytest.raises(CourseError, match="All runs of this sweep would write the same folder; leave OUT out"):
+        sweep_jobs(course[:1], "default", {"SEED": "0..2", "OUT": "mine"}, paths)
+
+
 def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, capsys):
     words = "sweep", "08", "09", "-p", "SEED", "1..2", "-p", "BACKBONE", "BB"
 

@@ -20,6 +20,7 @@ from course_utils.whole_file import replacing
 
 MOST_RUNS = 1_000
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+OUT = "OUT"  # the parameter that names the folder which a notebook writes
 SEED = "SEED"  # the parameter over which the table takes means
 COLUMNS = ["notebook", "figure", "value", "contrast", "timing", "seconds"]
 
@@ -33,7 +34,9 @@ def sweep_jobs(
     values of `profile`, but for those `given`: names and values as typed, see `parse_values`. `paths` are files to
     execute instead of the stored notebooks; the same code in another file makes the same runs.
 
-    Raises a CourseError for a bad value, or more than 1,000 runs.
+    A notebook that writes a folder ``OUT`` gets one for each run, beside the executed notebook.
+
+    Raises a CourseError for a bad value, an ``OUT`` that several runs would share, or more than 1,000 runs.
     """
     files = {notebook: (paths or {}).get(notebook, notebook.path) for notebook in notebooks}
     fixed = {notebook: profile_parameters(notebook, profile, path) for notebook, path in files.items()}
@@ -41,6 +44,10 @@ def sweep_jobs(
     runs = sum(math.prod(map(len, grid.values())) for grid in grids.values())
     if runs > MOST_RUNS:
         raise CourseError(f"This sweep would take {runs:,} runs; accepted are at most {MOST_RUNS:,}.")
+    if runs > 1 and OUT in given:
+        raise CourseError(
+            f"All runs of this sweep would write the same folder; leave {OUT} out, each then has its own."
+        )
     return [
         _job(notebook, files[notebook], fixed[notebook], dict(zip(grid, combination, strict=True)))
         for notebook, grid in grids.items()
@@ -158,4 +165,7 @@ def _job(notebook: Notebook, path: Path, fixed: dict[str, object], varied: dict[
     digest = hashlib.sha256(repr(parameters).encode()).hexdigest()[:8]
     file = f"{re.sub(r'[^A-Za-z0-9_.=,+-]', '_', label)[:80]}-{digest}.ipynb"
     name = f"{notebook.key.removesuffix(notebook.name[2:])} {label}"
-    return Job(name, notebook, path, BUILD / "sweep" / notebook.key / file, parameters, measuring=True)
+    output = BUILD / "sweep" / notebook.key / file
+    if OUT in default_parameters(path) and OUT not in parameters:
+        parameters[OUT] = str(output.with_suffix(""))
+    return Job(name, notebook, path, output, parameters, measuring=True)

@@ -62,7 +62,9 @@ def main(paths):
     home = Path(__file__).resolve().parent
     files = [f for path in map(Path, paths) for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     files = [file for file in files if not file.is_dir() and not file.name.startswith(".")]
-    model = keras.saving.load_model(home / "model.keras", compile=False)
+    if not files:
+        sys.exit(f"There is no file in {', '.join(paths)}.")
+    model, read = keras.saving.load_model(home / "model.keras", compile=False), 0
     write = csv.writer(sys.stdout).writerow
     write(["file", "class", *CLASSES])
     for start in range(0, len(files), BATCH):
@@ -74,8 +76,11 @@ def main(paths):
             except Exception as error:  # a damaged file must not stop the others
                 print(f"{file} cannot be read: {error}", file=sys.stderr)
         answers = model.predict(np.stack(images), verbose=0) if images else []
+        read += len(names)
         for name, p in zip(names, answers, strict=True):
             write([name, CLASSES[p.argmax()], *(f"{value:.4f}" for value in p)])
+    if not read:
+        sys.exit("No file could be read as an image.")
 
 
 if __name__ == "__main__":
