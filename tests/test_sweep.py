@@ -120,8 +120,9 @@ def test_each_run_writes_a_folder_of_its_own(course, write_notebook):
     jobs = sweep_jobs(course[:1], "default", {"SEED": "0..2"}, paths)
     assert len({job.parameters["OUT"] for job in jobs}) == 3
     assert all(job.parameters["OUT"] == str(job.output.with_suffix("")) for job in jobs)
-    with pytest.raises(CourseError, match="All runs of this sweep would write the same folder; leave OUT out"):
+    with pytest.raises(CourseError, match="Several runs of this sweep would write the same folder; leave OUT out"):
         sweep_jobs(course[:1], "default", {"SEED": "0..2", "OUT": "mine"}, paths)
+    assert len(sweep_jobs(course[:1], "default", {"OUT": "mine,yours"}, paths)) == 2
 
 
 def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, capsys):

@@ -57,8 +57,9 @@ def _prepared(name: str, text: str) -> str:
     """Return a notebook with its machinery folded, and another document with its generated parts filled in."""
     if name.startswith("notebooks/"):
         notebook = readable(nbformat.reads(text, as_version=4))
-        if (ROOT / "slides" / f"{(number := Path(name).name[:2])}.md").is_file() and "experiments" not in name:
-            notebook.cells[0].source += "\n\n" + TO_SLIDES.format(page=number)
+        deck = ROOT / "slides" / f"{Path(name).name[:2]}.md"
+        if Path(name).parent.name == "notebooks" and deck.is_file():
+            notebook.cells[0].source += "\n\n" + TO_SLIDES.format(page=deck.stem)
         return nbformat.writes(notebook)
     for part, lines in GENERATED.items():
         if (mark := f"<!-- {part} -->") in text:

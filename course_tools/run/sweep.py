@@ -44,15 +44,15 @@ def sweep_jobs(
     runs = sum(math.prod(map(len, grid.values())) for grid in grids.values())
     if runs > MOST_RUNS:
         raise CourseError(f"This sweep would take {runs:,} runs; accepted are at most {MOST_RUNS:,}.")
-    if runs > 1 and OUT in given:
-        raise CourseError(
-            f"All runs of this sweep would write the same folder; leave {OUT} out, each then has its own."
-        )
-    return [
+    jobs = [
         _job(notebook, files[notebook], fixed[notebook], dict(zip(grid, combination, strict=True)))
         for notebook, grid in grids.items()
         for combination in itertools.product(*grid.values())
     ]
+    written = [job.parameters[OUT] for job in jobs if OUT in job.parameters]
+    if len(set(written)) < len(written):
+        raise CourseError(f"Several runs of this sweep would write the same folder; leave {OUT} out, each has its own.")
+    return jobs
 
 
 def parse_values(name: str, text: str, default: object) -> list[str]:

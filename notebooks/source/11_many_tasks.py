@@ -288,7 +288,7 @@ plt.show()
 #
 # "Squared error" is the same network with `"mse"` for B. Recall@5 of B: {{drowned_b.mean:.2f}} ± {{drowned_b.half_width:.2f}} instead of {{shared_b.mean:.2f}} ± {{shared_b.half_width:.2f}}. **The symptom:** the sum of the losses falls well, and one task learns little.
 #
-# It looks as if the loss of A drowned that of B: the mean square of a unit vector of 384 numbers is only 1/384. But size is not the whole reason. Train B alone, `build((0, 1), "mse")`, or with the weight 384: in two runs each, recall@5 was below 0.01. We did not test why.
+# It looks as if the loss of A drowned that of B: the mean square of a unit vector of 384 numbers is only 1/384. We did not test whether this is the reason. A way to look: train B alone, `build((0, 1), "mse")`.
 #
 # So train each task alone with its own loss before you join them, and print each loss.
 #
