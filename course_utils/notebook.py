@@ -6,13 +6,14 @@ import warnings
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 from course_utils.evaluation.expectations import Expectations
 from course_utils.evaluation.style import use_course_style
 from course_utils.quiet import stderr_to
 
-# Keras says these of every `tf.data` pipeline that a reader would write.
-HARMLESS = (".*shuffle=True.*will be ignored", "Your input ran out of data")
+# Keras says these of every `tf.data` pipeline that a reader would write, TensorFlow the last of its own converter.
+HARMLESS = (".*shuffle=True.*will be ignored", "Your input ran out of data", r"\s*Warning: tf.lite.Interpreter is depr")
 
 
 def begin(notebook: str, profile: str, seed: int) -> Expectations:
@@ -31,6 +32,8 @@ def begin(notebook: str, profile: str, seed: int) -> Expectations:
         import keras
 
         keras.utils.set_random_seed(seed)
+    # The same last digits on any number of cores, and two notebooks at once do not wait for each other.
+    threadpool_limits(1, user_api="blas")
     logging.getLogger("tensorflow").setLevel("ERROR")  # it takes several models in one notebook for a mistake
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message=message)

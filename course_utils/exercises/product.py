@@ -1,0 +1,161 @@
+"""Checks of the exercises of lesson 12: each tests the reader's answer and says in one sentence what is wrong."""
+
+import io
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+from course_utils.exercises.answers import require
+
+FLOATS_ALLOWED = 2  # arrays of images or feature maps: a full int8 file has them at its ends only
+AGREEMENT_EXPECTED = 0.8
+
+
+def check_private_gradient(private_gradient: Callable) -> None:
+    """Check ``private_gradient(gradients, clip, noise, draw)``, one step of differentially private SGD.
+
+    Parameters
+    ----------
+    private_gradient : callable
+        Takes gradients (n, d) of n images, the longest length allowed, the noise multiplier and a NumPy generator;
+        returns the sum (d,) of the clipped gradients plus normal noise of standard deviation ``noise * clip``.
+
+    Raises
+    ------
+    ExerciseError
+        With what is wrong.
+
+    References
+    ----------
+    Abadi et al. (2016), https://arxiv.org/abs/1607.00133
+    """
+
+    def noisy_sum(gradients: np.ndarray, clip: float, noise: float, seed: int = 0) -> np.ndarray:
+        answer = np.asarray(private_gradient(gradients.copy(), clip, noise, np.random.default_rng(seed)))
+        shape = gradients.shape[1:]
+        require(answer.shape == shape, f"private_gradient returned the shape {answer.shape} instead of {shape}.")
+        return answer
+
+    short = np.array([[0.3, 0.4, 0.0], [0.0, 0.0, 0.2]])
+    said = noisy_sum(short, 1, 0)
+    require(not np.allclose(said, short.mean(axis=0)), "The answer is the mean of the gradients: return their sum.")
+    require(
+        np.allclose(said, short.sum(axis=0)), "Gradients shorter than clip, without noise, must be summed as they are."
+    )
+    large = np.array([[30.0, 40.0, 0.0], [0.0, 0.0, 0.2]])
+    said = noisy_sum(large, 2, 0)
+    require(
+        np.allclose(said, [1.2, 1.6, 0.2]),
+        f"Clipped to length 2, [30, 40, 0] and [0, 0, 0.2] must sum to [1.2, 1.6, 0.2], not {said.round(2).tolist()}: "
+        "shorten each image's gradient by itself, and keep its direction.",
+    )
+    require(bool(np.isfinite(noisy_sum(np.zeros((2, 3)), 1, 0)).all()), "A gradient of length 0 gives NaN.")
+    drawn = noisy_sum(np.zeros((5, 20_000)), 2, 3)
+    require(
+        abs(drawn.std() - 6) < 0.2,
+        f"With noise 3 and clip 2 the noise has a standard deviation of {drawn.std():.1f} instead of 6: noise * clip, "
+        "once for the sum.",
+    )
+    require(abs(drawn.mean()) < 0.3, f"The noise has a mean of {drawn.mean():.1f} instead of 0.")
+    again, other = noisy_sum(np.zeros((5, 20)), 2, 3, 1), noisy_sum(np.zeros((5, 20)), 2, 3, 2)
+    require(not np.allclose(again, other), "Two generators give the same noise: use draw.")
+    print("private_gradient is right.")
+
+
+def check_read(read: Callable) -> None:
+    """Check ``read(file, size)``, from an image file to the pixels that the model was trained on.
+
+    Parameters
+    ----------
+    read : callable
+        Takes an open image file and a size; returns RGB pixels (size, size, 3), 0 to 255, upright, on white.
+
+    Raises
+    ------
+    ExerciseError
+        With the first fault that is still there.
+    """
+
+    def pixels(image: Image.Image, **saved: object) -> np.ndarray:
+        file = io.BytesIO()
+        image.save(file, "PNG", **saved)
+        file.seek(0)
+        answer = np.asarray(read(file, 16))
+        require(answer.shape == (16, 16, 3), f"read returned the shape {answer.shape} instead of (16, 16, 3).")
+        return answer
+
+    said = pixels(Image.new("RGB", (40, 40), (200, 100, 50)))
+    require(said.max() > 1, "The pixels lie between 0 and 1; the model was trained on 0 to 255.")
+    require(
+        np.allclose(said, (200, 100, 50), atol=1),
+        f"An image of the colour (200, 100, 50) was read as {said[8, 8].round().tolist()}.",
+    )
+    said = pixels(Image.new("RGBA", (40, 40), (0, 0, 0, 0)))
+    require(np.allclose(said, 255, atol=1), f"A transparent image was read as {said[8, 8].tolist()} instead of white.")
+    lying = Image.new("RGB", (40, 40), "white")
+    lying.paste((0, 0, 0), (0, 0, 20, 40))  # dark on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise by a quarter: dark above
+    said = pixels(lying, exif=exif)
+    require(
+        bool(said[2, 8].max() < 50 and said[13, 8].min() > 200),
+        "An image that EXIF says to turn was not turned: use ImageOps.exif_transpose.",
+    )
+    print("read is mended.")
+
+
+def check_file(model: keras.Model, file: bytes, images: np.ndarray) -> float:
+    """Compare a full int8 LiteRT file with the Keras model it was made of.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Takes images (n, height, width, 3), returns probabilities (n, classes), alone.
+    file : bytes
+        What the converter returned; input and output may be float32, the layers between must be int8.
+    images : array of shape (n, height, width, 3)
+        Held-out images, 0 to 255.
+
+    Returns
+    -------
+    float
+        The share of images with the same class, 0 to 1.
+
+    Raises
+    ------
+    ExerciseError
+        When the file is not int8, does not belong to the model, or says something else.
+    """
+    require(isinstance(file, bytes), f"The file is {type(file).__name__}; hand over the bytes of convert(…).")
+    require(len(images) > 0, "There are no held-out images.")
+    try:
+        interpreter = Interpreter(model_content=file, num_threads=1)
+    except ValueError as error:
+        require(False, f"These bytes are no LiteRT file: {error}")
+    run = interpreter.get_signature_runner()
+    inputs, outputs = run.get_input_details(), run.get_output_details()
+    require(len(inputs) == len(outputs) == 1, "The file has several inputs or outputs; hand over one of each.")
+    ((name, entry),) = inputs.items()
+    shape = tuple(np.shape(images)[1:])
+    wanted = tuple(entry["shape"][1:])
+    require(wanted == shape, f"The file takes images of the shape {wanted}; these have {shape}.")
+    maps = [tensor["dtype"] for tensor in interpreter.get_tensor_details() if len(tensor["shape"]) == 4]
+    floats = sum(kind == np.float32 for kind in maps)
+    require(
+        floats <= FLOATS_ALLOWED,
+        f"{floats} of {len(maps)} arrays between the layers are float32: full int8 needs a representative_dataset.",
+    )
+    by_keras = np.asarray(model.predict(images, verbose=0)).argmax(axis=-1)
+    answers = [run(**{name: np.asarray(one, entry["dtype"])[None]}) for one in images]
+    by_file = np.array([next(iter(answer.values()))[0].argmax() for answer in answers])
+    agreement = float(np.mean(by_file == by_keras))
+    require(
+        agreement >= AGREEMENT_EXPECTED,
+        f"File and model agree on {agreement:.0%} of {len(images)} images only: calibrate with images like these, "
+        "0 to 255.",
+    )
+    print(f"{len(file) / 1e6:.1f} MB in int8. Same class as Keras for {agreement:.0%} of {len(images)} images.")
+    return agreement
