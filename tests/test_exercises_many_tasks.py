@@ -25,6 +25,12 @@ def adapt_with(order=2, factor=1.0, extra=0, detached=False):
     return adapt
 
 
+def unwatched(w, x, y, rate, steps):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((x @ w - y) ** 2)
+    return w - rate * tape.gradient(loss, w)
+
+
 def test_a_right_adapt_is_accepted(capsys):
     check.check_adapt(adapt_with())
     assert "adapt is right" in capsys.readouterr().out
@@ -37,6 +43,8 @@ def test_a_right_adapt_is_accepted(capsys):
         (adapt_with(factor=0.5), "differ from those of gradient descent"),
         (adapt_with(extra=1), "differ from those of gradient descent"),
         (adapt_with(detached=True), "does not depend on w"),
+        (lambda w, x, y, rate, steps: adapt_with()(w, x, y, 0.1, 3), "at a rate of 0.02"),
+        (unwatched, "needs tape.watch"),
         (lambda *_: None, "NoneType instead of a tensor"),
         (lambda w, *_: w[:, 0], "instead of that of w"),
     ],

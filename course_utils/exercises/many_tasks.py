@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from course_utils.data.image_folders import class_folders, visible_files
 from course_utils.exercises.answers import require
 
-RATE, STEPS = 0.1, 3
+RATES_AND_STEPS = (0.1, 3), (0.02, 5)
 
 
 def check_adapt(adapt: Callable) -> None:
@@ -32,31 +32,41 @@ def check_adapt(adapt: Callable) -> None:
     ----------
     Finn, Abbeel & Levine (2017), https://arxiv.org/abs/1703.03400
     """
+    for rate, steps in RATES_AND_STEPS:
+        _check_adapt(adapt, rate, steps)
+    print("adapt is right.")
+
+
+def _check_adapt(adapt: Callable, rate: float, steps: int) -> None:
     random = np.random.default_rng(0)
     x, y, start = (random.normal(size=shape) for shape in ((20, 3), (20, 1), (3, 1)))
     w = tf.constant(start)
     with tf.GradientTape() as tape:
         tape.watch(w)
-        answer = adapt(w, tf.constant(x), tf.constant(y), RATE, STEPS)
+        try:
+            answer = adapt(w, tf.constant(x), tf.constant(y), rate, steps)
+        except TypeError as error:
+            unwatched = "NoneType" in str(error)
+            require(not unwatched, "tape.gradient gave None: w is a tensor, so the inner tape needs tape.watch(w).")
+            raise
         require(isinstance(answer, tf.Tensor), f"adapt returned {type(answer).__name__} instead of a tensor.")
         require(answer.shape == (3, 1), f"adapt returned the shape {tuple(answer.shape)} instead of that of w, (3, 1).")
         total = tf.reduce_sum(answer)
     expected = start
-    for _ in range(STEPS):
-        expected = expected - RATE * 2 * x.T @ (x @ expected - y) / len(x)
+    for _ in range(steps):
+        expected = expected - rate * 2 * x.T @ (x @ expected - y) / len(x)
     require(
         np.allclose(answer, expected),
-        f"After {STEPS} steps at a rate of {RATE} the weights differ from those of gradient descent on the mean "
+        f"After {steps} steps at a rate of {rate} the weights differ from those of gradient descent on the mean "
         "squared error.",
     )
     gradient = tape.gradient(total, w)
     require(gradient is not None, "The answer does not depend on w for TensorFlow: compute the steps with tensors.")
-    through = np.linalg.matrix_power(np.eye(3) - RATE * 2 * x.T @ x / len(x), STEPS) @ np.ones((3, 1))
+    through = np.linalg.matrix_power(np.eye(3) - rate * 2 * x.T @ x / len(x), steps) @ np.ones((3, 1))
     require(
         np.allclose(gradient, through),
         "The gradient stops at the inner steps, which is first-order MAML: let the outer tape see tape.gradient.",
     )
-    print("adapt is right.")
 
 
 def check_measure(measure: Callable) -> None:
@@ -77,7 +87,8 @@ def check_measure(measure: Callable) -> None:
 
     def measured(vectors: np.ndarray) -> float:
         answer = measure(vectors, labels, seen, np.random.default_rng(0))
-        ok = isinstance(answer, Real) and 0 <= answer <= 1
+        number = isinstance(answer, Real) or (hasattr(answer, "dtype") and np.ndim(answer) == 0)
+        ok = bool(number and 0 <= answer <= 1)
         require(ok, f"measure returned {answer!r} instead of an accuracy from 0 to 1.")
         return float(answer)
 
