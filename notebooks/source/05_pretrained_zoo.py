@@ -15,7 +15,7 @@
 #     recap:
 #       - A candidate is a network together with an image size. Both decide accuracy and time.
 #       - Compute the features of your labelled images once for each candidate, fit a head, and compare by cross-validation.
-#       - Set a budget first. Within it, take the largest image size and a good ImageNet accuracy as the default. With many candidates ask a score as well.
+#       - Set a budget first. Within it, take the largest image size and a good ImageNet accuracy as the default. With twenty labels of each class ask LogME as well.
 #       - Each network keeps its own preprocessing, inside the model. Each has a smallest image size.
 #       - Judge a way of choosing by its regret, the accuracy that it gives away on images nobody chose by.
 #     references: [you2021, kornblith2019, mackay1992, sandler2018, liu2020, sze2017, cawley2010, openmoji]
@@ -359,7 +359,7 @@ plt.show()
 # 1. Strike out what is too slow, measured on your machine.
 # 2. Take the largest image size that is left.
 # 3. Begin with the best ImageNet accuracy. With ten labels of each class, no score was shown to beat it.
-# 4. Ask a score as well when candidates are many, or some of them bad.
+# 4. With twenty labels of each class ask LogME as well: it gave away less.
 # 5. Among candidates that differ by less than a standard error take the cheapest (exercise 1). Then fine-tune: lesson 03 measures what that brings.
 #
 # **Networks that we did not measure.** With internet, `NETWORKS` takes any name of `zoo.zoo_table()`, such as ResNet50, ConvNeXtTiny or EfficientNetV2B0. `course zoo compare FOLDER NAMES` puts any of them into one table. Networks trained without labels, such as DINOv2, load as presets of KerasHub (`zoo.presets.load_preset`); we did not measure them. Mind the *licence of the weights*: the table names it.
