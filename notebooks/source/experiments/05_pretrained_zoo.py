@@ -88,7 +88,6 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.svm import SVC
-from threadpoolctl import threadpool_limits
 
 # %%
 from course_utils.data import Samples, few_shot, load_imagenet_photos, load_mnist, load_openmoji, stratified_split
@@ -111,7 +110,6 @@ CARRIED = ["EfficientNetLite0", "EfficientNetLite1", "EfficientNetLite2", "Mobil
 if PROFILE == "default" and NAMES != CARRIED:  # the figures of the text belong to these four
     expect = Expectations("experiments/05_pretrained_zoo", f"default with {', '.join(NAMES)}")
 
-limits = threadpool_limits(1, user_api="blas")  # more would only wait for each other
 tf.get_logger().setLevel("ERROR")  # it takes the many graphs of this notebook for a mistake
 
 # %% [markdown]
