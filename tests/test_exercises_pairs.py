@@ -32,6 +32,16 @@ def test_true_labels_and_a_fit_on_the_test_part_are_doubted(own, doubted, capsys
     assert (doubt in capsys.readouterr().out) == doubted
 
 
+@pytest.mark.parametrize(
+    ("rival", "doubt"),
+    [(TRUE, "rival is right for 100%"), (OTHER, "rival is no better than the most frequent label"), (MOST, "")],
+)
+def test_a_rival_that_is_no_rival_is_doubted(rival, doubt, capsys):
+    gain(MOST, rival)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(doubt) and len(lines) == 1 + bool(doubt)
+
+
 def test_class_numbers_are_labels_too():
     numbers = (TRUE == "good").astype(int)
     assert gain(numbers, 1 - numbers, numbers) == 1

@@ -37,9 +37,12 @@ def paired_gain(predicted: dict[str, ArrayLike], true: ArrayLike, items: str) ->
         f"are the predictions in the order of the {items}?",
     )
     gain, width = mean_and_interval(own_right.astype(float) - rival_right)
-    if own_right.mean() >= TOO_GOOD:
-        print(f"{own} is right for {own_right.mean():.0%}: be sure that it holds no true labels, and that its model "
-              f"was not fitted on these {items}.")  # fmt: skip
+    for name, hits in right.items():
+        if hits.mean() >= TOO_GOOD:
+            print(f"{name} is right for {hits.mean():.0%}: be sure that it holds no true labels, and that its model "
+                  f"was not fitted on these {items}.")  # fmt: skip
+    if rival_right.mean() <= usual:
+        print(f"{rival} is no better than the most frequent label: is it in the order of the {items}?")
     print(
         f"{len(true)} {items}: {own} {own_right.mean():.3f}, {rival} {rival_right.mean():.3f}, most frequent label "
         f"{usual:.3f}; as pairs {gain:+.3f} ± {width:.3f}: {'a' if abs(gain) > width else 'no clear'} difference."

@@ -35,7 +35,7 @@ TOKENS = 28  # of prompt and answer together
 # %% [markdown]
 # ## The whole thing first
 #
-# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half, run everything down to the imports and go to section 4.
+# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half alone, run everything down to the imports, then sections 4 to 7. Exercise 3 and "Take it home" belong to the first half.
 
 # %%
 import tempfile
@@ -54,9 +54,9 @@ texts, labels = list(reviews.train.x[:GIVEN]), reviews.train.y[:GIVEN]
 test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
 
 # %% [markdown]
-# 200 sentences from product reviews train, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a small BERT with 22 million weights, trained further so that sentences of like meaning get like vectors.
+# We train on 200 sentences of product reviews, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a small BERT with 22 million weights, trained further so that sentences of like meaning get like vectors.
 #
-# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then the network trains along, except for its embeddings and lower three layers.
+# As in lesson 03, the head comes first, for the large errors of a random head would pull the network about: a logistic regression on the frozen vectors becomes the last layer. Then the network trains along, except for its embeddings and lower three layers.
 
 # %%
 folder = str(fetch("minilm"))  # with internet: a preset such as "bert_base_en_uncased"
@@ -94,7 +94,7 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. Shuffle the texts yourself: KerasHub does not.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They are not calibrated: look at "I would buy it again." in the figure. A bar near 0 or 1 can be wrong. Shuffle your texts before `fit` (`np.random.permutation`): KerasHub does not.
 #
 # The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with another split of the same reviews (mean and 95% interval of the mean, a little too narrow, since splits share sentences). Always saying "positive" gives about 0.59.
 #
@@ -133,10 +133,10 @@ plt.show()
 # %% [markdown]
 # A **tokenizer** cuts a text into **tokens**: words, or pieces of rare words. `##` marks a piece that continues a word. Each token has a number, its **id**. `[CLS]` and `[SEP]` stand around the sentence.
 #
-# The **mask** says which positions are real. BERT then gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`.
+# The **mask** says which positions are real. BERT then gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. For MiniLM the mean of the real positions is the better one: on films, heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, heads on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
 #
 # The tokenizer belongs to the weights. KerasHub reads the files of MiniLM and keeps accents, but the weights were trained without them. No warning is given: "café" becomes `[UNK]`, unknown.
-# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above.
+# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above. A second trap is the non-breaking space of web pages and Excel: two words with it between them become one `[UNK]`. So count `[UNK]` in your own texts.
 #
 # ## 2. Attention, by hand
 #
@@ -227,7 +227,7 @@ words = counts.score(test_texts, test_labels)
 print(f"word counts {words:.3f}, frozen vectors {frozen:.3f}, fine-tuned {tuned:.3f}")
 
 # %% [markdown]
-# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts. (We did not run the same network untrained.) Fine-tuned minus frozen is {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}}; the two also differ in the vector and in the choice of `C`. If an interval contains zero, no difference was shown.
+# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts. (We did not run the same network untrained.) Fine-tuned minus frozen is {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}}; the two also differ in the choice of `C` and in the vector: fine-tuning begins at the weaker pooled output, the frozen rival has the mean. If an interval contains zero, no difference was shown.
 #
 # ## 4. A decoder guesses the next token
 #
@@ -286,7 +286,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Greedy always gives the same. At a temperature of 1.5 improbable tokens are drawn often, and each one leads further away.
+# Greedy always gives the same. The last setting gives nonsense: at a temperature of 1.5 improbable tokens are drawn often, no top-p keeps them out, and each one leads further away.
 #
 # </details>
 
@@ -310,7 +310,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front, so our template begins behind it. (Prompt and answer together have 28 tokens, so answers break off.)
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (Prompt and answer together have 28 tokens, so answers break off.)
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -347,7 +347,7 @@ for causal in (True, False):
     print(f"use_causal_mask={causal}:", (np.abs(moves).max(axis=-1)[0] > 1e-6).astype(int))
 
 # %% [markdown]
-# `False` is the default. **The symptom:** a training loss far below that of any published model. The same test on SmolLM2 stands in the experiment, section 5.
+# `False` is the default. **The symptom:** a training loss too good to be true. The same test on SmolLM2 stands in the experiment, section 5.
 #
 # ### The last position, which may be padding
 #
@@ -371,7 +371,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
     print(f"{name}: {found[name]:.0%} of the sentences find themselves")
 
 # %% [markdown]
-# The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs. **The symptom:** predictions change with the other texts of the batch.
+# The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs; by chance it would be one of 20, 5%. **The symptom:** the vector of a text changes with the padding, and so with the other texts of its batch.
 # A cure in one line, for padding on the right: `states[np.arange(n), mask.sum(axis=1) - 1]`.
 #
 # ## 7. LoRA: a small file makes it yours
@@ -399,7 +399,7 @@ formula = 30 * 8 * ((576 + 9 * 64) + (576 + 3 * 64))
 print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# 1.3% of the numbers train. Training is `fit` on strings; the preprocessor makes the targets:
+# 1.3% of the numbers train. Training is `fit` on strings; the preprocessor makes the targets, and cuts them at its `sequence_length`:
 #
 # ```python
 # lm.compile(keras.optimizers.Adam(5e-3), weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)])
@@ -409,7 +409,7 @@ print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.coun
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
 # words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 #
-# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}}; three tweets in the prompt reach {{experiment.style_in_context.mean:.0f}}. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
+# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}; three tweets in the prompt, without any training, reach {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. So try the prompt before you train. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
@@ -522,8 +522,8 @@ check.check_ready(ready_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
-# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 300 texts or more, and classes of similar size. By default you get films. Fit one classifier on frozen vectors and one on word counts, both on `mine.train`; predict `my_test`.
-# `vectors_of(texts)` and `linear()` may serve.
+# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 300 texts or more, and classes of similar size. By default you get films. Fit one classifier on frozen vectors and one on word counts, both on the first 200 texts of `mine.train`; predict `my_test`.
+# You can use `vectors_of(texts)` and `linear()`. Mind that `vectors_of` reads 32 positions of a text only, and that word counts gain more from more labels.
 
 # %% tags=["exercise"]
 from course_utils.data import load_text_csv
