@@ -35,7 +35,7 @@ TOKENS = 28  # of prompt and answer together
 # %% [markdown]
 # ## The whole thing first
 #
-# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half alone, run everything down to the imports, then sections 4 to 7. Exercise 3 and "Take it home" belong to the first half.
+# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half, run the imports and sections 4 to 7.
 
 # %%
 import tempfile
@@ -56,7 +56,7 @@ test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
 # %% [markdown]
 # We train on 200 sentences of product reviews, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a small BERT with 22 million weights, trained further so that sentences of like meaning get like vectors.
 #
-# As in lesson 03, the head comes first, for the large errors of a random head would pull the network about: a logistic regression on the frozen vectors becomes the last layer. Then the network trains along, except for its embeddings and lower three layers.
+# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then the network trains along, except for its embeddings and lower three layers.
 
 # %%
 folder = str(fetch("minilm"))  # with internet: a preset such as "bert_base_en_uncased"
@@ -94,9 +94,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They are not calibrated: look at "I would buy it again." in the figure. A bar near 0 or 1 can be wrong. Shuffle your texts before `fit` (`np.random.permutation`): KerasHub does not.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." in the figure. Shuffle your texts yourself: KerasHub does not.
 #
-# The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with another split of the same reviews (mean and 95% interval of the mean, a little too narrow, since splits share sentences). Always saying "positive" gives about 0.59.
+# The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with another split of the same reviews (a little too narrow, since splits share sentences). Always saying "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -133,10 +133,10 @@ plt.show()
 # %% [markdown]
 # A **tokenizer** cuts a text into **tokens**: words, or pieces of rare words. `##` marks a piece that continues a word. Each token has a number, its **id**. `[CLS]` and `[SEP]` stand around the sentence.
 #
-# The **mask** says which positions are real. BERT then gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. For MiniLM the mean of the real positions is the better one: on films, heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, heads on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
+# The **mask** says which positions are real. BERT then gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. The mean of the real positions is better: on films, heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
 #
 # The tokenizer belongs to the weights. KerasHub reads the files of MiniLM and keeps accents, but the weights were trained without them. No warning is given: "café" becomes `[UNK]`, unknown.
-# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above. A second trap is the non-breaking space of web pages and Excel: two words with it between them become one `[UNK]`. So count `[UNK]` in your own texts.
+# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above. A non-breaking space, common on web pages, makes `[UNK]` of two words.
 #
 # ## 2. Attention, by hand
 #
@@ -188,7 +188,7 @@ plt.show()
 # %% [markdown]
 # Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good". The right head takes nearly everything from `[CLS]`.
 #
-# We chose these two among 72. An attention map is not an explanation: in the models of Jain & Wallace (2019), quite other weights often gave the same answer.
+# We chose these two among 72. A map is not an explanation: quite other weights often gave the same answer (Jain & Wallace 2019).
 #
 # ## 3. Frozen or fine-tuned?
 #
@@ -231,7 +231,7 @@ print(f"word counts {words:.3f}, frozen vectors {frozen:.3f}, fine-tuned {tuned:
 #
 # ## 4. A decoder guesses the next token
 #
-# The second half. A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers. Ours was later trained to follow instructions, too (*Instruct*).
+# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers. Ours was later trained to follow instructions, too (*Instruct*).
 
 # %%
 from course_utils.text import load_smollm2
@@ -270,8 +270,6 @@ for ax, beginning, guess in zip(axes, beginnings, guesses):
 plt.show()
 
 # %% [markdown]
-# Nobody programmed this fact. Whoever guesses next words well has picked up what texts are about.
-#
 # ## 5. Let it write
 #
 # Guess, append, repeat: that is `generate`. What to append is a choice:
@@ -286,7 +284,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Greedy always gives the same. The last setting gives nonsense: at a temperature of 1.5 improbable tokens are drawn often, no top-p keeps them out, and each one leads further away.
+# Greedy always gives the same. The last gives nonsense: improbable tokens are drawn often, and no top-p keeps them out.
 #
 # </details>
 
@@ -310,7 +308,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (Prompt and answer together have 28 tokens, so answers break off.)
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (28 tokens in all, so answers break off.)
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -372,7 +370,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
 
 # %% [markdown]
 # The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs; by chance it would be one of 20, 5%. **The symptom:** the vector of a text changes with the padding, and so with the other texts of its batch.
-# A cure in one line, for padding on the right: `states[np.arange(n), mask.sum(axis=1) - 1]`.
+# A cure, for padding on the right: `states[np.arange(n), mask.sum(axis=1) - 1]`.
 #
 # ## 7. LoRA: a small file makes it yours
 #
@@ -386,7 +384,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
 #
 # <details><summary>Answer</summary>
 #
-# 8 · (576 + 576) = 9,216 instead of 331,776. But Keras keeps the kernel as (576, 9 heads, 64) and factors its *last* axis: $A$ is (576, 9, 8) and $B$ is (8, 64), so 41,984. In general $r(nH + k)$ for $H$ heads of size $k$ instead of $r(n + Hk)$; and all heads together can have a rank of up to 72.
+# 8 · (576 + 576) = 9,216 instead of 331,776. But Keras keeps the kernel as (576, 9 heads, 64) and factors its *last* axis: $A$ is (576, 9, 8) and $B$ is (8, 64), so 41,984.
 #
 # </details>
 
@@ -406,10 +404,9 @@ print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.coun
 # lm.fit(list_of_texts, batch_size=8)
 # ```
 #
-# **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. In the experiment, newspaper sentences have a perplexity of {{experiment.sense_perplexity.mean:.0f}}, the same
-# words shuffled {{experiment.sense_perplexity.contrast:.0f}}. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
+# **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 #
-# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}; three tweets in the prompt, without any training, reach {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. So try the prompt before you train. Here small random numbers in $B$ stand for a trained correction: we only look at the file.
+# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}; three tweets in the prompt, without any training, reach {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. So try the prompt before you train. Here random numbers in $B$ stand for a trained correction: we look at the file only.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
@@ -434,7 +431,7 @@ print("loaded is the corrected one:", next_tokens(beginnings[0]) == corrected !=
 print(f"the file: {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB")
 
 # %% [markdown]
-# So one large model on the disk serves many tasks, each with a small file. Before you let it write again, call `lm.compile` again: the old graph of `generate` knows nothing of LoRA.
+# Before you let it write again, call `lm.compile` again: the old graph of `generate` knows nothing of LoRA.
 #
 # ## 8. What the experiments say
 
@@ -523,7 +520,7 @@ check.check_ready(ready_solution)
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
 # Put the path of a CSV file into `my_file`, with columns `text` and `label`, 300 texts or more, and classes of similar size. By default you get films. Fit one classifier on frozen vectors and one on word counts, both on the first 200 texts of `mine.train`; predict `my_test`.
-# You can use `vectors_of(texts)` and `linear()`. Mind that `vectors_of` reads 32 positions of a text only, and that word counts gain more from more labels.
+# You can use `vectors_of(texts)` and `linear()`. `vectors_of` reads only 32 positions of a text.
 
 # %% tags=["exercise"]
 from course_utils.data import load_text_csv
@@ -575,7 +572,7 @@ finished = subprocess.run([sys.executable, "-c", program, *files], capture_outpu
 print(finished.stdout)
 
 # %% [markdown]
-# The fresh process needs `import keras_hub`, or it cannot read the file. It calls the model directly: for a few texts that is faster than `predict`, which builds a graph first.
+# The fresh process needs `import keras_hub`, or it cannot read the file.
 
 # %% [markdown]
 # ## Quiz
