@@ -370,7 +370,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
 
 # %% [markdown]
 # The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs; by chance it would be one of 20, 5%. **The symptom:** the vector of a text changes with the padding, and so with the other texts of its batch.
-# A cure, for padding on the right: `states[np.arange(n), mask.sum(axis=1) - 1]`.
+# A cure: `states[np.arange(n), mask.sum(axis=1) - 1]`.
 #
 # ## 7. LoRA: a small file makes it yours
 #
