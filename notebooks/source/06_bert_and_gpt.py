@@ -308,7 +308,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (28 tokens in all, so answers break off.)
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (28 tokens in all: answers break off.)
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
