@@ -75,6 +75,7 @@ from course_utils.models import extract_features, for_cpu_training
 from course_utils.zoo import load_backbone
 
 tf.get_logger().setLevel("ERROR")  # it takes many small models for a mistake
+pd.set_option("display.width", 120)  # tables in one piece, also as plain text
 
 
 # %%
