@@ -222,7 +222,7 @@ pd.DataFrame(rows).T.round(3)
 gap = aucs["validation − test"]
 figure, ax = plt.subplots(figsize=(8, 2.6))
 figure.set_label(
-    "Difference of AUC, validation minus test: twenty draws scatter from 0 to 0.05; the interval over images reaches as far."
+    "AUC of validation minus that of test: twenty draws scatter widely; the interval over images is as wide."
 )
 ax.plot(gap, np.zeros(DRAWS), "o", alpha=0.5, label="one draw of training images")
 spread = np.abs(np.quantile(again["validation − test"], [0.025, 0.975])[:, None] - gap.mean())
