@@ -339,7 +339,7 @@ pd.DataFrame(changed).T.round(3)
 # %% [markdown]
 # With all properties of the second hospital the specificity changes by {{second.mean:+.3f}} ± {{second.half_width:.3f}} (five runs, each with new chests). A property whose interval leaves out 0 *is* a cause here, for nothing else was changed.
 #
-# Of an X-ray only the gray values can be changed afterwards. There, bright chests had {{experiment.specificity_lost_in_bright.mean:.2f}} ± {{experiment.specificity_lost_in_bright.half_width:.2f}} less specificity than dark ones, but brightening the images did not lower it (experiment, one run).
+# Of an X-ray only the gray values can be changed afterwards. There, bright normal chests had {{experiment.specificity_lost_in_bright.mean:.2f}} ± {{experiment.specificity_lost_in_bright.half_width:.2f}} less specificity than dark ones. Darkening them did not help: it changed the specificity by {{experiment.bright_darkened.mean:+.2f}} ± {{experiment.bright_darkened.half_width:.2f}} ([experiment](experiments/07_medical_imaging.ipynb), frozen features, five runs). So brightness is not the reason.
 #
 # ## 5. Do the probabilities mean what they say?
 #
