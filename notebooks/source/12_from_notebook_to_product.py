@@ -273,7 +273,7 @@ with socket.socket() as free:
 logging.getLogger("urllib3").setLevel("ERROR")  # it tells of each try while the service starts
 web = requests.Session()
 web.trust_env = False  # no proxy on the way to this machine
-web.mount("http://", HTTPAdapter(max_retries=Retry(connect=60, backoff_factor=0.1, backoff_max=0.5)))
+web.mount("http://", HTTPAdapter(max_retries=Retry(total=None, connect=200, backoff_factor=0.1, backoff_max=0.5)))
 
 # %%
 def ask(body):  # bytes of an image file
