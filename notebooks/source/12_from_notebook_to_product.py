@@ -643,7 +643,7 @@ accuracy, agrees = table["accuracy"], table["same class as Keras"]
 expect("int8", accuracy["full int8"], contrast=1 / 8, **share)
 expect("int8_minus_keras", accuracy["full int8"] - np.mean(by_keras == y[test]), **difference)
 expect("int8_agrees", agrees["full int8"], contrast=agrees["full int8, noise"], **share)
-expect("noise_minus_int8", accuracy["full int8, noise"] - accuracy["full int8"], contrast=0, **difference)
+expect("noise_minus_int8", accuracy["full int8, noise"] - accuracy["full int8"], **difference)
 expect("served_agrees", np.mean(served == classes[judged["full int8"][0]]), contrast=np.mean(divided == judged["full int8"][0]), **share)
 expect("divided", np.mean(divided == y[test]), contrast=accuracy["full int8"], **share)
 for name in monitors:
