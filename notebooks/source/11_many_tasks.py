@@ -289,7 +289,7 @@ plt.show()
 # %% [markdown]
 # Each number is the mean of three starts, for another start changes A by some hundredths. All networks have the same trunk, batches and steps; two separate networks have twice the parameters of the shared one. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}. With ten times the weight for B: A {{gain_a_ten.mean:+.3f}} ± {{gain_a_ten.half_width:.3f}}, B {{gain_b_ten.mean:+.3f}} ± {{gain_b_ten.half_width:.3f}}. Both weights were set by hand, and all had 20 epochs; a search was not made.
 #
-# The rival of A, a logistic regression on the 80 labels, has {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}}; the shared network {{shared_a.mean:.2f}} ± {{shared_a.half_width:.2f}}. For B no network comes near the ridge regression. So a gain over a separate network is not yet a gain over simple rivals.
+# The rival of A, a logistic regression on the 80 labels, has {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}}; the shared network {{shared_a.mean:.2f}} ± {{shared_a.half_width:.2f}}. For B no network reaches the ridge regression. So a gain over a separate network is not yet a gain over simple rivals.
 #
 # ### The mistake: blame the other task
 #
