@@ -77,7 +77,7 @@ image, text = keras.Input((x.shape[1],)), keras.Input((t.shape[1],))
 similar = ops.matmul(tower[0](image), ops.transpose(tower[1](text)))
 clip = keras.Model([image, text], similar / 0.07)  # the temperature: the smaller, the more the nearest counts
 clip.compile(keras.optimizers.Adam(1e-3), contrast)
-clip.fit([x[train], t[train]], np.zeros(len(train)), batch_size=128, epochs=EPOCHS, verbose=0)
+clip.fit([x[train], t[train]], np.zeros(len(train)), batch_size=128, epochs=EPOCHS, verbose=0);
 
 # %%
 queries = ["sad face", "fish", "vehicle", "fruit"]
