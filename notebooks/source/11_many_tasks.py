@@ -509,16 +509,15 @@ check.check_measure(measure_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data)
 #
-# Put the path of a folder of your own images into `my_folder`, a subfolder for each class, named in English words. Name the images by these words alone, without a label. Without images of your own, the cell takes eight classes of pictograms; most of them the towers have seen in training, so the default flatters.
+# Put the path of a folder of your own images into `my_folder`, in the folded cell, a subfolder for each class, named in English words. Name the images by these words alone, without a label. By default it holds eight classes of pictograms; most of them the towers have seen in training, so the default flatters.
 
 # %% tags=["fold"]
-# Without images of your own: pictograms of eight classes
+# Your images: put their path here
 from course_utils.data import load_openmoji_folder
 
-my_folder = load_openmoji_folder()
+my_folder = load_openmoji_folder()  # or "the path of your folder"
 
 # %% tags=["exercise"]
-# my_folder = "…"  # the path of your images
 predicted = None  # class numbers of all images, class after class in alphabetical order
 
 # check.check_own(predicted, my_folder)
