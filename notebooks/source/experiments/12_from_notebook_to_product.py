@@ -374,6 +374,8 @@ by_size = {
 pd.DataFrame(by_size).unstack().round(2)
 
 # %% [markdown]
+# Five runs, distance, batches of 5 and of 50: noise {{distance_noise_5.mean:.2f}} ± {{distance_noise_5.half_width:.2f}} and {{distance_noise_50.mean:.2f}} ± {{distance_noise_50.half_width:.2f}}; blur {{distance_blur_5.mean:.2f}} ± {{distance_blur_5.half_width:.2f}} and {{distance_blur_50.mean:.2f}} ± {{distance_blur_50.half_width:.2f}}; contrast {{distance_contrast_5.mean:.2f}} ± {{distance_contrast_5.half_width:.2f}} and {{distance_contrast_50.mean:.2f}} ± {{distance_contrast_50.half_width:.2f}}; rotation {{distance_rotation_5.mean:.2f}} ± {{distance_rotation_5.half_width:.2f}} and {{distance_rotation_50.mean:.2f}} ± {{distance_rotation_50.half_width:.2f}}.
+#
 # ### False alarms
 #
 # A limit is what 1% of batches of validation images exceed. What share of batches of unchanged test images exceeds it? And what, when the limit is set by the training images, which are their own neighbours?
