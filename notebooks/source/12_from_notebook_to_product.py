@@ -494,7 +494,7 @@ pd.DataFrame(private, index=["ε", "accuracy", "AUC of the attack"]).T.round(2)
 #
 # The strong rival is a strong penalty. Private minus strong penalty: accuracy {{private_minus_strong.mean:+.3f}} ± {{private_minus_strong.half_width:.3f}}, AUC of the attack {{attack_minus_strong.mean:+.3f}} ± {{attack_minus_strong.half_width:.3f}}. So against this one attack a plain penalty does nearly as much for less. What it lacks is the promise: ε holds for every attack, also for those not yet found.
 #
-# The noise itself does little against this attack: the same training without noise has an AUC of {{experiment.attack_noise_0.mean:.2f}} ± {{experiment.attack_noise_0.half_width:.2f}} in the experiment, and no ε at all. Few steps with short gradients already leave little to find.
+# The noise itself does little against this attack: the same training without noise has an AUC of {{experiment.attack_noise_0.mean:.2f}} ± {{experiment.attack_noise_0.half_width:.2f}} in the experiment, and no ε at all. So something else in this training protects, such as few steps or short gradients; we did not test which.
 #
 # Learning rate and share were set by hand on one split. This choice looked at data, and is not counted in ε.
 
