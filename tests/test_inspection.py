@@ -123,6 +123,11 @@ def test_names_that_look_like_sources_are_told_and_used_when_asked(own):
     assert sum(map(len, parts.values())) == 20
 
 
+def test_numbers_that_each_class_begins_anew_are_no_sources(own):
+    found = look_at(own({f"{'abc'[i % 3]}/{i // 3}.png": i for i in range(60)}), 32)
+    assert "beginnings of names" not in str(found)
+
+
 def test_a_given_split_stays_and_its_leaks_are_told(own):
     seeds = {
         f"{part}/{'ab'[i % 2]}/{part}{i}.png": 100 * k + i

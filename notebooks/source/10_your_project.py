@@ -49,10 +49,10 @@ OUT = "../build/project"  # the folder that is written
 # | a folder that is split | `train/cat/…`, `test/cat/…`, perhaps `val/cat/…` |
 # | a CSV file | a column of texts and a column of labels; perhaps one that says what belongs together, or the part |
 #
-# The result is the folder `OUT`, by default `build/project` of the course; a new run replaces it. Nothing of your data is changed. Resized copies of the images stay in the course's cache on this machine. Without `DATA`, this page works on pictograms.
+# The result is the folder `OUT`, by default `build/project` of the course; a new run replaces it. Nothing of your data is changed. Resized copies of the images stay in the course's cache on this machine.
 
 # %% [markdown] tags=["course-data"]
-# The figures in the text are of these pictograms: 573, of eight classes. In the report that `course run` writes of your own data, such sentences are left out.
+# Without `DATA`, this page works on 573 pictograms of eight classes, and figures in the text are of these. In the report that `course run` writes of your own data, such sentences are left out.
 #
 # *Pictograms: [OpenMoji](https://openmoji.org), [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 
@@ -84,7 +84,9 @@ counts
 short = {name: name if len(name) <= 24 else f"{name[:13]}…{name[-10:]}" for name in names}  # as figures show them
 short = {name: shown.replace("$", r"\$") for name, shown in short.items()}
 size = (9, 1.2 + 0.34 * min(len(names), 20))
-ax = counts.rename(index=short).head(20).plot.barh(stacked=True, figsize=size, ylabel="", xlabel=project.kind)
+shown = counts.rename(index=short).head(20)
+ax = shown.plot.barh(stacked=True, legend=False, figsize=size, ylabel="", xlabel=project.kind)
+ax.figure.legend(loc="outside upper center", ncols=3)
 ax.figure.set_label("Samples of each class in the three parts, at most twenty classes.")
 ax.invert_yaxis()
 figures = {"classes": ax.figure}
@@ -93,7 +95,8 @@ plt.show()
 # %% tags=["fold"]
 # Three images of each class
 if is_images:
-    figures["examples"], axes = plt.subplots(3, min(8, len(names)), figsize=(13, 5.2), squeeze=False)
+    columns = min(8, len(names))
+    figures["examples"], axes = plt.subplots(3, columns, figsize=(1.63 * columns, 5.2), squeeze=False)
     figures["examples"].set_label("Three images of each class, at most eight classes.")
     for column, name in zip(axes.T, names):
         column[0].set_title(fill(short[name], 13), fontsize=12)
@@ -363,6 +366,9 @@ tested = pd.DataFrame(rows, index=["balanced accuracy on test", "from", "to"]).T
 gain = [tested.iloc[:, 0][chosen] - tested.iloc[:, 0][simple], *interval(right[chosen] - right[simple])]
 verdict = "no difference was shown" if gain[1] <= 0 <= gain[2] else "a difference was shown"
 print("{} minus {}: {:+.3f} ({:+.3f} to {:+.3f}); {}".format(chosen, simple, *gain, verdict))
+faultless = f"No error on test: up to {min(1, 3 / len(groups)):.0%} of errors are not ruled out (rule of three)."
+if right[chosen].all():  # a bootstrap of samples that are all right has no width
+    print(faultless)
 tested.round(3)
 
 # %% tags=["fold"]
@@ -373,7 +379,7 @@ ax.plot(list(score.values()), range(len(score)), "X", color="C1", label="validat
 for way, (value, low, high) in tested.iterrows():
     label = "test, 95% interval" if way == chosen else None
     error = [[value - low], [high - value]]
-    ax.errorbar(value, list(score).index(way), xerr=error, fmt="o", color="C0", capsize=4, label=label)
+    ax.errorbar(value, list(score).index(way) + 0.2, xerr=error, fmt="o", color="C0", capsize=4, label=label)
 ax.set_yticks(range(len(score)), [f"{way} (chosen)" if way == chosen else way for way in score])
 ax.axvline(1 / len(names), color="0.4", linestyle=":", label="chance level")
 ax.set(xlim=(0, 1.02), xlabel="balanced accuracy")
@@ -469,7 +475,7 @@ It gives {project.kind} one of {len(names)} classes: {", ".join(names)}.
 - It was measured on {len(said)} test samples from the same source as its training data. Elsewhere, measure first.
 - {fewest} has {counts["test"][fewest]} test samples: its share recognised says little if they are few.
 - The intervals are about other test samples, not about other training data.
-- It is not for decisions about people without a human. {seen}
+- It is not for decisions about people without a human. {seen}{" " + faultless if right[chosen].all() else ""}
 
 ## Samples of each class
 
