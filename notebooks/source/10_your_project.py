@@ -366,8 +366,9 @@ tested = pd.DataFrame(rows, index=["balanced accuracy on test", "from", "to"]).T
 gain = [tested.iloc[:, 0][chosen] - tested.iloc[:, 0][simple], *interval(right[chosen] - right[simple])]
 verdict = "no difference was shown" if gain[1] <= 0 <= gain[2] else "a difference was shown"
 print("{} minus {}: {:+.3f} ({:+.3f} to {:+.3f}); {}".format(chosen, simple, *gain, verdict))
-faultless = f"No error on test: up to {min(1, 3 / len(groups)):.0%} of errors are not ruled out (rule of three)."
-if right[chosen].all():  # a bootstrap of samples that are all right has no width
+faultless = ""
+if right[chosen].all():  # then a bootstrap has no width
+    faultless = f"No error on test, but up to {min(1, 3 / len(groups)):.0%} are not ruled out (rule of three)."
     print(faultless)
 tested.round(3)
 
@@ -475,7 +476,7 @@ It gives {project.kind} one of {len(names)} classes: {", ".join(names)}.
 - It was measured on {len(said)} test samples from the same source as its training data. Elsewhere, measure first.
 - {fewest} has {counts["test"][fewest]} test samples: its share recognised says little if they are few.
 - The intervals are about other test samples, not about other training data.
-- It is not for decisions about people without a human. {seen}{" " + faultless if right[chosen].all() else ""}
+- It is not for decisions about people without a human. {seen} {faultless}
 
 ## Samples of each class
 
