@@ -123,6 +123,11 @@ def test_names_that_look_like_sources_are_told_and_used_when_asked(own):
     assert sum(map(len, parts.values())) == 20
 
 
+def test_numbers_that_each_class_begins_anew_are_no_sources(own):
+    found = look_at(own({f"{'abc'[i % 3]}/{i // 3}.png": i for i in range(60)}), 32)
+    assert "beginnings of names" not in str(found)
+
+
 def test_a_given_split_stays_and_its_leaks_are_told(own):
     seeds = {
         f"{part}/{'ab'[i % 2]}/{part}{i}.png": 100 * k + i
@@ -130,9 +135,40 @@ def test_a_given_split_stays_and_its_leaks_are_told(own):
         for i in range(20)
     }
     found = look_at(own(seeds | {"train/a/leak.png": 100}), 32)
-    assert "1 of these copies lay in two parts of the given split: a leak: train/a/leak.png" in str(found)
+    assert "1 of these copies lay in two parts of the given split: a leak: train/a/leak.png = test/a/test0.png" in str(
+        found
+    )
+    assert "near copies in two parts" in str(found).partition("not found")[2]
     assert set(found.parts["test"]["file"]) == {name for name in seeds if name.startswith("test")}
     assert "no validation part: a fifth of train" in str(found) and len(found.parts["validation"]) == 4
+
+
+def test_partners_are_named_some_in_the_sentence_and_all_in_the_table(own):
+    seeds = {f"{'ab'[i % 2]}/{i}.png": i for i in range(40)}
+    copies = {f"a/copy{i}.png": i for i in range(0, 10, 2)}
+    found = look_at(own(seeds | copies | {"b/contradicts.png": 20}), 32)
+    assert "5 copies of other samples are left out, of each pair the first: a/copy0.png = a/0.png; " in str(found)
+    assert "a/copy4.png = a/4.png; 2 more." in str(found)
+    assert "2 samples are there with two labels; none of them is used: b/contradicts.png = a/20.png." in str(found)
+    told = found.pairs.groupby("finding")[["file", "other"]].agg(list)
+    assert told.loc["copies", "file"] == sorted(copies) and told.loc["copies", "other"] == [
+        f"a/{i}.png" for i in copies.values()
+    ]
+
+
+def test_what_was_looked_for_in_vain_is_told_in_one_line(own, tmp_path):
+    found = look_at(own({f"{'ab'[i % 2]}/{i}.png": i for i in range(40)}), 32)
+    assert found.findings[1] == (
+        "Looked for and not found: unreadable files; samples with two labels; copies; near copies; "
+        "width, height and format that tell the class."
+    )
+    assert (
+        found.findings[2] == "Split, cut with seed 0: 24 to train, 8 to choose, 8 to test once." and found.pairs.empty
+    )
+    (tmp_path / "own" / "a" / "broken.png").write_text("no image")
+    own({"a/copy.png": 0})
+    line = next(line for line in look_at(tmp_path / "own", 32).findings if line.startswith("Looked for"))
+    assert line.startswith("Looked for and not found: samples with two labels; near copies; width")
 
 
 def test_a_changed_image_is_read_again(own):

@@ -6,6 +6,7 @@ import re
 import statistics
 import tomllib
 
+import jupytext
 import nbformat
 import pytest
 
@@ -15,6 +16,7 @@ from course_tools.measure.records import read_seconds
 from course_tools.notebooks import all_notebooks
 from course_tools.parameters import PROFILES, profile_parameters
 from course_tools.publish.readme import IMAGE, README, readme_text
+from course_tools.run.report import OF_THE_COURSE
 from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
 
@@ -237,6 +239,12 @@ def test_a_lesson_is_whole(notebook):
     places = [text.find(f"{heading}\n") for heading in headings]
     assert places == sorted(places) and -1 not in places, dict(zip(headings, places, strict=True))
     assert text[places[3] :].count("<details>") >= 4, "a quiz has four questions, each with a folded answer"
+
+
+@every_project
+def test_figures_of_the_course_stay_out_of_reports_of_own_data(notebook):
+    prose = [cell for cell in jupytext.read(notebook.source, fmt="py:percent").cells if cell.cell_type == "markdown"]
+    assert {OF_THE_COURSE in tags_of(cell) for cell in prose if PLACEHOLDER.search(cell.source)} == {True}
 
 
 @every_project

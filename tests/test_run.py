@@ -15,13 +15,15 @@ import nbformat
 import psutil
 import pytest
 import typer
+from nbformat.v4 import new_markdown_cell, new_notebook
 
-from course_tools import cli, notebooks
+from course_tools import cli, notebooks, settings
 from course_tools.notebooks import Notebook
 from course_tools.parameters import checked, run_parameters
 from course_tools.run.execute import execute
 from course_tools.run.job import Job
 from course_tools.run.jobs import _alone_in, run_jobs
+from course_tools.run.report import leave_report
 from course_tools.run.table import result_table
 from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
@@ -141,6 +143,28 @@ def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_no
             assert "it has run" in page and "<script" not in page
             assert "it has run" in (tmp_path / "out" / "report.ipynb").read_text()
         shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "address, resolved",
+    [
+        ("", "rubric (<code>docs/teaching.md</code> of the course, section <em>a project</em>)"),
+        (
+            "https://example.org/c.git",
+            '<a href="https://example.org/c/blob/main/docs/teaching.md#a-project">rubric</a>',
+        ),
+    ],
+)
+def test_a_report_of_own_data_has_no_dead_link_and_no_word_of_other_data(tmp_path, monkeypatch, address, resolved):
+    monkeypatch.setattr(settings, "REPOSITORY_URL", address)
+    prose = "A [rubric](../docs/teaching.md#a-project), [a host](https://example.com), ![x](data:image/png;base64,AA==)"
+    cells = [new_markdown_cell(prose), new_markdown_cell("On pictograms.", metadata={"tags": ["course-data"]})]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "run.ipynb")
+    for data in ("", "mine"):
+        leave_report(tmp_path / "run.ipynb", {"OUT": str(tmp_path), "DATA": data})
+        page = (tmp_path / "report.html").read_text()
+        assert resolved in page and '"../' not in page and '<a href="https://example.com">a host</a>' in page
+        assert ("On pictograms." in page) == (data == "")
 
 
 def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):

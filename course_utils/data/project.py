@@ -22,13 +22,15 @@ class Project:
 
     ``parts["train"]`` is a table: ``file`` (its name, or the number of a row), ``x`` (path of a copy, or text),
     ``label``, ``y`` (class number) and ``group``. ``folder`` has the images as Keras reads them, in the order of the
-    tables; it is None for texts, which come from a ``column``.
+    tables; it is None for texts, which come from a ``column``. ``pairs`` names what is there twice or nearly so:
+    ``finding``, ``file`` and ``other``. The last of the ``findings`` is the split.
     """
 
     kind: str  # "images" or "texts"
     class_names: list[str]
     parts: dict[str, pd.DataFrame]
     findings: list[str]
+    pairs: pd.DataFrame
     folder: Path | None = None
     column: str = ""  # of the texts
 
@@ -74,17 +76,20 @@ def look_at(
     else:
         table, small, told = read_image_folder(path, size)
         table["group"] = table["file"].map(name_of_source) if group else table["group"]
-    table, small, copies = project_checks.without_copies(table, small)
-    table, near = project_checks.with_groups(table, small, bool(group))
+    is_split = (table["part"] != "").any()
+    table, small, copies, pairs = project_checks.without_copies(table, small)
+    table, near, near_pairs = project_checks.with_groups(table, small, bool(group))
     table, rare = project_checks.without_rare_classes(table)
-    leaks = project_checks.leaks(table, kind)
+    told |= copies | near | rare | project_checks.leaks(table, kind)
+    told |= project_checks.not_found(told, kind, is_split)
     table, cut = project_checks.with_parts(table, seed)
     names = sorted(table["label"].unique())
     table = table.assign(y=table["label"].map(names.index)).sort_values(["y", "x"] if kind == "images" else ["y"])
     parts = {part: table[table["part"] == part].reset_index(drop=True) for part in PARTS}
-    first = f"{len(table)} {kind} can be used. {balance(table['label'])}"
+    findings = [f"{len(table)} {kind} can be used. {balance(table['label'])}", *(told | cut).values()]
+    pairs = pd.concat([pairs, near_pairs], ignore_index=True)
     folder = _folder(path, parts, size) if kind == "images" else None
-    return Project(kind, names, parts, [first, *told, *copies, *near, *rare, *leaks, *cut], folder, column)
+    return Project(kind, names, parts, findings, pairs, folder, column)
 
 
 def _folder(data: Path, parts: dict[str, pd.DataFrame], size: int) -> Path:

@@ -22,7 +22,7 @@ PROGRESS_AFTER_SECONDS = 3
 VERSION = 1  # of what is kept: raise it when the copies or the table change
 
 
-def read_image_folder(folder: Path, size: int) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+def read_image_folder(folder: Path, size: int) -> tuple[pd.DataFrame, np.ndarray, dict[str, str]]:
     """Read all images of a folder, and keep copies of ``size`` by ``size`` pixels, RGB and upright.
 
     Parameters
@@ -39,15 +39,15 @@ def read_image_folder(folder: Path, size: int) -> tuple[pd.DataFrame, np.ndarray
         the folder is not split), ``group`` (the subfolder of a class, or empty), width, height, format, and
         ``content``, equal for equal pixels.
     small : ndarray of uint8, shape (n, 16, 16, 3)
-    sentences : list of str
-        What could not be used, and why.
+    told : dict of str to str
+        Sentences, each under the name of what it tells: what could not be used, and why.
 
     Raises
     ------
     CourseError
         If the folder is missing, has fewer than two classes, or only one of them has images.
     """
-    files, labels, sentences = _files_with_labels(folder)
+    files, labels, told = _files_with_labels(folder)
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file, *_ in files]
     made_of = f"{VERSION} {size} {facts}"
     address = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
@@ -56,12 +56,12 @@ def read_image_folder(folder: Path, size: int) -> tuple[pd.DataFrame, np.ndarray
     table["x"] = [str(kept / f"{number:06d}.png") for number in table.pop("number")]
     unreadable = (kept / "unreadable.txt").read_text(encoding="utf-8").splitlines()
     if unreadable:
-        sentences.append(f"{len(unreadable)} files are no images that can be read: {named(unreadable)}.")
+        told["unreadable files"] = f"{len(unreadable)} files are no images that can be read: {named(unreadable)}."
     if table.empty:
         raise CourseError(f"No file in the classes of {folder.name} can be read as an image.")
     if lost := sorted(labels - set(table["label"])):
-        sentences.append(f"{len(lost)} classes have no image that can be read, and are left out: {named(lost)}.")
-    return table, np.load(kept / "small.npy"), sentences
+        told["lost classes"] = f"{len(lost)} classes have no image that can be read, and are left out: {named(lost)}."
+    return table, np.load(kept / "small.npy"), told
 
 
 def named(names: list[str]) -> str:
@@ -74,15 +74,15 @@ def name_of_source(file: str) -> str:
     return re.sub(r"[_-][^_-]*$", "", Path(file).stem)
 
 
-def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], set[str], list[str]]:
+def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], set[str], dict[str, str]]:
     """Return (file, part, label, group) of each file in a class, all labels, and sentences about the others."""
     top = class_folders(folder)
     parts = {name: PART_OF.get(name.lower(), "") for name in top}
     is_split = "train" in parts.values()
-    sentences, files, linked, labels = [], [], [], set()
+    told, files, linked, labels = {}, [], [], set()
     loose = [file for file in visible_files(folder) if file.parent == folder]
     if is_split and (others := [name for name, part in parts.items() if not part]):
-        sentences.append(f"The folder is split; beside its parts, these are left out: {named(others)}.")
+        told["other folders"] = f"The folder is split; beside its parts, these are left out: {named(others)}."
     for name, path in top.items() if is_split else [("", folder)]:
         if is_split and not parts[name]:
             continue
@@ -91,7 +91,7 @@ def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], 
         except CourseError:
             if parts[name] == "train" or not is_split:
                 raise
-            sentences.append(f"{name} has no classes in subfolders, so it has no labels: it is left out.")
+            told[f"part {name}"] = f"{name} has no classes in subfolders, so it has no labels: it is left out."
             continue
         loose += [file for file in visible_files(path) if file.parent == path and is_split]
         for label, inside in classes.items():
@@ -101,10 +101,10 @@ def _files_with_labels(folder: Path) -> tuple[list[tuple[Path, str, str, str]], 
                 group = "/".join(file.relative_to(inside).parts[:-1])
                 files.append((file, parts.get(name, ""), label, group))
     if loose:
-        sentences.append(f"{len(loose)} files lie in no class: {named([printable(file.name) for file in loose])}.")
+        told["loose files"] = f"{len(loose)} files lie in no class: {named([printable(file.name) for file in loose])}."
     if linked:
-        sentences.append(f"{len(linked)} linked folders inside of classes are not followed: {named(linked)}.")
-    return files, labels, sentences
+        told["linked folders"] = f"{len(linked)} linked folders inside of classes are not followed: {named(linked)}."
+    return files, labels, told
 
 
 def _copy(folder: Path, files: list[tuple[Path, str, str, str]], size: int, copies: Path) -> None:

@@ -17,7 +17,7 @@ PART = ("split", "part", "set", "fold")
 FEWEST = 5
 
 
-def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.DataFrame, list[str], str]:
+def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.DataFrame, dict[str, str], str]:
     """Read a CSV file; columns that are not named are found by their names, else by what is in them.
 
     Parameters
@@ -31,8 +31,8 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
     table : DataFrame
         ``file`` (number of the row below the header), ``x`` (text), ``label``, ``part`` and ``group`` (empty where no
         column tells), and ``content``, equal for equal texts.
-    sentences : list of str
-        Which columns were taken, and what could not be used.
+    told : dict of str to str
+        Sentences, each under the name of what it tells. Which columns were taken, and what could not be used.
     column : str
         That of the texts.
 
@@ -42,7 +42,7 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
         As `course_utils.data.tables.read_table`; or if a column is not there, no column can be the text or label, no
         row has both, or labels differ by case only.
     """
-    raw, sentences = _with_header(read_table(path))
+    raw, told = _with_header(read_table(path))
     for name in (text, label, group):
         if name and name not in raw:
             raise CourseError(f"{path.name} has no column {name!r}; it has {', '.join(map(repr, raw.columns))}.")
@@ -52,28 +52,30 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
     group = group or _first(others, GROUPS)
     part = next((c for c in others if c.lower() in PART and set(others[c].str.lower()) <= PART_OF.keys()), "")
     taken = f"Text: column {text!r}. Label: column {label!r}."
-    sentences += [taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")]
+    told["columns"] = taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")
     table = pd.DataFrame({"file": (raw.index + 1).astype(str), "x": raw[text].map(_clean), "label": raw[label]})
     table["label"] = _as_names(table["label"])
     table["part"] = raw[part].str.lower().map(PART_OF) if part else ""
     table["group"] = raw[group] if group else ""
     table["content"] = table["x"].str.casefold()
     no_text, no_label = table["x"] == "", table["label"].str.lower().isin(NO_LABEL | {""})
-    for lacks, what in ((no_text, "no text"), (no_label & ~no_text, "no label")):
+    for lacks, what in ((no_text, "text"), (no_label & ~no_text, "label")):
         if lacks.any():
-            sentences.append(f"{lacks.sum()} rows have {what} and are left out: {named(list(table['file'][lacks]))}.")
+            rows = named(list(table["file"][lacks]))
+            told[f"rows without {what}"] = f"{lacks.sum()} rows have no {what} and are left out: {rows}."
     table = table[~no_text & ~no_label].reset_index(drop=True)
     check_case(table["label"].unique(), path.name)
-    return table, sentences, text
+    return table, told, text
 
 
-def _with_header(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _with_header(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """Take a first line that is a row like the others for a row; such a table has columns without names."""
     if not any((table[name] == name).sum() > 1 for name in table):
-        return table, []
+        return table, {}
     names = [f"column {number + 1}" for number in range(table.shape[1])]
     rows = pd.concat([table.columns.to_frame().T, table]).set_axis(names, axis=1).reset_index(drop=True)
-    return rows, [f"The first line is a row like the others; the columns are called {', '.join(map(repr, names))}."]
+    called = ", ".join(map(repr, names))
+    return rows, {"header": f"The first line is a row like the others; the columns are called {called}."}
 
 
 def _text_column(table: pd.DataFrame, file: str) -> str:
