@@ -142,9 +142,8 @@ def convert(saved_model, calibration):  # full int8; calibration: images (n, hei
 
 
 # %%
-plain = tf.lite.TFLiteConverter.from_saved_model(str(home / "saved_model"))
 noise = np.random.default_rng(SEED).integers(0, 256, (100, SIZE, SIZE, 3))
-(home / "float.tflite").write_bytes(plain.convert())
+(home / "float.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(home / "saved_model")).convert())
 (home / "model.tflite").write_bytes(convert(home / "saved_model", images[train[:100]]))
 (home / "noise.tflite").write_bytes(convert(home / "saved_model", noise));
 
