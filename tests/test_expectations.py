@@ -232,3 +232,11 @@ def test_broken_file_is_refused(bands, old, new, sentence):
 )
 def test_numbers_are_told_with_three_digits(number, text):
     assert Band(0, 0, number, math.inf).interval() == f"at least {text}"
+
+
+def test_a_long_table_shows_every_figure_in_one_piece():
+    expect = Expectations("09_unknown", "default")
+    for number in range(100):
+        expect(f"a_figure_with_a_long_name_that_fills_most_of_a_line_{number}", 0.5)
+    lines = repr(expect.table()).splitlines()
+    assert len(lines) == 101 and expect.table()._repr_html_().count("<tr") == 101

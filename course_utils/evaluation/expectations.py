@@ -89,6 +89,20 @@ def read_bands(path: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]
     return notebooks
 
 
+class Whole(pd.DataFrame):
+    """A table that shows all its rows in one piece, however many and wide they are."""
+
+    _shown = ("display.max_rows", None, "display.width", None, "display.max_columns", None)
+
+    def __repr__(self) -> str:
+        with pd.option_context(*self._shown):
+            return super().__repr__()
+
+    def _repr_html_(self) -> str:
+        with pd.option_context(*self._shown):
+            return super()._repr_html_()
+
+
 class Expectations:
     """Compare the headline figures of one notebook with their bands.
 
@@ -163,7 +177,7 @@ class Expectations:
             }
             for name, (value, contrast) in self._runs.items()
         }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        return Whole(pd.DataFrame.from_dict(rows, orient="index"))
 
     def _measured(self, name: str) -> str:
         band = self._bands.get(name)
