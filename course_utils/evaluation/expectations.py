@@ -92,15 +92,11 @@ def read_bands(path: Path | None = None) -> dict[str, dict[str, dict[str, Any]]]
 class Whole(pd.DataFrame):
     """A table that shows all its rows in one piece, however many and wide they are."""
 
-    _shown = ("display.max_rows", None, "display.width", None, "display.max_columns", None)
-
     def __repr__(self) -> str:
-        with pd.option_context(*self._shown):
-            return super().__repr__()
+        return self.to_string()
 
     def _repr_html_(self) -> str:
-        with pd.option_context(*self._shown):
-            return super()._repr_html_()
+        return self.to_html(notebook=True)
 
 
 class Expectations:
