@@ -107,6 +107,10 @@ def test_a_mended_ready_is_accepted(capsys):
     assert "ready is mended" in capsys.readouterr().out
 
 
+def test_the_largest_rate_is_accepted():
+    check.check_ready(ready_with(rate=check.LARGEST_RATE))
+
+
 def test_a_softmax_in_the_model_is_accepted():
     check.check_ready(ready_with(activation="softmax", logits=False, softmax=False))
 

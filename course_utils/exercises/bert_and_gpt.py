@@ -127,6 +127,7 @@ def check_ready(ready: Callable) -> None:
     require(model.compiled, "The model is not compiled: compile it.")
     rate = largest_rate(model.optimizer)
     require(rate > 0, "The learning rate is 0: nothing can move.")
+    # Keras keeps rates in 32 bits, which is a little more than 5e-4.
     require(rate <= 1.001 * LARGEST_RATE, f"The learning rate reaches {rate:.2g}; for a BERT, try 0.0001 or less.")
     require(bool(backbone.trainable_weights), "The backbone is frozen: it was to be fine-tuned.")
     texts = [f"the film was {word}" for word in WORDS]

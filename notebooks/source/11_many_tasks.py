@@ -215,7 +215,7 @@ zero_shot.round(2).to_frame()
 # %% [markdown]
 # Five runs: zero-shot {{zero_clip.mean:.2f}} ± {{zero_clip.half_width:.2f}} by CLIP and {{zero_ridge.mean:.2f}} ± {{zero_ridge.half_width:.2f}} by ridge. A head with two labels a class has {{zero_two.mean:.2f}} ± {{zero_two.half_width:.2f}}, with all labels {{zero_head.mean:.2f}} ± {{zero_head.half_width:.2f}}.
 #
-# *Zero-shot* means no labelled example of the class. The towers have seen other pictures of these kinds, with their own names. And class words are chosen by a person: the word "symbol" behind each changes the ridge by {{symbol_gain.mean:+.3f}} ± {{symbol_gain.half_width:.3f}}. We tried few wordings and chose this one after seeing one split, so it flatters a little.
+# *Zero-shot* means no labelled example of the class. The towers have seen other pictures of these kinds, with their own names. And class words are chosen by a person: the word "symbol" behind each changes the ridge by {{symbol_gain.mean:+.3f}} ± {{symbol_gain.half_width:.3f}}. It was chosen after three of the five splits had been seen, so it flatters.
 #
 # ## 3. Two tasks on one trunk
 #
@@ -287,7 +287,7 @@ for ax, (task, values) in zip(axes, chart.iterrows()):
 plt.show()
 
 # %% [markdown]
-# Each number is the mean of three starts, for another start changes A by some hundredths. All networks have the same trunk, batches and steps; two separate networks have twice the parameters of the shared one. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}. With ten times the weight for B: A {{gain_a_ten.mean:+.3f}} ± {{gain_a_ten.half_width:.3f}}, B {{gain_b_ten.mean:+.3f}} ± {{gain_b_ten.half_width:.3f}}. Both weights were set by hand, and all had 20 epochs; a search was not made.
+# Each number is the mean of three starts, for a start is luck, too. All networks have the same trunk, batches and steps; two separate networks have twice the parameters of the shared one. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}. With ten times the weight for B: A {{gain_a_ten.mean:+.3f}} ± {{gain_a_ten.half_width:.3f}}, B {{gain_b_ten.mean:+.3f}} ± {{gain_b_ten.half_width:.3f}}. Both weights were set by hand, and all had 20 epochs; a search was not made.
 #
 # The rival of A, a logistic regression on the 80 labels, has {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}}; the shared network {{shared_a.mean:.2f}} ± {{shared_a.half_width:.2f}}. For B no network reaches the ridge regression. So a gain over a separate network is not yet a gain over simple rivals.
 #
@@ -426,7 +426,7 @@ plt.show()
 #
 # The episodes of a run share images and classes. So the intervals are over runs, each with its own 27 new classes.
 #
-# As pairs at five images: prototypical minus untrained CNN {{meta_gain.mean:+.3f}} ± {{meta_gain.half_width:.3f}}; a prototypical layer minus plain frozen features {{projection_gain.mean:+.3f}} ± {{projection_gain.half_width:.3f}}, minus a random layer {{over_random.mean:+.3f}} ± {{over_random.half_width:.3f}}. The CNN's number depends on its start and on the threads of the machine, too.
+# As pairs at five images: prototypical minus untrained CNN {{meta_gain.mean:+.3f}} ± {{meta_gain.half_width:.3f}}; a prototypical layer minus plain frozen features {{projection_gain.mean:+.3f}} ± {{projection_gain.half_width:.3f}}, minus a random layer {{over_random.mean:+.3f}} ± {{over_random.half_width:.3f}}.
 #
 # This says little against meta-learning with thousands of classes. It says what 27 classes, 200 episodes and a small CNN on images of 32 × 32 gave here; the frozen network sees 96 × 96.
 #

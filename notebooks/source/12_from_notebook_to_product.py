@@ -93,7 +93,7 @@ plt.show()
 # %% [markdown]
 # *Pictograms: [OpenMoji](https://openmoji.org), [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
-# The last cell runs without TensorFlow. **LiteRT**, formerly TensorFlow Lite, is a small library that runs such files on phones, on small servers and here.
+# The last cell needs no TensorFlow. **LiteRT**, formerly TensorFlow Lite, is a small library that runs such files on phones, on small servers and here.
 #
 # All "±" below are half the width of the 95% interval of the mean over five runs, each with its own split. All runs share the same pictograms, so read small differences with care.
 #
@@ -295,14 +295,14 @@ print("same class as the file:", np.mean(served == classes[judged["full int8"][0
 # %% [markdown]
 # ### The mistake: a service that divides by 255
 #
-# Half of all tutorials scale pixels to 0-1. Our backbone expects 0-255 and scales inside. A colleague writes the service from habit:
+# Many tutorials scale pixels to 0-1. Our backbone expects 0-255 and scales inside. A colleague writes the service from habit:
 
 # %%
 divided = outputs("model.tflite", images[test] / 255)["probabilities"].argmax(axis=1)
 print(f"accuracy {np.mean(divided == y[test]):.2f} instead of {table.loc['full int8', 'accuracy']:.2f}")
 
 # %% [markdown]
-# Five runs: {{divided.mean:.2f}} ± {{divided.half_width:.2f}}, near guessing (0.125). **The symptom:** no error, sure answers, nearly always the same class. A test with one real file finds it in a second.
+# Five runs: {{divided.mean:.2f}} ± {{divided.half_width:.2f}}, near guessing (0.125). **The symptom:** no error, and answers near guessing. A test with one real file finds it in a second.
 #
 # ## 3. Watched: are today's images like those of the training?
 #
@@ -411,7 +411,7 @@ pd.Series({"validation": np.mean(clean > limits["distance"]), "training": np.mea
 #
 # </details>
 #
-# When the same images are dealt to the clients at random, the mean of their weights reaches {{experiment.fed_alike.mean:.2f}} ± {{experiment.fed_alike.half_width:.2f}}. Unlike minus alike, as pairs: {{experiment.fed_unlike_gain.mean:+.2f}} ± {{experiment.fed_unlike_gain.half_width:.2f}}. Only the dealing differs. So unlike clients are the hard case, and the usual one.
+# When the same images are dealt to the clients at random, the mean of their weights reaches {{experiment.fed_alike.mean:.2f}} ± {{experiment.fed_alike.half_width:.2f}}. Unlike minus alike, as pairs: {{experiment.fed_unlike_gain.mean:+.2f}} ± {{experiment.fed_unlike_gain.half_width:.2f}}. Only the dealing differs. So unlike clients are the hard case.
 #
 # Weights are not private by themselves. What they tell is the next question.
 #
@@ -488,7 +488,7 @@ lines = {"accuracy": [f"accuracy_{kind}" for kind in kinds], "AUC of the attack"
 ax = plot_measured("experiments/12_from_notebook_to_product", lines, ticks)
 for line in ax.lines:
     line.set_linestyle("none")
-ax.figure.set_label("Accuracy and attack of penalised and private heads: both fall together.")
+ax.figure.set_label("Accuracy and attack of penalised and private heads: the attack weakens with penalty and noise.")
 plt.show()
 
 # %% [markdown]

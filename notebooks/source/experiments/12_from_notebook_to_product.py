@@ -581,7 +581,7 @@ plt.show()
 # | noise 0 (clipped and stopped, no noise) | {{private_minus_stopped.mean:+.3f}} ± {{private_minus_stopped.half_width:.3f}} | {{attack_minus_stopped.mean:+.3f}} ± {{attack_minus_stopped.half_width:.3f}} |
 # | C = 1000 (hardly a penalty) | {{private_minus_free.mean:+.3f}} ± {{private_minus_free.half_width:.3f}} | {{attack_minus_free.mean:+.3f}} ± {{attack_minus_free.half_width:.3f}} |
 #
-# Both lines run from the lower left to the upper right: what is worse at the task is worse at telling its training images. Look at the row of noise 0. It has no noise and promises nothing, and yet its attack is weak. So against this attack most of the protection comes from something else in this training, and the noise adds a little. It may be the few steps or the clipping: we did not test which.
+# Up to C = 10, both lines run from the lower left to the upper right: what is worse at the task tells less of its training images. With still weaker penalties the attack gains and the accuracy does not. Look at the row of noise 0. It has no noise and promises nothing, and yet its attack is weak. So against this attack most of the protection comes from something else in this training, and the noise adds a little. It may be the few steps or the clipping: we did not test which.
 #
 # A penalty closes the gap, too: C = 1 is a little more accurate than noise 2 and a little more open to the attack. To stop early with clipped gradients is the stronger rival of the two. But only the noisy heads have an ε that holds against attacks which nobody has tried. That, more than the AUC, is what the lost accuracy buys.
 #
