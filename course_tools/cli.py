@@ -117,12 +117,14 @@ def run(
         except DamagedNotebook as error:
             damaged[notebook] = str(error)
     from course_tools.run.job import BUILD, job_for
-    from course_tools.run.table import result_table
+    from course_tools.run.table import result_table, written_folders
 
     jobs = [job_for(notebook, profile, given) for notebook in notebooks if notebook not in damaged]
     results, failures = _executed(jobs, workers, scheduler, force, limit)
     console.print(result_table(results))
     console.print(f"Executed notebooks: {BUILD}", soft_wrap=True)
+    for sentence in written_folders(results):
+        console.print(escape(sentence), soft_wrap=True)
     for sentence in damaged.values():
         console.print(f"[bold red]Not executed:[/] {escape(sentence)}", soft_wrap=True)
     raise typer.Exit(1 if failures or damaged else 0)

@@ -115,6 +115,30 @@ def test_groups_stay_in_one_part(own):
     assert sum(map(len, parts.values())) == 20 and "20 groups are kept together" in str(found)
 
 
+def test_groups_stay_in_one_part_beside_a_class_that_is_left_out(own):
+    seeds = {f"{'ab'[i % 2]}/p{i // 4}/{i}.png": i for i in range(80)}
+    found = look_at(own(seeds | {"rare/p0/1000.png": 1000, "rare/p1/1001.png": 1001}), 32)
+    assert "22 groups are kept together" not in str(found) and "20 groups are kept together" in str(found)
+    assert "1 classes have fewer than 5 different samples, or groups; left out: rare (2)" in str(found)
+    parts = {part: {file.split("/")[1] for file in table["file"]} for part, table in found.parts.items()}
+    assert sum(map(len, parts.values())) == 20
+
+
+def test_groups_that_a_class_has_too_few_of_are_told(own):
+    found = look_at(own({f"{'ab'[i % 2]}/{'p' if i % 2 else i // 4}/{i}.png": i for i in range(80)}), 32)
+    assert "The groups are not kept together: b has fewer than 5 of them." in str(found)
+
+
+def test_images_of_a_class_may_lie_in_it_and_in_subfolders(own):
+    """So come the sorted photos of a patient beside those of others."""
+    loose = {f"{name}/{i}.png": 100 * k + i for k, name in enumerate("ab") for i in range(5)}
+    deep = {f"{name}/patient1/{i}.png": 1000 + 100 * k + i for k, name in enumerate("ab") for i in range(20)}
+    found = look_at(own(loose | deep), 32, group="")
+    assert found.findings[0].startswith("50 images can be used. 2 classes: 25 a, 25 b")
+    parts = [part for part, table in found.parts.items() if table["file"].str.contains("patient1").any()]
+    assert len(parts) == 1 and "1 groups are kept together" in str(found)
+
+
 def test_names_that_look_like_sources_are_told_and_used_when_asked(own):
     folder = own({f"{'ab'[i % 2]}/person{i // 4}_{i}.png": i for i in range(80)})
     assert "20 beginnings of names, as of a/person0_0.png" in str(look_at(folder, 32))
@@ -188,13 +212,22 @@ def test_columns_of_a_table_are_found_or_named(tmp_path):
     table = pd.DataFrame(rows, columns=["id", "Body", "stars", "author_id"])
     table.to_csv(tmp_path / "own.csv", index=False)
     found = look_at(tmp_path / "own.csv")
-    assert found.findings[1] == "Text: column 'Body'. Label: column 'stars'. Kept together: 'author_id'."
+    assert found.findings[1] == "Text: column 'Body'. Label: column 'stars'. Groups: 'author_id'."
     assert found.column == "Body" and found.folder is None and "20 groups are kept together" in str(found)
     assert look_at(tmp_path / "own.csv", label="stars", group="id").kind == "texts"
     table.assign(split=["train"] * 60 + ["test"] * 40).to_csv(tmp_path / "own.csv", index=False)
     assert len(look_at(tmp_path / "own.csv").parts["test"]) == 40
     with pytest.raises(CourseError, match="no column 'score'; it has 'id', 'Body', 'stars'"):
         look_at(tmp_path / "own.csv", label="score")
+
+
+def test_a_column_with_one_value_is_no_group(tmp_path):
+    rows = [(f"this one has the number {i}", "xz"[i % 2], "OurAirports", f"u{i // 4}") for i in range(40)]
+    table = pd.DataFrame(rows, columns=["text", "label", "source", "user"])
+    table.to_csv(tmp_path / "own.csv", index=False)
+    assert look_at(tmp_path / "own.csv").findings[1] == "Text: column 'text'. Label: column 'label'. Groups: 'user'."
+    table.drop(columns="user").to_csv(tmp_path / "own.csv", index=False)
+    assert look_at(tmp_path / "own.csv").findings[1] == "Text: column 'text'. Label: column 'label'."
 
 
 def test_what_cannot_be_a_project_gets_one_sentence(own, tmp_path):

@@ -1,4 +1,4 @@
-"""The folder that a project leaves: whole or not at all; its program reads new files as the training did."""
+"""The folder that a project leaves is whole, and nothing earlier is lost; its program reads as the training did."""
 
 import csv
 import io
@@ -10,23 +10,54 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.data import predict_images
+from course_utils.data import load_openmoji_folder, predict_images
 from course_utils.data.photos import read_upright
-from course_utils.data.project_folder import predict_program, project_folder
+from course_utils.data.project_folder import OF_THE_COURSE, earlier_projects, predict_program, project_folder
 from course_utils.errors import CourseError
+from course_utils.settings import ROOT
 
 
-def test_a_folder_appears_at_the_end_and_replaces_an_earlier_one(tmp_path):
+def make(out, card):
+    with project_folder(out) as home:
+        (home / "model_card.md").write_text(card)
+
+
+def test_a_folder_appears_at_the_end_and_an_earlier_one_is_kept_beside_it(tmp_path, capsys):
     out = tmp_path / "new" / "project"
-    for text in ("first", "second"):
-        with project_folder(out) as home:
-            (home / "model_card.md").write_text(text)
-            assert text == "second" or not out.exists()
-        assert (out / "model_card.md").read_text() == text
+    with project_folder(out) as home:
+        (home / "model_card.md").write_text("first")
+        assert not out.exists()
+    make(out, "second")
+    make(out, "third")
+    assert capsys.readouterr().out == (
+        "The earlier project is kept as project-1.\nThe earlier project is kept as project-2.\n"
+    )
     with pytest.raises(ZeroDivisionError), project_folder(out) as home:
-        (home / "model_card.md").write_text("third")
+        (home / "model_card.md").write_text("fourth")
         raise ZeroDivisionError
-    assert (out / "model_card.md").read_text() == "second" and list(out.parent.iterdir()) == [out]
+    (out.parent / "project-10").mkdir()  # something else
+    cards = {path.name: (path / "model_card.md").read_text() for path in [out, *earlier_projects(out)]}
+    assert cards == {"project": "third", "project-1": "first", "project-2": "second"}
+    assert list(earlier_projects(out)) == [out.parent / "project-1", out.parent / "project-2"]
+    assert len(list(out.parent.iterdir())) == 4
+
+
+def test_the_pictograms_of_the_course_are_made_anew_unless_a_file_was_added(tmp_path):
+    out, card = tmp_path / "project", "# Model card: openmoji-objects-128\n\nIt gives images one of 8 classes"
+    for _ in range(2):
+        make(out, card)
+        (out / "test.png").touch()
+        (out / "report.html").touch()
+    assert earlier_projects(out) == []
+    (out / "answers.csv").touch()
+    make(out, card)
+    assert [(path / "answers.csv").exists() for path in earlier_projects(out)] == [True]
+
+
+def test_the_card_of_the_pictograms_is_known_by_its_beginning():
+    source = (ROOT / "notebooks" / "source" / "10_your_project.py").read_text(encoding="utf-8")
+    beginning, _, name = OF_THE_COURSE.strip().rpartition(" ")
+    assert f'card = f"""{beginning} {{source}}\n' in source and load_openmoji_folder().name == name
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):

@@ -18,13 +18,14 @@ import typer
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from course_tools import cli, notebooks, settings
+from course_tools.build.compose import compose
 from course_tools.notebooks import Notebook
 from course_tools.parameters import checked, run_parameters
 from course_tools.run.execute import execute
 from course_tools.run.job import Job
 from course_tools.run.jobs import _alone_in, run_jobs
 from course_tools.run.report import leave_report
-from course_tools.run.table import result_table
+from course_tools.run.table import result_table, written_folders
 from course_utils.errors import CourseError
 from course_utils.whole_file import replacing
 
@@ -165,6 +166,31 @@ def test_a_report_of_own_data_has_no_dead_link_and_no_word_of_other_data(tmp_pat
         page = (tmp_path / "report.html").read_text()
         assert resolved in page and '"../' not in page and '<a href="https://example.com">a host</a>' in page
         assert ("On pictograms." in page) == (data == "")
+
+
+def test_a_report_of_own_data_cites_nothing_of_other_data(tmp_path):
+    notebook = next(notebook for notebook in notebooks.all_notebooks() if notebook.name == "10_your_project")
+    nbformat.write(compose(notebook, measured=False), tmp_path / "run.ipynb")
+    for data, credited in (("", True), ("mine", False)):
+        leave_report(tmp_path / "run.ipynb", {"OUT": str(tmp_path), "DATA": data})
+        page = (tmp_path / "report.html").read_text()
+        assert ("openmoji" in page.lower().partition("references")[2]) == credited and "Salton" in page
+
+
+def test_the_folder_of_a_project_is_named_and_made_again_when_it_is_gone(write_notebook, tmp_path):
+    out = tmp_path / "out"
+    writes = (
+        "from course_utils.data.project_folder import project_folder\n"
+        "with project_folder(OUT) as home:\n    (home / 'model_card.md').write_text('mine')"
+    )
+    job = make_job(write_notebook("01_one", writes, parameters=f"SEED = 0\nOUT = {str(out)!r}"), tmp_path / "build")
+    runs = [run_jobs([job], workers=1)[0] for _ in range(2)]
+    assert [run["reused"] for run in runs] == [False, True]
+    assert written_folders(runs[1:]) == [f"01_one wrote {out}"]
+    shutil.rmtree(out)
+    assert [run_jobs([job], workers=1, force=force)[0]["reused"] for force in (False, True)] == [False, False]
+    assert written_folders(runs[1:]) == [f"01_one wrote {out}; earlier ones are kept: out-1"]
+    assert (out / "report.html").exists() and (tmp_path / "out-1" / "report.html").exists()
 
 
 def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):

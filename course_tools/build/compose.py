@@ -39,7 +39,7 @@ def compose(notebook: Notebook, measured: bool = True, address: str | None = Non
     headline = [cells.pop()] if "headline" in cells[-1].metadata.get("tags", []) else []
     quiz = next((at for at, cell in enumerate(cells) if cell.source.startswith("## Quiz")), len(cells))
     cells[quiz:quiz] = frame.recap_cells(course)
-    cells += [frame.references_cell(course), *headline]
+    cells += [*frame.reference_cells(course), *headline]
     for position, cell in enumerate(cells):
         cell.id = f"cell-{position:02d}"  # stable, so that a rebuild shows only real changes
         if cell.cell_type == "markdown":

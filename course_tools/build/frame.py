@@ -77,14 +77,25 @@ def recap_cells(course: dict) -> list[NotebookNode]:
     return [new_markdown_cell("## Recap\n\n" + _bullets(course["recap"]))] if "recap" in course else []
 
 
-def references_cell(course: dict) -> NotebookNode:
-    """Return the references, which come from ``data/references.toml``."""
+def reference_cells(course: dict) -> list[NotebookNode]:
+    """Return the references, which come from ``data/references.toml``.
+
+    Those that the front matter calls ``course-data-references`` stand in a cell of their own, tagged ``course-data``:
+    a report of the reader's own data does not have it.
+    """
     known = tomllib.loads((ROOT / "data" / "references.toml").read_text(encoding="utf-8"))
-    missing = [key for key in course["references"] if key not in known]
+    of_all, of_the_course = course["references"], course.get("course-data-references", [])
+    missing = [key for key in [*of_all, *of_the_course] if key not in known]
     if missing:
         raise CourseError(f"References {', '.join(missing)} are not in data/references.toml.")
-    lines = [f"{known[key]['text']} [{_host(known[key]['url'])}]({known[key]['url']})" for key in course["references"]]
-    return new_markdown_cell("## References\n\n" + _bullets(lines))
+
+    def listed(keys: list[str]) -> str:
+        return _bullets([f"{known[key]['text']} [{_host(known[key]['url'])}]({known[key]['url']})" for key in keys])
+
+    cells = [new_markdown_cell("## References\n\n" + listed(of_all))]
+    if of_the_course:
+        cells.append(new_markdown_cell(listed(of_the_course), metadata={"tags": ["course-data"]}))
+    return cells
 
 
 def _other_storey(notebook: Notebook) -> str:

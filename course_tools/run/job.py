@@ -70,6 +70,8 @@ class Job:
         last = read_json(self.record)
         if last is None or not self.output.exists() or last.get("status") != "passed":
             return None
+        if last.get("folder") and not Path(last["folder"]).is_dir():  # what the notebook has written is gone
+            return None
         return last | {"reused": True} if last.get("fingerprint") == self.fingerprint() else None
 
     def run(self, limit: float, on_cell: Callable[[int, int], None]) -> dict:
@@ -83,7 +85,8 @@ class Job:
                 result = execute(self.path, partial, self.parameters, on_cell, environment, limit)
                 result |= {"name": self.name, "parameters": self.parameters, "fingerprint": now}
                 if result["status"] == "passed" and not self.measuring:
-                    leave_report(partial, default_parameters(self.path) | self.parameters)
+                    folder = leave_report(partial, default_parameters(self.path) | self.parameters)
+                    result |= {"folder": str(folder)} if folder else {}
                 record = partial.with_suffix(".json")
                 record.write_text(json.dumps(result, indent=1), encoding="utf-8")
                 self.record.unlink(missing_ok=True)  # an old record never stands beside a new output

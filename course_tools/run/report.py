@@ -16,17 +16,19 @@ LINK_IN_THE_COURSE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!#|[a-z]+:)([^)#\s]+)(#[
 OF_THE_COURSE = "course-data"  # tag of prose that is true for the course's own data only
 
 
-def leave_report(executed: Path, parameters: dict[str, object]) -> None:
+def leave_report(executed: Path, parameters: dict[str, object]) -> Path | None:
     """Put the executed notebook and its HTML into the folder that ``OUT`` names, where the notebook has made one.
+
+    Returned is that folder.
 
     Links to other pages of the course would lead nowhere from there, so they become addresses or words. With ``DATA``,
     cells that speak of the course's own data are left out.
     """
     if not parameters.get("OUT"):
-        return
+        return None
     folder = ROOT / "notebooks" / str(parameters["OUT"])  # the kernel's own folder, where OUT is no whole path
     if not folder.is_dir():
-        return
+        return None
     notebook = nbformat.read(executed, as_version=4)
     if parameters.get("DATA"):
         notebook.cells = [cell for cell in notebook.cells if OF_THE_COURSE not in cell.metadata.get("tags", [])]
@@ -39,6 +41,7 @@ def leave_report(executed: Path, parameters: dict[str, object]) -> None:
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
     (folder / "report.html").write_text(SCRIPT.sub("", page), encoding="utf-8")
     nbformat.write(notebook, folder / "report.ipynb")
+    return folder.resolve()
 
 
 def _resolved(link: re.Match) -> str:

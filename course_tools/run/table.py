@@ -1,6 +1,10 @@
-"""What a run shows at its end: a table on the terminal."""
+"""What a run shows at its end: a table on the terminal, and where the notebooks have written to."""
+
+from pathlib import Path
 
 from rich.table import Table
+
+from course_utils.data.project_folder import earlier_projects
 
 
 def result_table(results: list[dict]) -> Table:
@@ -13,6 +17,16 @@ def result_table(results: list[dict]) -> Table:
         headlines = "\n".join(_headline(record) for record in result["records"])
         table.add_row(result["name"], f"{result['seconds'] / 60:.1f}", headlines, f"[{colour}]{status}[/]")
     return table
+
+
+def written_folders(results: list[dict]) -> list[str]:
+    """Return a sentence for each folder that a notebook has written, with what is kept of earlier runs beside it."""
+    sentences = []
+    for result in results:
+        if folder := result.get("folder"):
+            kept = ", ".join(path.name for path in earlier_projects(Path(folder)))
+            sentences.append(f"{result['name']} wrote {folder}" + (f"; earlier ones are kept: {kept}" if kept else ""))
+    return sentences
 
 
 def _headline(record: dict) -> str:

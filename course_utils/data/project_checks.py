@@ -77,11 +77,14 @@ def with_groups(
     sources, (told, pairs) = table["group"].where(table["group"] != "", alone), _near_copies(table, near)
     groups = pd.Series(joined(sources, near), index=table.index)
     if (count := table["group"][table["group"] != ""].nunique()) and (asked or groups.nunique() < len(table)):
-        if asked or groups.groupby(table["label"]).nunique().min() >= N_FOLDS:
+        apart = pd.Series(joined(alone, near), index=table.index)
+        sizes = pd.DataFrame({"groups": groups, "samples": apart}).groupby(table["label"]).nunique()
+        few = sizes.index[(sizes["groups"] < N_FOLDS) & (sizes["samples"] >= N_FOLDS)]  # the others are left out anyway
+        if asked or few.empty:
             told["groups"] = f"{count} groups are kept together in the split."
         else:
-            told["groups"] = f"The groups are not kept together: a class has fewer than {N_FOLDS} of them."
-            groups = pd.Series(joined(alone, near), index=table.index)
+            told["groups"] = f"The groups are not kept together: {few[0]} has fewer than {N_FOLDS} of them."
+            groups = apart
     return table.assign(group=groups), told, pairs
 
 

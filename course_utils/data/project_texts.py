@@ -49,10 +49,10 @@ def read_text_file(path: Path, text: str, label: str, group: str) -> tuple[pd.Da
     text = text or _text_column(raw, path.name)
     label = label or _label_column(raw.drop(columns=text), path.name)
     others = raw.drop(columns=[text, label])
-    group = group or _first(others, GROUPS)
+    group = group or _first(others.loc[:, others.nunique() > 1], GROUPS)
     part = next((c for c in others if c.lower() in PART and set(others[c].str.lower()) <= PART_OF.keys()), "")
     taken = f"Text: column {text!r}. Label: column {label!r}."
-    told["columns"] = taken + (f" Kept together: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")
+    told["columns"] = taken + (f" Groups: {group!r}." if group else "") + (f" Parts: {part!r}." if part else "")
     table = pd.DataFrame({"file": (raw.index + 1).astype(str), "x": raw[text].map(_clean), "label": raw[label]})
     table["label"] = _as_names(table["label"])
     table["part"] = raw[part].str.lower().map(PART_OF) if part else ""

@@ -18,7 +18,8 @@
 #       - Simple rivals first. A network has to beat them on validation samples.
 #       - Choose on validation. Test once, the chosen one and its rival, and give the interval.
 #       - Read the errors. Then hand over the model with its preprocessing, its classes and its limits.
-#     references: [mitchell2019, kapoor2023, kornblith2019, reimers2019, salton1988, openmoji]
+#     references: [mitchell2019, kapoor2023, kornblith2019, reimers2019, salton1988]
+#     course-data-references: [openmoji]
 # ---
 
 # %% tags=["parameters"]
@@ -49,7 +50,7 @@ OUT = "../build/project"  # the folder that is written
 # | a folder that is split | `train/cat/…`, `test/cat/…`, perhaps `val/cat/…` |
 # | a CSV file | a column of texts and a column of labels; perhaps one that says what belongs together, or the part |
 #
-# The result is the folder `OUT`, by default `build/project` of the course; a new run replaces it. Nothing of your data is changed. Resized copies of the images stay in the course's cache on this machine.
+# The result is the folder `OUT`, by default `build/project` of the course. An earlier result is kept beside it as `project-1`, `project-2` and so on. Nothing of your data is changed. Resized copies of the images stay in the course's cache on this machine.
 
 # %% [markdown] tags=["course-data"]
 # Without `DATA`, this page works on 573 pictograms of eight classes, and figures in the text are of these. In the report that `course run` writes of your own data, such sentences are left out.
