@@ -1,16 +1,20 @@
 """Fetched assets are verified, cached and never half written, whatever happens meanwhile."""
 
 import errno
+import functools
 import hashlib
 import io
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from dataclasses import asdict, replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -152,6 +156,43 @@ def test_no_network_gives_one_sentence_with_the_remedy(cache, monkeypatch):
     assert asset.archive in sentence and asset.sha256 in sentence
     assert str(cache / "archives") in sentence and "\n" not in sentence
     assert not leftovers(cache) and not (cache / "assets" / "fake").exists()
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """A server of files with a certificate that nobody knows, in proxy.pem."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    options = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=proxy -addext subjectAltName=IP:127.0.0.1".split()
+    paths = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "proxy.pem")]
+    subprocess.run(["openssl", *options, *paths], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "proxy.pem", tmp_path / "key.pem")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("by_pip", [True, False])
+def test_a_proxy_with_a_certificate_of_its_own_is_told_and_can_be_trusted(proxy, cache, monkeypatch, by_pip):
+    archive = write_wheel(cache / "served" / "fake")
+    asset = describe(archive)
+    if not by_pip:
+        known = {"package": "", "version": "", "archive": "", "sha256": "", "member": "", "member_sha256": ""}
+        known |= {"url": f"{proxy}/fake/{archive.name}", "md5": hashlib.md5(archive.read_bytes()).hexdigest()}
+        asset = replace(asset, **known)
+    use(asset, monkeypatch)
+    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("PIP_INDEX_URL", proxy)
+    with pytest.raises(CourseError, match="certificate is not known here; .* file that REQUESTS_CA_BUNDLE names"):
+        fetch("fake")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cache / "proxy.pem"))
+    assert fetch("fake").is_file()
 
 
 def test_full_disk_gives_one_sentence_with_the_remedy(fake, cache, monkeypatch):

@@ -193,6 +193,19 @@ def test_a_relative_path_is_the_same_folder(own, monkeypatch):
     assert clean_image_folder(own.name) == clean_image_folder(own) == clean_image_folder(str(own))
 
 
+def test_a_folder_with_spaces_and_long_names(tmp_path, own):
+    """A name of 255 bytes leaves no room for what is added to it while it is written."""
+    folder = tmp_path / ("my own photos " * 18)[:250]
+    own.rename(folder)
+    for k, name in enumerate(("long" * 60, "lang" * 60, "写" * 80)):
+        Image.new("RGB", (8, 8), (k, 0, 0)).save(folder / "dog" / f"{name}.png")
+        (folder / "cat" / ("deep" * 20)).mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (k, 9, 0)).save(folder / "cat" / ("deep" * 20) / f"{name}.png")
+    clean = clean_image_folder(folder)
+    assert counts(clean) == {"cat": 6, "dog": 5}
+    assert (clean / "cat" / "turned_jpg.png").exists()
+
+
 def test_a_suffix_decides_nothing(tmp_path):
     for name, file in {"a": "photo.jfif", "b": "photo"}.items():
         (tmp_path / "shots" / name).mkdir(parents=True)

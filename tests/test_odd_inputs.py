@@ -94,6 +94,20 @@ def other_suffixes(root):  # keras-team/keras#3946; tensorflow/tensorflow#50366
     noise(seed=73).save(root / "cat" / "old.ppm")
 
 
+def phone_format(root):  # Pillow reads it with a plugin alone
+    (root / "cat" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+
+
+def wide_photo(root):
+    noise(seed=74, side=60).resize((600, 400)).save(root / "cat" / "wide.jfif", "jpeg")
+
+
+def some_in_a_subfolder(root):
+    for i in range(20):
+        (root / "cat" / "patient1").mkdir(exist_ok=True)
+        noise(seed=200 + i).save(root / "cat" / "patient1" / f"{i}.png")
+
+
 def linked_class(root):  # keras-team/keras#4657
     (root / "cat").rename(root.parent / "elsewhere")
     (root / "cat").symlink_to(root.parent / "elsewhere")
@@ -165,6 +179,9 @@ ODD_FOLDERS = [  # what is there, how many images can be used, what is said
     (animation, IMAGES + 1, ""),
     (two_photos_in_one, IMAGES + 1, ""),
     (other_suffixes, IMAGES + 4, ""),
+    (phone_format, IMAGES, "1 files are no images that can be read: cat/phone.heic"),
+    (wide_photo, IMAGES + 1, ""),
+    (some_in_a_subfolder, IMAGES + 20, "1 groups are kept together"),
     (linked_class, IMAGES, ""),
     (linked_folder, IMAGES, "1 linked folders inside of classes are not followed: loop"),
     (dangling_link, IMAGES, ""),

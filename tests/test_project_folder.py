@@ -2,13 +2,18 @@
 
 import csv
 import io
+import os
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
 
 from course_utils.data import load_openmoji_folder, predict_images
 from course_utils.data.photos import read_upright
@@ -87,6 +92,11 @@ def odd_images(tmp_path):
     photo.save(tmp_path / "plain.png")
     photo.save(tmp_path / "plain.jpg", quality=95)
     photo.convert("L").save(tmp_path / "grey.png")
+    photo.resize((600, 400)).save(tmp_path / "wide.jpg", quality=95)
+    photo.resize((33, 301)).save(tmp_path / "tall.jfif", "jpeg", quality=95)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "turned.jpg", quality=95, exif=exif)
     photo.convert("P").save(tmp_path / "palette.gif")
     photo.putalpha(Image.linear_gradient("L").resize(photo.size))
     photo.save(tmp_path / "alpha.png")
@@ -98,6 +108,9 @@ def test_new_files_are_read_as_the_training_read_them(odd_images, monkeypatch):
     for file in odd_images:
         trained = read_upright(file).resize((32, 32), Image.Resampling.BILINEAR)
         assert np.array_equal(predict_images.read_with_pillow(file), np.asarray(trained)), file.name
+        if file.name == "turned.jpg":
+            assert trained.getpixel((5, 5)) != Image.open(file).resize((32, 32)).getpixel((5, 5))
+            continue
         without = predict_images.read_with_tensorflow(file)
         assert without.dtype == np.uint8 and np.abs(without.astype(int) - np.asarray(trained)).max() <= 2, file.name
 
@@ -115,8 +128,9 @@ def test_without_pillow_a_turned_photo_is_refused_and_an_upright_one_read(tmp_pa
         predict_images.read_with_tensorflow(tmp_path / "6.jpg")
 
 
-def answers(home, *arguments):
-    done = subprocess.run([sys.executable, home / "predict.py", *arguments], capture_output=True, text=True)
+def answers(home, *arguments, **environment):
+    command, variables = [sys.executable, home / "predict.py", *arguments], os.environ | environment
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=variables)
     assert done.returncode == 0, done.stderr[-2000:]
     return list(csv.reader(io.StringIO(done.stdout))), done.stderr
 
@@ -127,15 +141,17 @@ def test_the_program_classifies_a_folder_of_images(odd_images, tmp_path):
         layers = [keras.layers.Resizing(8, 8), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
         model = keras.Sequential([keras.Input((None, None, 3)), *layers])
         model.save(home / "model.keras")
-        (home / "predict.py").write_text(predict_program("images", CLASSES=["a", "b"], SIZE=32))
+        (home / "predict.py").write_text(predict_program("images", CLASSES=["é", "猫"], SIZE=32), encoding="utf-8")
         (home / "model_card.md").write_text("")
     (odd_images[0].parent / "notes.txt").write_text("no image")
     rows, told = answers(tmp_path / "out", *odd_images, odd_images[0].parent / "notes.txt")
-    assert rows[0] == ["file", "class", "a", "b"] and [row[0] for row in rows[1:]] == list(map(str, odd_images))
+    assert rows[0] == ["file", "class", "é", "猫"] and [row[0] for row in rows[1:]] == list(map(str, odd_images))
     pixels = np.stack([np.asarray(read_upright(f).resize((32, 32), Image.Resampling.BILINEAR)) for f in odd_images])
     expected = model.predict(pixels.astype("float32"), verbose=0)
     assert np.abs(np.array([row[2:] for row in rows[1:]], float) - expected).max() < 1e-3
     assert "notes.txt cannot be read" in told
+    for console in ({"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        assert answers(tmp_path / "out", *odd_images, **console)[0] == rows
 
 
 @pytest.mark.slow
@@ -146,11 +162,13 @@ def test_the_program_classifies_a_table_of_texts(tmp_path):
             [keras.Input((), dtype="string"), words, keras.layers.Rescaling(1.0), keras.layers.Softmax()]
         )
         model.save(home / "model.keras")
-        (home / "predict.py").write_text(predict_program("texts", CLASSES=["?", "+", "-"], COLUMN="review"))
+        program = predict_program("texts", CLASSES=["?", "喜", "悲"], COLUMN="review")
+        (home / "predict.py").write_text(program, encoding="utf-8")
         (home / "model_card.md").write_text("")
     (tmp_path / "new.csv").write_text('review,other\n"good, good\ngood",1\n bad ,2\n,3\n', encoding="utf-8-sig")
-    rows, _ = answers(tmp_path / "out", tmp_path / "new.csv")
-    assert [row[:2] for row in rows] == [["row", "class"], ["1", "+"], ["2", "-"], ["3", "?"]]
+    for console in ({}, {"PYTHONIOENCODING": "latin-1"}):
+        rows, _ = answers(tmp_path / "out", tmp_path / "new.csv", **console)
+        assert [row[:2] for row in rows] == [["row", "class"], ["1", "喜"], ["2", "悲"], ["3", "?"]]
     with pytest.raises(AssertionError, match="has no column 'text'"):
         answers(tmp_path / "out", tmp_path / "new.csv", "text")
 
@@ -162,3 +180,31 @@ def test_predict_refuses_what_holds_no_image(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="No file could be read as an image"):
         predict_images.main([str(tmp_path / "nowhere")])
     assert "cannot be read" in capsys.readouterr().err
+
+
+CELLS = ("def best_of(", "def in_keras(", "# For texts: word counts, as a model of Keras")
+
+
+def test_words_that_training_does_not_have_leave_the_others_their_weight(tmp_path):
+    """Of names, say, most words are new; the first place of the counts is for all of these together."""
+    random = np.random.default_rng(0)
+    names = ["good", "poor"]
+    x = [
+        f"{'excellent' if i % 2 == 0 else 'common'} " + " ".join(map(str, random.integers(9**9, size=6)))
+        for i in range(100)
+    ]
+    table = pd.DataFrame({"x": x, "y": np.arange(100) % 2})
+    parts = {"train": table[:60], "validation": table[60:80], "test": table[80:]}
+    space = {"is_images": False, "names": names, "parts": parts, "rivals": {}, "models": {}, "np": np, "keras": keras}
+    space |= {"tf": tf, "warnings": warnings, "LogisticRegression": LogisticRegression}
+    space |= {"y": {part: rows["y"].to_numpy() for part, rows in parts.items()}}
+    space["balanced_accuracy_score"] = lambda label, answer: (label == answer).mean()
+    source = (ROOT / "notebooks" / "source" / "10_your_project.py").read_text(encoding="utf-8")
+    for begin in CELLS:
+        exec(begin + source.partition(begin)[2].partition("\n# %%")[0], space)
+    head, counted = space["rivals"]["word counts"]
+    assert (head.predict(counted["test"]) == parts["test"]["y"]).all()
+    model, texts = space["models"]["word counts"]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False).predict(texts["test"], verbose=0)
+    assert np.abs(loaded - head.predict_proba(counted["test"])).max() < 1e-5

@@ -31,6 +31,8 @@ from course_utils.whole_file import kept_in, replacing
 # pip asks a source archive for its metadata: the installed setuptools answers, none is fetched.
 FORMS = {"any": [], "wheel": ["--only-binary", ":all:"], "sdist": ["--no-binary", ":all:", "--no-build-isolation"]}
 TIMEOUTS = (8, 5)  # seconds until a server answers, and of its silence
+NO_TRUST = "CERTIFICATE_VERIFY_FAILED"  # how Python names it
+REMEDY = "its certificate is not known here; that of a proxy goes into a file that REQUESTS_CA_BUNDLE names"
 
 
 def fetch(name: str) -> Path:
@@ -144,7 +146,7 @@ def _download_url(asset: Asset, aside: Path) -> str:
         downloader = pooch.HTTPDownloader(timeout=TIMEOUTS)
         pooch.retrieve(asset.url, asset.known_hash, asset.file, aside, downloader=downloader)
     except (OSError, ValueError) as error:  # no answer, a refusal or a broken connection; another hash
-        return " ".join(str(error).split()).rstrip(".")
+        return REMEDY if NO_TRUST in str(error) else " ".join(str(error).split()).rstrip(".")
     return ""
 
 
@@ -165,6 +167,8 @@ def pip_download(folder: Path, form: str, *wanted: str) -> str:
         env={**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)},
     )  # fmt: skip
     words = finished.stderr.strip().splitlines() or ["pip gave no reason"]
+    if finished.returncode and NO_TRUST in finished.stderr:  # pip's last words are that there is no such package
+        return REMEDY
     return words[-1].removeprefix("ERROR: ").rstrip(".") if finished.returncode else ""
 
 

@@ -9,6 +9,7 @@ from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
 
 LONGEST_SIDE = 512  # pixels; a network of this course sees 224 at most
+NAME = 40  # characters of a long name that are kept; a file's name has room for 255 bytes
 SHOWN = 5  # names of files with the same fault
 REPORT = ".report"
 
@@ -51,7 +52,7 @@ def clean_image_folder(folder: str | Path) -> Path:
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     address = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
     target = keep_folder(
-        f"{folder.name}-{address}", f"{facts}", lambda copies: _copy(folder, list(classes), files, copies)
+        f"{folder.name[:NAME]}-{address}", f"{facts}", lambda copies: _copy(folder, list(classes), files, copies)
     )
     print((target / REPORT).read_text(encoding="utf-8"))
     return target
@@ -79,12 +80,18 @@ def _copy(folder: Path, classes: list[str], files: list[Path], copies: Path) -> 
             passed_over[f"copies of an image of {where}"].append(f"{name} = {first}")
             continue
         copy = "__".join(name.with_suffix("").parts[1:]) + f"{name.suffix.replace('.', '_')}.png"
-        image.save(copies / name.parts[0] / printable(copy), compress_level=1)
+        image.save(copies / name.parts[0] / _short(printable(copy)), compress_level=1)
         kept.append(name)
     for missing in sorted(set(classes) - {name.parts[0] for name in kept}):
         raise CourseError(f"The class {missing} in {folder} has no image that can be read.")
     report = "\n".join(map(printable, _report(kept, passed_over)))
     (copies / REPORT).write_text(report, encoding="utf-8")
+
+
+def _short(name: str) -> str:
+    """Return a name of a file that every disk takes: of a long one the end, after a hash of all."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return name if len(name.encode()) <= 5 * NAME else f"{digest}-{name[-NAME:]}"
 
 
 def _report(kept: list[Path], passed_over: dict[str, list]) -> list[str]:

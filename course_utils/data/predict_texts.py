@@ -45,4 +45,6 @@ def main(path, column=COLUMN):
 
 
 if __name__ == "__main__":
+    # In UTF-8 whatever the console has; a name that has no characters is written with escapes, and lines end once.
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
     main(*(sys.argv[1:] or sys.exit(__doc__)))
