@@ -193,6 +193,19 @@ def test_the_folder_of_a_project_is_named_and_made_again_when_it_is_gone(write_n
     assert (out / "report.html").exists() and (tmp_path / "out-1" / "report.html").exists()
 
 
+@pytest.mark.parametrize("home", [None, "a file"])
+def test_a_home_that_is_missing_or_takes_no_file_stops_no_run(write_notebook, tmp_path, monkeypatch, home):
+    (tmp_path / "a file").touch()
+    kept = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR", "KERAS_HOME")
+    for name in ("HOME", *kept):
+        monkeypatch.delenv(name, raising=False)
+    if home:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+    path = write_notebook("01_home", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    result = execute(path, tmp_path / "output.ipynb", {"SEED": 3})
+    assert result["status"] == "passed", result["error"]
+
+
 def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):
     job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
     assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
