@@ -83,6 +83,18 @@ def test_a_sequential_model_is_explained_like_a_functional_one():
     assert np.array_equal(grad_cam(sequential, image_with_spot(), "look"), grad_cam(model, image_with_spot(), "look"))
 
 
+@pytest.mark.parametrize("layer", ["look", "base"])
+def test_a_network_inside_of_another_is_told_with_what_to_do(layer):
+    inputs = keras.Input((8, 8, 1))
+    base = keras.Model(inputs, layers.Conv2D(2, 1, name="look")(inputs), name="base")
+    outer = keras.Input((8, 8, 1))
+    head = keras.Sequential([layers.GlobalAveragePooling2D(), layers.Dense(1)])
+    nested = keras.Model(outer, head(base(layers.Rescaling(2.0)(outer))))
+    with pytest.raises(CourseError, match="belongs to base, a network inside of .*: build the model from base.input"):
+        grad_cam(nested, image_with_spot(), layer)
+    assert grad_cam(keras.Model(base.input, head(base.output)), image_with_spot(), "look").shape == (2, 8, 8)
+
+
 def test_bad_input_is_told_in_one_sentence():
     with pytest.raises(CourseError, match="no layer 'block9'.*look, shrink"):
         grad_cam(bright_finder(), image_with_spot(), "block9")

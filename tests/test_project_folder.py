@@ -47,6 +47,13 @@ def test_a_folder_appears_at_the_end_and_an_earlier_one_is_kept_beside_it(tmp_pa
     assert len(list(out.parent.iterdir())) == 4
 
 
+def test_a_folder_may_have_spaces_and_two_hundred_characters(tmp_path):
+    out = tmp_path / ("my own project " * 14)[:200]
+    make(out, "first")
+    make(out, "second")
+    assert (out / "model_card.md").read_text() == "second" and len(earlier_projects(out)) == 1
+
+
 def test_the_pictograms_of_the_course_are_made_anew_unless_a_file_was_added(tmp_path):
     out, card = tmp_path / "project", "# Model card: openmoji-objects-128\n\nIt gives images one of 8 classes"
     for _ in range(2):
@@ -112,7 +119,8 @@ def test_new_files_are_read_as_the_training_read_them(odd_images, monkeypatch):
             assert trained.getpixel((5, 5)) != Image.open(file).resize((32, 32)).getpixel((5, 5))
             continue
         without = predict_images.read_with_tensorflow(file)
-        assert without.dtype == np.uint8 and np.array_equal(without, np.asarray(trained)), file.name
+        apart = np.abs(without.astype(int) - np.asarray(trained)).max()  # two decoders round the colours of a JPEG
+        assert without.dtype == np.uint8 and apart <= (file.suffix in (".jpg", ".jfif")), file.name
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -189,10 +197,7 @@ def test_words_that_training_does_not_have_leave_the_others_their_weight(tmp_pat
     """Of names, say, most words are new; the first place of the counts is for all of these together."""
     random = np.random.default_rng(0)
     names = ["good", "poor"]
-    x = [
-        f"{'excellent' if i % 2 == 0 else 'common'} " + " ".join(map(str, random.integers(9**9, size=6)))
-        for i in range(100)
-    ]
+    x = [("excellent " if i % 2 == 0 else "") + " ".join(map(str, random.integers(9**9, size=6))) for i in range(100)]
     table = pd.DataFrame({"x": x, "y": np.arange(100) % 2})
     parts = {"train": table[:60], "validation": table[60:80], "test": table[80:]}
     space = {"is_images": False, "names": names, "parts": parts, "rivals": {}, "models": {}, "np": np, "keras": keras}

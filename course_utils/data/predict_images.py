@@ -1,7 +1,7 @@
 """Classify new images: python predict.py FILE_OR_FOLDER ... > answers.csv
 
 Needs Keras with TensorFlow. With Pillow it reads every format that the training read, and turns photos upright;
-without, it reads JPEG, PNG, GIF and BMP alike, and says which photos it would need Pillow for.
+without, it reads JPEG, PNG, GIF and BMP alike, a JPEG to a grey level, and says which photos need Pillow.
 """
 
 import csv

@@ -64,6 +64,13 @@ def grad_cam(model: keras.Model, images: np.ndarray, layer: str, batch_size: int
 def find_activations(model: keras.Model, layer: str) -> keras.KerasTensor:
     """Return the output of a layer that keeps places."""
     spatial = [each.name for each in model.layers if len(getattr(getattr(each, "output", None), "shape", ())) == 4]
+    for each in model.layers:  # a functional network inside of this one is called there, its own output is another
+        inside = isinstance(each, keras.Model) and layer in [part.name for part in each.layers]
+        if inside or (layer == each.name and isinstance(each, keras.Model) and not isinstance(each, keras.Sequential)):
+            raise CourseError(
+                f"{layer!r} belongs to {each.name}, a network inside of {model.name}: build the model from "
+                f"{each.name}.input and {each.name}.output, then its layers can be explained."
+            )
     if layer not in spatial:
         raise CourseError(
             f"{model.name} has no layer {layer!r} with activations of shape (n, h, w, c); "
