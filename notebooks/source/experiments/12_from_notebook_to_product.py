@@ -625,7 +625,11 @@ plt.show()
 # | contrast | {{stream_gain_contrast.mean:+.2f}} ± {{stream_gain_contrast.half_width:.2f}} | {{stream_minus_never_contrast.mean:+.2f}} ± {{stream_minus_never_contrast.half_width:.2f}} |
 # | rotation | {{stream_gain_rotation.mean:+.2f}} ± {{stream_gain_rotation.half_width:.2f}} | {{stream_minus_never_rotation.mean:+.2f}} ± {{stream_minus_never_rotation.half_width:.2f}} |
 #
-# TEXT
+# Under noise, blur and contrast, adaptation gives back a part of what the network with the statistics of the training images loses. Under rotation and without a shift it does not help.
+#
+# The strongest rival does nothing of all this. The first column is the full int8 file of above, frozen with the statistics of ImageNet, and under each shift it is better than the adapted network. Why statistics of clean pictograms break so easily was not tested. So measure the frozen network first, and adapt only with some labelled images of today beside it.
+#
+# Batches of 20 and a momentum of 0.9 were set by hand after a look at one split.
 #
 # ## 6. Federated averaging: what do unlike clients cost?
 #
