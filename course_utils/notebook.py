@@ -12,8 +12,13 @@ from course_utils.evaluation.expectations import Expectations
 from course_utils.evaluation.style import use_course_style
 from course_utils.quiet import stderr_to
 
-# Keras says these of every `tf.data` pipeline that a reader would write, TensorFlow the last of its own converter.
-HARMLESS = (".*shuffle=True.*will be ignored", "Your input ran out of data", r"\s*Warning: tf.lite.Interpreter is depr")
+# Keras says the first two of every `tf.data` pipeline that a reader would write; the others are of converters.
+HARMLESS = (
+    ".*shuffle=True.*will be ignored",
+    "Your input ran out of data",
+    r"\s*Warning: tf.lite.Interpreter is depr",
+    "In the future `np.object`",
+)
 
 
 def begin(notebook: str, profile: str, seed: int) -> Expectations:

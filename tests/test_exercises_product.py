@@ -29,6 +29,15 @@ def gradient_with(each=True, summed=True, factor=True, own=True, keep_short=True
     return private_gradient
 
 
+def noisy(draws):
+    """Return a `private_gradient` whose noise is what `draws(draw, scale, d)` gives."""
+
+    def private_gradient(gradients, clip, noise, draw):
+        return gradient_with()(gradients, clip, 0, draw) + draws(draw, noise * clip, gradients.shape[1])
+
+    return private_gradient
+
+
 def test_a_right_private_gradient_is_accepted(capsys):
     check.check_private_gradient(gradient_with())
     assert "private_gradient is right" in capsys.readouterr().out
@@ -47,6 +56,9 @@ def test_a_right_private_gradient_is_accepted(capsys):
         (lambda gradients, clip, *_: np.clip(gradients, -clip, clip).sum(axis=0), "keep its direction"),
         (lambda gradients, *_: gradients, "instead of"),
         (lambda *_: None, "instead of"),
+        (noisy(lambda draw, scale, d: draw.uniform(-1, 1, d) * scale * 3**0.5), "not normal"),
+        (noisy(lambda draw, scale, d: draw.laplace(0, scale / 2**0.5, d)), "not normal"),
+        (noisy(lambda draw, scale, d: np.random.normal(0, scale, d)), "and nothing else"),
     ],
 )
 def test_each_fault_of_private_gradient_is_named(answer, sentence):
@@ -54,16 +66,22 @@ def test_each_fault_of_private_gradient_is_named(answer, sentence):
         check.check_private_gradient(answer)
 
 
-def read_with(upright=True, on_white=True, divide=1, colours=slice(None)):
+def read_with(
+    upright=True, on_white=("RGBA", "P"), divide=1, colours=slice(None), dtype="float32", shape=None, fixed=None
+):
     """Return a `read` that has the faults asked for."""
 
     def read(file, size):
         image = Image.open(file)
-        image = ImageOps.exif_transpose(image) if upright else image
-        if on_white:
+        mode = image.mode
+        image = ImageOps.exif_transpose(image) if upright is True else image
+        image = image.rotate(-90) if upright == "always a quarter" and image.getexif() else image
+        size = fixed or size
+        image = shape(image, (size, size)) if shape else image
+        if mode in on_white:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return np.asarray(image.convert("RGB").resize((size, size)), "float32")[..., colours] / divide
+        return np.asarray(image.convert("RGB").resize((size, size)), dtype)[..., colours] / np.array(divide, dtype)
 
     return read
 
@@ -77,9 +95,16 @@ def test_a_right_read_is_accepted(capsys):
     ("answer", "sentence"),
     [
         (read_with(divide=255), "between 0 and 1"),
-        (read_with(colours=slice(None, None, -1)), "was read as"),
-        (read_with(on_white=False), "instead of white"),
+        (read_with(colours=slice(None, None, -1)), "BGR"),
+        (read_with(colours=[0, 0, 0]), "was read as"),
+        (read_with(on_white=()), "A transparent image was read as"),
+        (read_with(on_white=("RGBA",)), "with a palette"),
         (read_with(upright=False), "exif_transpose"),
+        (read_with(upright="always a quarter"), "not turned as it says"),
+        (read_with(dtype="uint8"), "takes float32"),
+        (read_with(shape=ImageOps.fit), "cut or padded"),
+        (read_with(shape=ImageOps.pad), "cut or padded"),
+        (read_with(fixed=16), "instead of \\(32, 32, 3\\)"),
         (lambda file, size: np.zeros((1, size, size, 3)), "instead of \\(16, 16, 3\\)"),
     ],
 )
@@ -105,49 +130,71 @@ def model(images):
 
 
 @pytest.fixture(scope="module")
-def convert(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved_model")
-    model.export(folder, verbose=False)
+def labels(model, images):
+    right = model.predict(images, verbose=0).argmax(axis=1)
+    right[:4] = (right[:4] + 1) % 3  # the model errs, too
+    return right
 
-    def converted(calibration=None):
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+@pytest.fixture(scope="module")
+def convert(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+
+    def converted(name, calibration=None):
+        settings = {"optimizations": [tf.lite.Optimize.DEFAULT]}
         if calibration is not None:
-            converter.representative_dataset = lambda: ([one[None]] for one in calibration)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        return converter.convert()
+            settings["representative_dataset"] = lambda: ([one[None]] for one in calibration)
+        model.export(folder / f"{name}.tflite", format="litert", verbose=False, **settings)
+        return folder / f"{name}.tflite"
 
     return converted
 
 
-def test_a_full_int8_file_is_accepted(model, images, convert, capsys):
-    agreement = check.check_file(model, convert(images), images)
-    assert 0.8 <= agreement <= 1 and "in int8. Same class as Keras" in capsys.readouterr().out
+@pytest.fixture(scope="module")
+def right_file(convert, images):
+    return convert("right", images)
 
 
-def test_a_file_without_calibration_is_refused(model, images, convert):
+def test_a_full_int8_file_is_accepted(model, images, labels, right_file, capsys):
+    agreement = check.check_file(model, right_file, images, labels)
+    said = capsys.readouterr().out
+    assert 0.8 <= agreement <= 1 and "in int8. Same class as Keras" in said and "Accuracy: Keras 0.90" in said
+
+
+def test_a_file_without_calibration_is_refused(model, images, labels, convert):
     with pytest.raises(ExerciseError, match="needs a representative_dataset"):
-        check.check_file(model, convert(), images)
+        check.check_file(model, convert("weights"), images, labels)
 
 
-def test_a_file_calibrated_with_another_scale_is_refused(model, images, convert):
+def test_a_file_calibrated_with_another_scale_is_refused(model, images, labels, convert):
     with pytest.raises(ExerciseError, match="calibrate with images like these"):
-        check.check_file(model, convert(images / 255), images)
+        check.check_file(model, convert("scaled", images / 255), images, labels)
+
+
+def test_a_model_that_has_not_learnt_is_refused(model, images, right_file):
+    with pytest.raises(ExerciseError, match="Train the head first"):
+        check.check_file(model, right_file, images, np.zeros(len(images), int))
 
 
 @pytest.mark.parametrize(
     ("file", "chosen", "sentence"),
     [
-        (None, slice(None), "hand over the bytes"),
-        (b"no model", slice(None), "no LiteRT file"),
-        (b"", slice(0, 0), "no held-out images"),
+        (b"the bytes", slice(None), "hand over the path"),
+        ("nowhere.tflite", slice(None), "There is no file nowhere"),
+        (__file__, slice(None), "no LiteRT file"),
+        (__file__, slice(0, 0), "no held-out images"),
     ],
 )
-def test_what_is_no_file_is_refused(model, images, file, chosen, sentence):
+def test_what_is_no_file_is_refused(model, images, labels, file, chosen, sentence):
     with pytest.raises(ExerciseError, match=sentence):
-        check.check_file(model, file, images[chosen])
+        check.check_file(model, file, images[chosen], labels[chosen])
 
 
-def test_images_of_another_size_are_refused(model, images, convert):
+def test_images_without_as_many_labels_are_refused(model, images, labels):
+    with pytest.raises(ExerciseError, match="40 images and 39 labels"):
+        check.check_file(model, __file__, images, labels[1:])
+
+
+def test_images_of_another_size_are_refused(model, images, labels, right_file):
     with pytest.raises(ExerciseError, match="takes images of the shape"):
-        check.check_file(model, convert(images), images[:, :8])
+        check.check_file(model, right_file, images[:, :8], labels)

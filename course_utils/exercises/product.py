@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
+from scipy.stats import kurtosis
 
 from course_utils.exercises.answers import require
 
@@ -53,15 +55,18 @@ def check_private_gradient(private_gradient: Callable) -> None:
         "shorten each image's gradient by itself, and keep its direction.",
     )
     require(bool(np.isfinite(noisy_sum(np.zeros((2, 3)), 1, 0)).all()), "A gradient of length 0 gives NaN.")
-    drawn = noisy_sum(np.zeros((5, 20_000)), 2, 3)
+    ones = np.ones((5, 20_000)) / 1000  # shorter than clip: with noise, a sum of 0.005 in each place
+    drawn = noisy_sum(ones, 2, 3) - 0.005
     require(
         abs(drawn.std() - 6) < 0.2,
         f"With noise 3 and clip 2 the noise has a standard deviation of {drawn.std():.1f} instead of 6: noise * clip, "
         "once for the sum.",
     )
     require(abs(drawn.mean()) < 0.3, f"The noise has a mean of {drawn.mean():.1f} instead of 0.")
-    again, other = noisy_sum(np.zeros((5, 20)), 2, 3, 1), noisy_sum(np.zeros((5, 20)), 2, 3, 2)
-    require(not np.allclose(again, other), "Two generators give the same noise: use draw.")
+    require(abs(kurtosis(drawn)) < 0.5, "The noise is not normal: the accountant's ε holds for draw.normal.")
+    one, same, other = (noisy_sum(ones[:, :20], 2, 3, seed) for seed in (1, 1, 2))
+    require(not np.allclose(one, other), "Two generators give the same noise: use draw.")
+    require(np.allclose(one, same), "The same generator gives other noise each time: use draw, and nothing else.")
     print("private_gradient is right.")
 
 
@@ -79,45 +84,69 @@ def check_read(read: Callable) -> None:
         With the first fault that is still there.
     """
 
-    def pixels(image: Image.Image, **saved: object) -> np.ndarray:
+    def pixels(image: Image.Image, size: int = 16, **saved: object) -> np.ndarray:
         file = io.BytesIO()
         image.save(file, "PNG", **saved)
         file.seek(0)
-        answer = np.asarray(read(file, 16))
-        require(answer.shape == (16, 16, 3), f"read returned the shape {answer.shape} instead of (16, 16, 3).")
+        answer = np.asarray(read(file, size))
+        require(
+            answer.shape == (size, size, 3), f"read returned the shape {answer.shape} instead of {(size, size, 3)}."
+        )
+        require(answer.dtype == np.float32, f"The pixels are {answer.dtype}; the interpreter takes float32.")
         return answer
 
-    said = pixels(Image.new("RGB", (40, 40), (200, 100, 50)))
+    colour = (200, 100, 50)
+    said = pixels(Image.new("RGB", (40, 40), colour))
     require(said.max() > 1, "The pixels lie between 0 and 1; the model was trained on 0 to 255.")
     require(
-        np.allclose(said, (200, 100, 50), atol=1),
-        f"An image of the colour (200, 100, 50) was read as {said[8, 8].round().tolist()}.",
+        not np.allclose(said, colour[::-1], atol=1), "Red and blue have changed places: BGR, where RGB was trained on."
     )
-    said = pixels(Image.new("RGBA", (40, 40), (0, 0, 0, 0)))
-    require(np.allclose(said, 255, atol=1), f"A transparent image was read as {said[8, 8].tolist()} instead of white.")
+    require(
+        np.allclose(said, colour, atol=1), f"An image of the colour {colour} was read as {said[8, 8].round().tolist()}."
+    )
+    palette = Image.new("P", (40, 40), 0)
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    clear, half = Image.new("RGBA", (40, 40), (0, 0, 0, 0)), Image.new("RGBA", (40, 40), (0, 0, 0, 128))
+    for kind, image, saved, right in (
+        ("A transparent image", clear, {}, 255),
+        ("A transparent image with a palette", palette, {"transparency": 0}, 255),
+        ("A black image that is half transparent", half, {}, 127),
+    ):
+        said = pixels(image, **saved)
+        require(np.allclose(said, right, atol=1), f"{kind} was read as {said[8, 8].tolist()}: lay it on white.")
     lying = Image.new("RGB", (40, 40), "white")
     lying.paste((0, 0, 0), (0, 0, 20, 40))  # dark on the left
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned clockwise by a quarter: dark above
-    said = pixels(lying, exif=exif)
+    for orientation, dark, light in ((6, (2, 8), (13, 8)), (3, (8, 13), (8, 2))):  # turned by a quarter, by a half
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        said = pixels(lying, exif=exif)
+        require(
+            bool(said[dark].max() < 50 and said[light].min() > 200),
+            "An image that EXIF says to turn was not turned as it says: use ImageOps.exif_transpose.",
+        )
+    wide = Image.new("RGB", (80, 40), "white")
+    wide.paste((0, 0, 0), (0, 0, 20, 40))  # the left quarter
+    said = pixels(wide, 32)
     require(
-        bool(said[2, 8].max() < 50 and said[13, 8].min() > 200),
-        "An image that EXIF says to turn was not turned: use ImageOps.exif_transpose.",
+        bool(said[2, 4].max() < 50 and said[2, 12].min() > 200),
+        "An image that is no square was cut or padded; the training images were resized to a square.",
     )
     print("read is mended.")
 
 
-def check_file(model: keras.Model, file: bytes, images: np.ndarray) -> float:
+def check_file(model: keras.Model, file: str | Path, images: np.ndarray, labels: np.ndarray) -> float:
     """Compare a full int8 LiteRT file with the Keras model it was made of.
 
     Parameters
     ----------
     model : keras.Model
         Takes images (n, height, width, 3), returns probabilities (n, classes), alone.
-    file : bytes
-        What the converter returned; input and output may be float32, the layers between must be int8.
+    file : str or Path
+        What `model.export` wrote; input and output may be float32, the layers between must be int8.
     images : array of shape (n, height, width, 3)
         Held-out images, 0 to 255.
+    labels : array of shape (n,)
+        Their class numbers.
 
     Returns
     -------
@@ -127,14 +156,18 @@ def check_file(model: keras.Model, file: bytes, images: np.ndarray) -> float:
     Raises
     ------
     ExerciseError
-        When the file is not int8, does not belong to the model, or says something else.
+        When the model has not learnt, the file is not int8, does not belong to the model, or says something else.
     """
-    require(isinstance(file, bytes), f"The file is {type(file).__name__}; hand over the bytes of convert(…).")
+    require(
+        isinstance(file, (str, Path)), f"The file is {type(file).__name__}; hand over the path of the .tflite file."
+    )
+    require(Path(file).is_file(), f"There is no file {file}.")
     require(len(images) > 0, "There are no held-out images.")
+    require(len(images) == len(labels), f"There are {len(images)} images and {len(labels)} labels.")
     try:
-        interpreter = Interpreter(model_content=file, num_threads=1)
+        interpreter = Interpreter(str(file), num_threads=1)
     except ValueError as error:
-        require(False, f"These bytes are no LiteRT file: {error}")
+        require(False, f"This is no LiteRT file: {error}")
     run = interpreter.get_signature_runner()
     inputs, outputs = run.get_input_details(), run.get_output_details()
     require(len(inputs) == len(outputs) == 1, "The file has several inputs or outputs; hand over one of each.")
@@ -149,6 +182,12 @@ def check_file(model: keras.Model, file: bytes, images: np.ndarray) -> float:
         f"{floats} of {len(maps)} arrays between the layers are float32: full int8 needs a representative_dataset.",
     )
     by_keras = np.asarray(model.predict(images, verbose=0)).argmax(axis=-1)
+    right, largest = np.mean(by_keras == labels), np.unique(labels, return_counts=True)[1].max() / len(labels)
+    require(
+        right > largest,
+        f"The Keras model is right for {right:.0%}; to name the largest class always is right for {largest:.0%}. "
+        "Train the head first.",
+    )
     answers = [run(**{name: np.asarray(one, entry["dtype"])[None]}) for one in images]
     by_file = np.array([next(iter(answer.values()))[0].argmax() for answer in answers])
     agreement = float(np.mean(by_file == by_keras))
@@ -157,5 +196,7 @@ def check_file(model: keras.Model, file: bytes, images: np.ndarray) -> float:
         f"File and model agree on {agreement:.0%} of {len(images)} images only: calibrate with images like these, "
         "0 to 255.",
     )
-    print(f"{len(file) / 1e6:.1f} MB in int8. Same class as Keras for {agreement:.0%} of {len(images)} images.")
+    size = Path(file).stat().st_size / 1e6
+    print(f"{size:.1f} MB in int8. Same class as Keras for {agreement:.0%} of {len(images)} images.")
+    print(f"Accuracy: Keras {right:.2f}, file {np.mean(by_file == labels):.2f}.")
     return agreement
