@@ -332,7 +332,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (28 tokens in all: answers break off.)
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it.
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -343,7 +343,7 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first.
+# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once.
 #
 # ## 6. Two mistakes that everybody makes once
 #
@@ -460,9 +460,8 @@ print(f"perplexity of 16 other sentences: {pretrained:.0f} before, {corrected:.0
 
 # %%
 gpt.save_lora_weights(home / "mine.lora.h5")
-for variable in gpt.trainable_variables:
-    if "lora_kernel_b" in variable.path:
-        variable.assign(keras.ops.zeros_like(variable))
+for B in (variable for variable in gpt.trainable_variables if "lora_kernel_b" in variable.path):
+    B.assign(keras.ops.zeros_like(B))
 print(f"perplexity with B = 0: {upper.evaluate(**held_out, verbose=0)[1]:.0f}")
 gpt.load_lora_weights(home / "mine.lora.h5")
 megabytes = (home / "mine.lora.h5").stat().st_size / 1e6
@@ -630,7 +629,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# Look at the prompt: the chat template is missing or wrong. A lower temperature only makes the same text more certain. More training does not mend a wrong format.
+# Look at the prompt: the chat template is missing or wrong. A lower temperature only makes the same text more certain.
 #
 # </details>
 #
