@@ -98,9 +98,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." in the figure. Shuffle your texts yourself: KerasHub does not.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." Shuffle your texts yourself: KerasHub does not.
 #
-# The accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs, each with another split of the same reviews (a little too narrow, since splits share sentences). As pairs, `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. Always saying "positive" gives about 0.59.
+# The accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs, each with another split of the same reviews (a little too narrow, since splits share sentences). As pairs, `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. Always "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -197,9 +197,9 @@ plt.show()
 #
 # ## 3. Frozen or fine-tuned?
 #
-# Before you fine-tune, meet two rivals. **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** asks whether that is the pretraining: the same network with random weights, frozen too. All get a logistic regression, its `C` chosen by cross-validation.
+# Before you fine-tune, meet two rivals. **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. All get a logistic regression, its `C` chosen by cross-validation.
 #
-# **Predict.** With 200 sentences: which wins, and where does the untrained network end?
+# **Predict.** With 200 sentences: which wins?
 #
 # <details><summary>Answer</summary>
 #
@@ -242,7 +242,7 @@ words = counts.score(test_texts, test_labels)
 print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f}, fine-tuned {tuned:.3f}")
 
 # %% [markdown]
-# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts, and the pretraining is worth {{frozen_minus_untrained.mean:.2f}} ± {{frozen_minus_untrained.half_width:.2f}}: only the weights differ. Fine-tuned minus frozen, as pairs:
+# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts, and {{frozen_minus_untrained.mean:.2f}} ± {{frozen_minus_untrained.half_width:.2f}} ahead of the control: that is the pretraining. Fine-tuned minus frozen:
 #
 # | labels | sentences of | difference |
 # |---|---|---|
@@ -250,7 +250,7 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 # | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
 # | 1,000 | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
 #
-# Here the two also differ in the vector: fine-tuning begins at the weaker pooled output. In lesson 08, frozen has all labels, some 1,700. If an interval contains zero, no difference was shown.
+# Here fine-tuning begins at the weaker pooled output. In lesson 08, frozen has all labels, some 1,700, and the interval, corrected for shared sentences, contains zero. Then no difference was shown.
 #
 # ## 4. A decoder guesses the next token
 #
@@ -419,7 +419,7 @@ trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variabl
 print(f"trainable {trained:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, the rest is `lm.compile(…)` and `lm.fit(texts)`. On a processor we train LoRA in the upper three layers only: the lower 27 run once, and their states are kept. It learns how product reviews are written, from 32 sentences.
+# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.fit(texts)`. On a processor we train LoRA in the upper three layers only; the lower 27 run once. It learns to write like 32 sentences of product reviews.
 #
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 
@@ -448,13 +448,13 @@ _, corrected = upper.evaluate(**held_out, verbose=0)
 print(f"perplexity of 16 other sentences: {pretrained:.0f} before, {corrected:.0f} after")
 
 # %% [markdown]
-# Over five runs it falls from {{lora_before.mean:.0f}} to {{lora_perplexity.mean:.0f}} on average; as pairs, to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. A rival needs no training: in the experiment, on tweets, three examples in the prompt lower it from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}, full training of three layers on 200 tweets to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. So try the prompt before you train.
+# Over five runs it falls from {{lora_before.mean:.0f}} to {{lora_perplexity.mean:.0f}} on average; as pairs, to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. A rival needs no training: in the experiment, three tweets in the prompt lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}, full training of three layers on 200 tweets to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. So try the prompt before you train.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
 # <details><summary>Answer</summary>
 #
-# 1.7 million numbers of 4 bytes: about 7 MB, of which we trained a tenth. It holds all that differs from the public weights.
+# 1.7 million numbers of 4 bytes: about 7 MB, of which we trained a tenth.
 #
 # </details>
 
@@ -621,7 +621,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# The encoder fills gaps: it sees both sides. The decoder continues: each position saw only what stands before, in training as in use. An encoder was never trained to continue.
+# The encoder fills gaps: it sees both sides. The decoder continues: each position saw only what stands before, in training as in use.
 #
 # </details>
 #
