@@ -592,6 +592,7 @@ card = {"classes": ["negative", "positive"], "input": "an English sentence; 30 w
         "accuracy on test": round(tuned, 2),
         "not for": "neutral sentences, or other languages: it always names a class"}  # fmt: skip
 (home / "card.json").write_text(json.dumps(card, indent=2))
+print(f"{(home / 'model.keras').stat().st_size / 1e6:.0f} MB")
 
 # %%
 program = """
