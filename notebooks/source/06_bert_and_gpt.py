@@ -9,7 +9,7 @@
 #       - fine-tune a BERT on your own sentences in 20 lines of Keras, save it, and use it elsewhere;
 #       - say what a tokenizer, a mask and an attention map do, and compute attention by hand;
 #       - let a GPT write, greedily or by sampling, and talk to an *Instruct* model in its own format;
-#       - prepare a GPT for LoRA, count what trains, and keep a correction in a small file.
+#       - train a LoRA beside a GPT, measure what it gained, and keep it in a small file.
 #     prerequisites:
 #       - lesson 02 (frozen features and a head) and lesson 03 (fine-tuning);
 #       - the words softmax and cross-entropy from lesson 01.
@@ -30,6 +30,8 @@ TESTED = 300  # sentences to test on
 PIECES = 32  # of a sentence that the encoder reads
 RATE = 1e-4
 EPOCHS = 2
+WRITTEN = 32  # of these sentences that the decoder learns to write
+LORA_RATE = 5e-3
 TOKENS = 28  # of prompt and answer together
 
 # %% [markdown]
@@ -79,8 +81,10 @@ model.output_dense.set_weights([half, np.append(-head.intercept_, head.intercept
 # %%
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.Adam(RATE), loss, metrics=["accuracy"])
+_, head_alone = model.evaluate(test_texts, test_labels, verbose=0)
 model.fit(texts, labels, batch_size=16, epochs=EPOCHS, verbose=0)
-test_loss, tuned = model.evaluate(test_texts, test_labels, verbose=2)
+_, tuned = model.evaluate(test_texts, test_labels, verbose=0)
+print(f"accuracy on test: before fit, with the head alone, {head_alone:.3f}; after fit {tuned:.3f}")
 
 # %%
 new = ["Stopped working after a week.", "The battery lasts for ages.", "Not bad at all.", "I would buy it again."]
@@ -94,9 +98,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." in the figure. Shuffle your texts yourself: KerasHub does not.
+# Strings go in. Out come two **logits** for each sentence, one for each class; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." Shuffle your texts yourself: KerasHub does not.
 #
-# The accuracy on 300 test sentences is {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} over five runs, each with another split of the same reviews (a little too narrow, since splits share sentences). Always saying "positive" gives about 0.59.
+# The accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs, each with another split of the same reviews (a little too narrow, since splits share sentences). As pairs, `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. Always "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -136,7 +140,7 @@ plt.show()
 # The **mask** says which positions are real. BERT then gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. The mean of the real positions is better: on films, heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
 #
 # The tokenizer belongs to the weights. KerasHub reads the files of MiniLM and keeps accents, but the weights were trained without them. No warning is given: "café" becomes `[UNK]`, unknown.
-# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above. A non-breaking space, common on web pages, makes `[UNK]` of two words.
+# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above.
 #
 # ## 2. Attention, by hand
 #
@@ -174,7 +178,8 @@ real = int(np.sum(tokens["padding_mask"]))
 gap = np.abs(by_hand - weights[0])[:, :real].max()
 print("by hand as by the layer:", gap < 1e-5, "- heads, from, to:", by_hand.shape)
 
-# %%
+# %% tags=["fold"]
+# Figure: two attention heads of the third layer
 names = [tokenizer.id_to_token(int(i)) for i in tokens["token_ids"][0][:real]]
 figure, axes = plt.subplots(1, 2, figsize=(13, 5.6))
 figure.set_label("Two attention heads: in the left one, the row of 'not' is dark at 'good'.")
@@ -192,13 +197,13 @@ plt.show()
 #
 # ## 3. Frozen or fine-tuned?
 #
-# Before you fine-tune, meet two rivals. **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. Both get a logistic regression, its `C` chosen by cross-validation.
+# Before you fine-tune, meet two rivals. **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. All get a logistic regression, its `C` chosen by cross-validation.
 #
-# **Predict.** With 200 sentences: which of the three wins?
+# **Predict.** With 200 sentences: which wins?
 #
 # <details><summary>Answer</summary>
 #
-# Accuracy on 300 test sentences over five runs: word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}.
+# Accuracy on 300 test sentences over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}.
 #
 # </details>
 
@@ -207,13 +212,19 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-mask = keras.ops.cast(bert.input["padding_mask"], "bool")
-mean = keras.layers.GlobalAveragePooling1D()(bert.output["sequence_output"], mask=mask)
-encoder = keras.Model(bert.input, mean)
+
+def encoder_of(bert):
+    mask = keras.ops.cast(bert.input["padding_mask"], "bool")
+    mean = keras.layers.GlobalAveragePooling1D()(bert.output["sequence_output"], mask=mask)
+    return keras.Model(bert.input, mean)
+
+
+encoder = encoder_of(bert)
+control = encoder_of(keras_hub.models.BertBackbone.from_preset(folder, load_weights=False))
 
 
 # %%
-def vectors_of(some):
+def vectors_of(some, encoder=encoder):
     return encoder.predict(preprocessor(list(some)), batch_size=50, verbose=0)
 
 
@@ -221,13 +232,25 @@ def linear():
     return GridSearchCV(LogisticRegression(max_iter=2000), {"C": np.logspace(-2, 4, 7)}, cv=5)
 
 
-frozen = linear().fit(vectors_of(texts), labels).score(vectors_of(test_texts), test_labels)
+def score_of(encoder):
+    return linear().fit(vectors_of(texts, encoder), labels).score(vectors_of(test_texts, encoder), test_labels)
+
+
+frozen, untrained = score_of(encoder), score_of(control)
 counts = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), linear()).fit(texts, labels)
 words = counts.score(test_texts, test_labels)
-print(f"word counts {words:.3f}, frozen vectors {frozen:.3f}, fine-tuned {tuned:.3f}")
+print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f}, fine-tuned {tuned:.3f}")
 
 # %% [markdown]
-# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts. (We did not run the same network untrained.) Fine-tuned minus frozen is {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}}; the two also differ in the choice of `C` and in the vector: fine-tuning begins at the weaker pooled output, the frozen rival has the mean. If an interval contains zero, no difference was shown.
+# As pairs over the five runs, frozen vectors are {{frozen_minus_words.mean:.2f}} ± {{frozen_minus_words.half_width:.2f}} ahead of word counts, and {{frozen_minus_untrained.mean:.2f}} ± {{frozen_minus_untrained.half_width:.2f}} ahead of the control: that is the pretraining. Fine-tuned minus frozen:
+#
+# | labels | sentences of | difference |
+# |---|---|---|
+# | 200 | product reviews, here | {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}} |
+# | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
+# | 1,000 | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
+#
+# Here fine-tuning begins at the weaker pooled output. In lesson 08, frozen has all labels, some 1,700, and the interval, corrected for shared sentences, contains zero. Then no difference was shown.
 #
 # ## 4. A decoder guesses the next token
 #
@@ -237,7 +260,7 @@ print(f"word counts {words:.3f}, frozen vectors {frozen:.3f}, fine-tuned {tuned:
 from course_utils.text import load_smollm2
 
 gpt_tokenizer, gpt = load_smollm2()
-pack = keras_hub.models.Llama3CausalLMPreprocessor(gpt_tokenizer, sequence_length=24, add_start_token=False)
+pack = keras_hub.models.Llama3CausalLMPreprocessor(gpt_tokenizer, sequence_length=20, add_start_token=False)
 lm = keras_hub.models.Llama3CausalLM(gpt, preprocessor=pack)
 
 
@@ -258,7 +281,8 @@ def next_tokens(text, count=6):
 #
 # </details>
 
-# %%
+# %% tags=["fold"]
+# Figure: the most probable next tokens after two beginnings
 beginnings = ["The capital of France is", "The film was so bad that I"]
 guesses = [next_tokens(beginning) for beginning in beginnings]
 figure, axes = plt.subplots(1, 2, figsize=(13, 3))
@@ -308,7 +332,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. (28 tokens in all: answers break off.)
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it.
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -319,7 +343,7 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once. Look at the template first.
+# Without the rest of the template it continues a text, as language models do. **The symptom:** a chat model that rambles or stops at once.
 #
 # ## 6. Two mistakes that everybody makes once
 #
@@ -345,7 +369,7 @@ for causal in (True, False):
     print(f"use_causal_mask={causal}:", (np.abs(moves).max(axis=-1)[0] > 1e-6).astype(int))
 
 # %% [markdown]
-# `False` is the default. **The symptom:** a training loss too good to be true. The same test on SmolLM2 stands in the experiment, section 5.
+# `False` is the default. **The symptom:** a training loss too good to be true.
 #
 # ### The last position, which may be padding
 #
@@ -390,45 +414,58 @@ for name, at in {"last position": -1, "last real token": last}.items():
 
 # %% tags=["nbval-check-output"]
 gpt.enable_lora(rank=8)
-for variable in gpt.trainable_variables[:4]:
-    print(variable.path.split("/", 1)[1], variable.shape)
+print(*(f"{variable.path.split('/', 1)[1]} {variable.shape}\n" for variable in gpt.trainable_variables[:4]), sep="")
 trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variables)
-formula = 30 * 8 * ((576 + 9 * 64) + (576 + 3 * 64))
-print(f"trainable {trained:,}; by the formula {formula:,}; all weights {gpt.count_params() - trained:,}")
+print(f"trainable {trained:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# 1.3% of the numbers train. Training is `fit` on strings; the preprocessor makes the targets, and cuts them at its `sequence_length`:
-#
-# ```python
-# lm.compile(keras.optimizers.Adam(5e-3), weighted_metrics=[keras_hub.metrics.Perplexity(from_logits=True)])
-# lm.fit(list_of_texts, batch_size=8)
-# ```
+# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.fit(texts)`. On a processor we train LoRA in the upper three layers only; the lower 27 run once. It learns to write like 32 sentences of product reviews.
 #
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
-#
-# On a processor, training through 30 layers takes minutes. In the experiment the upper three learn from 200 tweets: perplexity on others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}; three tweets in the prompt, without any training, reach {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. So try the prompt before you train. Here random numbers in $B$ stand for a trained correction: we look at the file only.
+
+# %%
+lower = keras.Model(gpt.input, gpt.transformer_layers[-4].output)
+states = hidden = keras.Input((None, 576))
+mask = keras.Input((None,), dtype="int32")
+for layer in gpt.transformer_layers[-3:]:
+    states = layer(states, decoder_padding_mask=mask)
+upper = keras.Model([hidden, mask], gpt.token_embedding(gpt.layer_norm(states), reverse=True))  # to logits
+
+
+def for_upper(some):
+    x, targets, real = pack(some)  # the targets are the next tokens
+    return dict(x=[np.array(lower(x)), x["padding_mask"]], y=targets, sample_weight=real)
+
+
+# %%
+perplexity = keras_hub.metrics.Perplexity(from_logits=True)
+next_token_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+upper.compile(keras.optimizers.Adam(LORA_RATE), next_token_loss, weighted_metrics=[perplexity], jit_compile=False)
+held_out = for_upper(test_texts[:16])
+_, pretrained = upper.evaluate(**held_out, verbose=0)
+upper.fit(**for_upper(texts[:WRITTEN]), batch_size=4, epochs=2, verbose=0)
+_, corrected = upper.evaluate(**held_out, verbose=0)
+print(f"perplexity of 16 other sentences: {pretrained:.0f} before, {corrected:.0f} after")
+
+# %% [markdown]
+# Over five runs it falls from {{lora_before.mean:.0f}} to {{lora_perplexity.mean:.0f}} on average; as pairs, to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. A rival needs no training: in the experiment, three tweets in the prompt lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}, full training of three layers on 200 tweets to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. So try the prompt before you train.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
 # <details><summary>Answer</summary>
 #
-# 1.7 million numbers of 4 bytes: about 7 MB. It holds all that differs from the public weights.
+# 1.7 million numbers of 4 bytes: about 7 MB, of which we trained a tenth.
 #
 # </details>
 
 # %%
-B = [variable for variable in gpt.trainable_variables if "lora_kernel_b" in variable.path]
-for b in B:
-    b.assign(np.random.default_rng(SEED).normal(0, 0.02, b.shape))
-corrected = next_tokens(beginnings[0])
 gpt.save_lora_weights(home / "mine.lora.h5")
-
-for b in B:
-    b.assign(np.zeros(b.shape))  # the pretrained model again
-print("B = 0 is the pretrained model:", next_tokens(beginnings[0]) == guesses[0])
+for B in (variable for variable in gpt.trainable_variables if "lora_kernel_b" in variable.path):
+    B.assign(keras.ops.zeros_like(B))
+print(f"perplexity with B = 0: {upper.evaluate(**held_out, verbose=0)[1]:.0f}")
 gpt.load_lora_weights(home / "mine.lora.h5")
-print("loaded is the corrected one:", next_tokens(beginnings[0]) == corrected != guesses[0])
-print(f"the file: {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB")
+megabytes = (home / "mine.lora.h5").stat().st_size / 1e6
+print(f"loaded from {megabytes:.1f} MB: {upper.evaluate(**held_out, verbose=0)[1]:.0f}")
 
 # %% [markdown]
 # Before you let it write again, call `lm.compile` again: the old graph of `generate` knows nothing of LoRA.
@@ -453,8 +490,7 @@ plt.show()
 # {{experiment.lora_gain.half_width:.3f}}, full fine-tuning by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: with so few labels and steps, neither way of training the decoder was shown to be better than leaving it frozen.
 #
 # The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (fine-tuned {{experiment.rating_error_tuned.mean:.2f}} points off, frozen {{experiment.rating_error.mean:.2f}}, TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}) and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
-
-# %% [markdown]
+#
 # ## Your turn
 #
 # ### Exercise 1 (implement): attention with its masks
@@ -541,7 +577,7 @@ own_gain = check.check_own_texts(predicted, my_counts.fit(my_texts, my_labels).p
 # %% [markdown]
 # ## Take it home
 #
-# A `.keras` file holds tokenizer, network and head: strings in, logits out. It would also hold the state of Adam, two numbers for each trained weight. `model.compile()` without arguments forgets it.
+# A `.keras` file holds tokenizer, network and head: strings in, logits out. It would also hold the state of Adam, two numbers for each trained weight. `model.compile()` without arguments forgets it. The fresh process needs `import keras_hub`, or it cannot read the file.
 
 # %%
 import json
@@ -572,16 +608,13 @@ finished = subprocess.run([sys.executable, "-c", program, *files], capture_outpu
 print(finished.stdout)
 
 # %% [markdown]
-# The fresh process needs `import keras_hub`, or it cannot read the file.
-
-# %% [markdown]
 # ## Quiz
 #
 # **1.** The vector of a sentence changes when a longer sentence joins its batch. What is wrong?
 #
 # <details><summary>Answer</summary>
 #
-# Something reads padding: a mean over all positions, the last position of a decoder, or attention without its mask. Dropout would change it with the same batch, too.
+# Something reads padding: a mean over all positions, the last position of a decoder, or attention without its mask.
 #
 # </details>
 #
@@ -589,7 +622,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# The encoder fills gaps: it sees both sides. The decoder continues: each position saw only what stands before, in training as in use. An encoder was never trained to continue.
+# The encoder fills gaps: it sees both sides. The decoder continues: each position saw only what stands before, in training as in use.
 #
 # </details>
 #
@@ -597,7 +630,7 @@ print(finished.stdout)
 #
 # <details><summary>Answer</summary>
 #
-# Look at the prompt: the chat template is missing or wrong. A lower temperature only makes the same text more certain. More training does not mend a wrong format.
+# Look at the prompt: the chat template is missing or wrong. A lower temperature only makes the same text more certain.
 #
 # </details>
 #
@@ -612,11 +645,19 @@ print(finished.stdout)
 # **Where to go next.** Lesson 08 builds a text classifier that you can trust, from a spreadsheet.
 
 # %% tags=["headline"]
-expect("words_accuracy", words, limits=(0, 1))
-expect("frozen_accuracy", frozen, limits=(0, 1))
-expect("tuned_accuracy", tuned, limits=(0, 1))
+share = dict(limits=(0, 1))
+expect("head_accuracy", head_alone, **share)
+expect("tuned_accuracy", tuned, **share)
+expect("fit_gain", tuned - head_alone)
+expect("untrained_accuracy", untrained, **share)
+expect("words_accuracy", words, **share)
+expect("frozen_accuracy", frozen, **share)
 expect("frozen_minus_words", frozen - words)
+expect("frozen_minus_untrained", frozen - untrained)
 expect("tuned_minus_frozen", tuned - frozen)
+expect("lora_before", pretrained)
+expect("lora_perplexity", corrected)
+expect("lora_share", corrected / pretrained, contrast=1)
 expect("found_last_real", found["last real token"], contrast=found["last position"], limits=(0, 1))
 expect("found_last_position", found["last position"], limits=(0, 1))
 expect("own_gain", own_gain)
