@@ -625,7 +625,7 @@ plt.show()
 # | contrast | {{stream_gain_contrast.mean:+.2f}} ± {{stream_gain_contrast.half_width:.2f}} | {{stream_minus_never_contrast.mean:+.2f}} ± {{stream_minus_never_contrast.half_width:.2f}} |
 # | rotation | {{stream_gain_rotation.mean:+.2f}} ± {{stream_gain_rotation.half_width:.2f}} | {{stream_minus_never_rotation.mean:+.2f}} ± {{stream_minus_never_rotation.half_width:.2f}} |
 #
-# Under noise, blur and contrast, adaptation gives back a part of what the network with the statistics of the training images loses. Under rotation and without a shift it does not help.
+# Under noise, blur and contrast, adaptation gives back a part of what the network with the statistics of the training images loses: {{stream_gain.mean:+.3f}} ± {{stream_gain.half_width:.3f}} in the mean of the three. Under rotation and without a shift no gain is shown.
 #
 # The strongest rival does nothing of all this. The first column is the full int8 file of above, frozen with the statistics of ImageNet, and under each shift it is better than the adapted network. Why statistics of clean pictograms break so easily was not tested. So measure the frozen network first, and adapt only with some labelled images of today beside it.
 #
@@ -894,8 +894,10 @@ for name in monitors:
     expect(f"alarms_{name}", alarms["validation", 20][name], **share)
 expect("alarms_by_training", alarms["training", 20]["distance"], **share)
 never, trained_on, live_now = (adapted[name] for name in adapted)
-for shift, gained in (live_now - trained_on).items():
-    expect(f"stream_gain_{shift}", gained, contrast=0 if shift in ("noise", "blur", "contrast") else None, **difference)
+gained = live_now - trained_on
+expect("stream_gain", gained[["noise", "blur", "contrast"]].mean(), contrast=0, **difference)
+for shift in adapted.index:
+    expect(f"stream_gain_{shift}", gained[shift], **difference)
     expect(f"stream_minus_never_{shift}", live_now[shift] - never[shift], **difference)
 alone = {kind: federated["alone", kind][5] for kind in clients}
 expect("fed_alone", alone["unlike"], contrast=last["unlike"][5], **share)
