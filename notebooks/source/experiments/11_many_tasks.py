@@ -17,9 +17,9 @@ PROFILE = "default"  # smoke, default or full
 SEED = 0
 SIZE = 96  # height and width of the pictograms in pixels, a multiple of 32
 EPOCHS = 20  # of two tasks on one trunk
-EPISODES = 150  # to train by
-TESTS = 60  # episodes of each test
-PRETRAIN = 16  # epochs without labels
+EPISODES = 100  # to train by
+TESTS = 40  # episodes of each test
+PRETRAIN = 8  # epochs without labels
 STEPS = 280  # of the largest number of the small CLIP
 
 # %% [markdown]
@@ -249,7 +249,7 @@ plt.show()
 # %% [markdown]
 # ## 2. Learning to learn, from scratch
 #
-# The 54 subcategories with ten members or more are classes: each seed deals 28 to train, 8 to validate, 18 **new** ones to test. Episodes have five classes, one or five images of each to learn from, five of each to sort. All networks are one small CNN on images of 32 × 32, with the same start, and see 150 episodes of 50 images.
+# The 54 subcategories with ten members or more are classes: each seed deals 28 to train, 8 to validate, 18 **new** ones to test. Episodes have five classes, one or five images of each to learn from, five of each to sort. All networks are one small CNN on images of 32 × 32, with the same start, and see 100 episodes of 50 images.
 #
 # - **ProtoNet** (Snell et al. 2017) and a **classifier** of the 28 training classes (Chen et al. 2019; Tian et al. 2020) learn features. New classes are sorted by the nearest class mean.
 # - **MAML** (Finn et al. 2017) and **Reptile** (Nichol et al. 2018) learn a *start*. For new classes the whole network takes some steps of gradient descent.
@@ -301,7 +301,7 @@ meta["frozen features"] = by_means(keras.utils.normalize(x))
 pd.DataFrame(meta).T.round(2)
 
 # %% [markdown]
-# Validation classes choose one of two rates for each method, and nothing else.
+# Validation classes choose one of two rates of Adam for ProtoNet and classifier, and one of four inner rates, by the start before any training. MAML trains its start by Adam at 0.001.
 
 
 # %%
@@ -401,20 +401,20 @@ def by_steps(weights, rate, kinds_of_test=asked):
     return hits
 
 
-validation, starts = [("validation", 5)], {}
-for rate in (0.05, 0.2):
-    starts["CNN, untrained, adapted", rate] = [tf.constant(w) for w in start]
-    starts["MAML, first order", rate] = maml(rate, second_order=False)
-    starts["MAML, second order", rate] = maml(rate, second_order=True)
-    starts["Reptile", rate] = reptile(rate)
-for (name, rate), weights in starts.items():
-    rates.setdefault(name, {})[rate] = by_steps(weights, rate, validation)
-pd.DataFrame({name: {r: hit["validation", 5] for r, hit in tried.items()} for name, tried in rates.items()}).T.round(2)
+starts = {"CNN, untrained, adapted": [tf.constant(w) for w in start]}
+inner_rates = {}
+for rate in (0.01, 0.02, 0.05, 0.1):
+    inner_rates[rate] = by_steps(starts["CNN, untrained, adapted"], rate, [("validation", 5)])
+inner_rate, _ = best(inner_rates)
+starts["MAML, first order"] = maml(inner_rate, second_order=False)
+starts["MAML, second order"] = maml(inner_rate, second_order=True)
+starts["Reptile"] = reptile(inner_rate)
+tried = {"inner rate": inner_rates, **rates}
+pd.DataFrame({name: {r: hit["validation", 5] for r, hit in one.items()} for name, one in tried.items()}).T.round(2)
 
 # %%
-picked = {name: best(tried) for name, tried in rates.items()}
-for name, (rate, hits) in picked.items():
-    meta[name] = hits if len(hits) > 1 else by_steps(starts[name, rate], rate)
+meta |= {name: best(tried)[1] for name, tried in rates.items()}
+meta |= {name: by_steps(weights, inner_rate) for name, weights in starts.items()}
 tests = [("new", 1), ("new", 5), ("training", 5)]
 meta = pd.DataFrame(meta).T[tests]
 meta.round(2).rename_axis(columns=["classes", "images a class"])
@@ -466,7 +466,7 @@ plt.show()
 #
 # The same CNN, the 1,072 pictograms outside of the test part, no labels. Two pretexts: in **rotation prediction** (Gidaris et al. 2018) the network says how far a picture was turned. In **SimCLR** (Chen et al. 2020) two changed copies of a picture must find each other in the batch.
 #
-# Then the network is frozen, and a logistic regression learns the eight categories from 2 labels a class, 10, and all. Its penalty is chosen on validation for each.
+# Then the network is frozen, and a logistic regression learns the eight categories from 10 labels a class, and from all. Its penalty is chosen on validation for each.
 
 
 # %%
@@ -538,7 +538,7 @@ vectors |= {name: z for name, (z, _) in networks.items()} | {"frozen features, 9
 # %%
 from sklearn.preprocessing import StandardScaler
 
-labels = {"2": labelled(2), "10": labelled(10), "all": train}
+labels = {"10": labelled(10), "all": train}
 
 
 def linear_head(z, few):  # its penalty is chosen on validation
@@ -583,25 +583,25 @@ plt.show()
 # %% [markdown]
 # Five runs, balanced accuracy:
 #
-# |  | 2 labels a class | 10 | all 872 labels |
-# |---|---|---|---|
-# | pixels | {{pixels_head_2.mean:.2f}} ± {{pixels_head_2.half_width:.2f}} | {{pixels_head_10.mean:.2f}} ± {{pixels_head_10.half_width:.2f}} | {{pixels_head_all.mean:.2f}} ± {{pixels_head_all.half_width:.2f}} |
-# | CNN, untrained | {{untrained_head_2.mean:.2f}} ± {{untrained_head_2.half_width:.2f}} | {{untrained_head_10.mean:.2f}} ± {{untrained_head_10.half_width:.2f}} | {{untrained_head_all.mean:.2f}} ± {{untrained_head_all.half_width:.2f}} |
-# | CNN, supervised from scratch | {{supervised_head_2.mean:.2f}} ± {{supervised_head_2.half_width:.2f}} | {{supervised_head_10.mean:.2f}} ± {{supervised_head_10.half_width:.2f}} | {{supervised_head_all.mean:.2f}} ± {{supervised_head_all.half_width:.2f}} |
-# | rotation prediction | {{rotation_head_2.mean:.2f}} ± {{rotation_head_2.half_width:.2f}} | {{rotation_head_10.mean:.2f}} ± {{rotation_head_10.half_width:.2f}} | {{rotation_head_all.mean:.2f}} ± {{rotation_head_all.half_width:.2f}} |
-# | SimCLR | {{simclr_head_2.mean:.2f}} ± {{simclr_head_2.half_width:.2f}} | {{simclr_head_10.mean:.2f}} ± {{simclr_head_10.half_width:.2f}} | {{simclr_head_all.mean:.2f}} ± {{simclr_head_all.half_width:.2f}} |
-# | SimCLR, turned copies | {{turned_head_2.mean:.2f}} ± {{turned_head_2.half_width:.2f}} | {{turned_head_10.mean:.2f}} ± {{turned_head_10.half_width:.2f}} | {{turned_head_all.mean:.2f}} ± {{turned_head_all.half_width:.2f}} |
-# | frozen features, 96 pixels | {{frozen_head_2.mean:.2f}} ± {{frozen_head_2.half_width:.2f}} | {{frozen_head_10.mean:.2f}} ± {{frozen_head_10.half_width:.2f}} | {{frozen_head_all.mean:.2f}} ± {{frozen_head_all.half_width:.2f}} |
+# |  | 10 labels a class | all 872 labels |
+# |---|---|---|
+# | pixels | {{pixels_head_10.mean:.2f}} ± {{pixels_head_10.half_width:.2f}} | {{pixels_head_all.mean:.2f}} ± {{pixels_head_all.half_width:.2f}} |
+# | CNN, untrained | {{untrained_head_10.mean:.2f}} ± {{untrained_head_10.half_width:.2f}} | {{untrained_head_all.mean:.2f}} ± {{untrained_head_all.half_width:.2f}} |
+# | CNN, supervised from scratch | {{supervised_head_10.mean:.2f}} ± {{supervised_head_10.half_width:.2f}} | {{supervised_head_all.mean:.2f}} ± {{supervised_head_all.half_width:.2f}} |
+# | rotation prediction | {{rotation_head_10.mean:.2f}} ± {{rotation_head_10.half_width:.2f}} | {{rotation_head_all.mean:.2f}} ± {{rotation_head_all.half_width:.2f}} |
+# | SimCLR | {{simclr_head_10.mean:.2f}} ± {{simclr_head_10.half_width:.2f}} | {{simclr_head_all.mean:.2f}} ± {{simclr_head_all.half_width:.2f}} |
+# | SimCLR, turned copies | {{turned_head_10.mean:.2f}} ± {{turned_head_10.half_width:.2f}} | {{turned_head_all.mean:.2f}} ± {{turned_head_all.half_width:.2f}} |
+# | frozen features, 96 pixels | {{frozen_head_10.mean:.2f}} ± {{frozen_head_10.half_width:.2f}} | {{frozen_head_all.mean:.2f}} ± {{frozen_head_all.half_width:.2f}} |
 #
 # As pairs:
 #
-# |  | 2 | 10 | all |
-# |---|---|---|---|
-# | SimCLR − untrained | {{simclr_minus_untrained_2.mean:+.3f}} ± {{simclr_minus_untrained_2.half_width:.3f}} | {{simclr_minus_untrained_10.mean:+.3f}} ± {{simclr_minus_untrained_10.half_width:.3f}} | {{simclr_minus_untrained_all.mean:+.3f}} ± {{simclr_minus_untrained_all.half_width:.3f}} |
-# | SimCLR − pixels | {{simclr_minus_pixels_2.mean:+.3f}} ± {{simclr_minus_pixels_2.half_width:.3f}} | {{simclr_minus_pixels_10.mean:+.3f}} ± {{simclr_minus_pixels_10.half_width:.3f}} | {{simclr_minus_pixels_all.mean:+.3f}} ± {{simclr_minus_pixels_all.half_width:.3f}} |
-# | SimCLR − supervised | {{simclr_minus_supervised_2.mean:+.3f}} ± {{simclr_minus_supervised_2.half_width:.3f}} | {{simclr_minus_supervised_10.mean:+.3f}} ± {{simclr_minus_supervised_10.half_width:.3f}} | {{simclr_minus_supervised_all.mean:+.3f}} ± {{simclr_minus_supervised_all.half_width:.3f}} |
-# | rotation − untrained | {{rotation_minus_untrained_2.mean:+.3f}} ± {{rotation_minus_untrained_2.half_width:.3f}} | {{rotation_minus_untrained_10.mean:+.3f}} ± {{rotation_minus_untrained_10.half_width:.3f}} | {{rotation_minus_untrained_all.mean:+.3f}} ± {{rotation_minus_untrained_all.half_width:.3f}} |
-# | SimCLR, turned − SimCLR | {{turned_minus_simclr_2.mean:+.3f}} ± {{turned_minus_simclr_2.half_width:.3f}} | {{turned_minus_simclr_10.mean:+.3f}} ± {{turned_minus_simclr_10.half_width:.3f}} | {{turned_minus_simclr_all.mean:+.3f}} ± {{turned_minus_simclr_all.half_width:.3f}} |
+# |  | 10 | all |
+# |---|---|---|
+# | SimCLR − untrained | {{simclr_minus_untrained_10.mean:+.3f}} ± {{simclr_minus_untrained_10.half_width:.3f}} | {{simclr_minus_untrained_all.mean:+.3f}} ± {{simclr_minus_untrained_all.half_width:.3f}} |
+# | SimCLR − pixels | {{simclr_minus_pixels_10.mean:+.3f}} ± {{simclr_minus_pixels_10.half_width:.3f}} | {{simclr_minus_pixels_all.mean:+.3f}} ± {{simclr_minus_pixels_all.half_width:.3f}} |
+# | SimCLR − supervised | {{simclr_minus_supervised_10.mean:+.3f}} ± {{simclr_minus_supervised_10.half_width:.3f}} | {{simclr_minus_supervised_all.mean:+.3f}} ± {{simclr_minus_supervised_all.half_width:.3f}} |
+# | rotation − untrained | {{rotation_minus_untrained_10.mean:+.3f}} ± {{rotation_minus_untrained_10.half_width:.3f}} | {{rotation_minus_untrained_all.mean:+.3f}} ± {{rotation_minus_untrained_all.half_width:.3f}} |
+# | SimCLR, turned − SimCLR | {{turned_minus_simclr_10.mean:+.3f}} ± {{turned_minus_simclr_10.half_width:.3f}} | {{turned_minus_simclr_all.mean:+.3f}} ± {{turned_minus_simclr_all.half_width:.3f}} |
 #
 # TEXT4
 #
@@ -794,8 +794,7 @@ reached = meta.set_axis(keys).set_axis(["new_1", "new_5", "seen_5"], axis=1)
 for key, row in reached.iterrows():
     for test_name, value in row.items():
         safe = key in ("frozen", "maml_2", "reptile") and test_name == "new_5"  # must lie above the chance level
-        contrast = row["new_5"] if (key, test_name) == ("protonet", "seen_5") else 0.2 if safe else None
-        expect(f"{key}_{test_name}", value, contrast=contrast, **share)
+        expect(f"{key}_{test_name}", value, contrast=0.2 if safe else None, **share)
 lines = [("maml_2", "maml_1"), ("maml_2", "adapted"), ("reptile", "adapted"), ("maml_2", "protonet")]
 lines += [("maml_2", "pixels"), ("protonet", "pixels"), ("protonet", "classifier"), ("classifier", "pixels")]
 compare(reached[["new_1", "new_5"]], lines + [("frozen", "maml_2")], {"new_1": "1", "new_5": "5"})
