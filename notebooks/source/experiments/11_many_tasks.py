@@ -795,6 +795,7 @@ for key, row in reached.iterrows():
     for test_name, value in row.items():
         safe = key in ("frozen", "maml_2", "reptile") and test_name == "new_5"  # must lie above the chance level
         expect(f"{key}_{test_name}", value, contrast=0.2 if safe else None, **share)
+expect("seen_minus_new", reached.loc["protonet", "seen_5"] - reached.loc["protonet", "new_5"], **difference)
 lines = [("maml_2", "maml_1"), ("maml_2", "adapted"), ("reptile", "adapted"), ("maml_2", "protonet")]
 lines += [("maml_2", "pixels"), ("protonet", "pixels"), ("protonet", "classifier"), ("classifier", "pixels")]
 compare(reached[["new_1", "new_5"]], lines + [("frozen", "maml_2")], {"new_1": "1", "new_5": "5"})
@@ -807,8 +808,9 @@ lines = [("simclr", "untrained"), ("simclr", "pixels"), ("simclr", "supervised")
 compare(scores, lines + [("turned", "simclr"), ("frozen", "simclr")], {n: n for n in labels})
 for key, (_, row) in zip(("untrained", "rotation", "simclr", "turned"), turns.iterrows()):
     expect(f"up_{key}", row.iloc[0], **share)
-    found = row.iloc[1]
-    expect(f"finds_{key}", found, contrast=turns.iloc[0, 1] if key == "simclr" else None, **share)
+    expect(f"finds_{key}", row.iloc[1], contrast=1 / 300 if key == "simclr" else None, **share)
+expect("up_lost", turns.iloc[3, 0] - turns.iloc[2, 0], **difference)
+expect("finds_gain", turns.iloc[2, 1] - turns.iloc[0, 1], **difference)
 for n, row in pairs.iterrows():
     contrast = 5 / 300 if n == len(train) else None
     expect(f"clip_{n}", row["small CLIP"], contrast=contrast, **share)
