@@ -3,7 +3,7 @@
 #   course:
 #     title: One network, many tasks, measured
 #     question: What do shared trunks, episodes, images without labels and words add, against their strongest simple rivals?
-#     shows: "One trunk for two tasks: with equal weights the task of meanings loses {{gain_b_one.mean:+.2f}} ± {{gain_b_one.half_width:.2f}} of recall@5 against a separate network, with the weight chosen on validation {{gain_b_chosen.mean:+.2f}} ± {{gain_b_chosen.half_width:.2f}} (five runs, pairs). Five-way episodes of new classes, five images each, from scratch: second-order MAML {{maml_2_new_5.mean:.2f}} ± {{maml_2_new_5.half_width:.2f}}, ProtoNet {{protonet_new_5.mean:.2f}} ± {{protonet_new_5.half_width:.2f}}, pixels {{pixels_new_5.mean:.2f}} ± {{pixels_new_5.half_width:.2f}}; frozen features {{frozen_new_5.mean:.2f}} ± {{frozen_new_5.half_width:.2f}}."
+#     shows: "One trunk for two tasks: with equal weights the recall@5 of meanings changes by {{gain_b_one.mean:+.2f}} ± {{gain_b_one.half_width:.2f}} against a separate network, with the weight chosen on validation {{gain_b_chosen.mean:+.2f}} ± {{gain_b_chosen.half_width:.2f}} (five runs, pairs). Five-way episodes of new classes, five images each, from scratch: second-order MAML {{maml_2_new_5.mean:.2f}} ± {{maml_2_new_5.half_width:.2f}}, ProtoNet {{protonet_new_5.mean:.2f}} ± {{protonet_new_5.half_width:.2f}}, pixels {{pixels_new_5.mean:.2f}} ± {{pixels_new_5.half_width:.2f}}; frozen features {{frozen_new_5.mean:.2f}} ± {{frozen_new_5.half_width:.2f}}."
 #     goals:
 #       - check what the lesson leaves open, and change what it depends on;
 #       - see four mistakes measured, and where a method does no more than its simple rival.
@@ -208,11 +208,13 @@ plt.show()
 # | uncertainty weighting | {{uncertain_a.mean:.2f}} ± {{uncertain_a.half_width:.2f}} | {{gain_a_uncertain.mean:+.3f}} ± {{gain_a_uncertain.half_width:.3f}} | {{uncertain_b.mean:.2f}} ± {{uncertain_b.half_width:.2f}} | {{gain_b_uncertain.mean:+.3f}} ± {{gain_b_uncertain.half_width:.3f}} |
 # | logistic regression; ridge regression | {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}} | – | {{ridge_b.mean:.2f}} ± {{ridge_b.half_width:.2f}} | – |
 #
-# With equal weights B pays for sharing, as in the lesson, and A does not gain. Most of the loss is a question of weights: the search on validation gives B a large one. No weight lifts A or B clearly above the separate networks, and none reaches the ridge regression in B. A shared network has half the parameters of the two separate ones. Against two networks of 145, which together have as many as the shared one, the chosen weight changes A by {{chosen_minus_narrow_a.mean:+.3f}} ± {{chosen_minus_narrow_a.half_width:.3f}} and B by {{chosen_minus_narrow_b.mean:+.3f}} ± {{chosen_minus_narrow_b.half_width:.3f}}: that is what sharing may be worth here.
+# With equal weights B pays for sharing, as in the lesson, and no gain of A is shown. The search on validation takes 1 : 100 in all five runs. Then B loses little or nothing: the interval contains zero. So most of that loss was a question of weights. B stays below the ridge regression.
+#
+# A shared network has half the parameters of two separate ones. Against two networks of 145, which together have as many as the shared one, the chosen weight changes A by {{chosen_minus_narrow_a.mean:+.3f}} ± {{chosen_minus_narrow_a.half_width:.3f}} and B by {{chosen_minus_narrow_b.mean:+.3f}} ± {{chosen_minus_narrow_b.half_width:.3f}}: at equal parameters, too, no gain is shown.
 #
 # Uncertainty weighting ends with the weights {{weight_a.mean:.2f}} ± {{weight_a.half_width:.2f}} for A and {{weight_b.mean:.2f}} ± {{weight_b.half_width:.2f}} for B. It looks at *training* losses, and the loss of 80 labels that are seen again and again becomes small. So A gets the larger weight, although B is the task that gains from one. No image outside of the training has a say.
 #
-# **The mistake: weights searched on the test images.** The best mean of both scores on test is {{flattered.mean:+.3f}} ± {{flattered.half_width:.3f}} above that of the choice by validation.
+# **The mistake: weights searched on the test images.** The best mean of both scores on test is {{flattered.mean:+.3f}} ± {{flattered.half_width:.3f}} above that of the choice by validation. Here the test images choose the same weight in all runs, so it flatters nothing. With five weights that is luck, and no licence.
 
 # %%
 gains = {}
@@ -245,7 +247,7 @@ plt.show()
 # | 10 | {{gain_10.mean:+.3f}} ± {{gain_10.half_width:.3f}} | {{over_logistic_10.mean:+.3f}} ± {{over_logistic_10.half_width:.3f}} |
 # | 50 | {{gain_50.mean:+.3f}} ± {{gain_50.half_width:.3f}} | {{over_logistic_50.mean:+.3f}} ± {{over_logistic_50.half_width:.3f}} |
 #
-# The cosine of the two gradients at the trunk: on the 80 labelled training images {{cosine_labelled_before.mean:+.2f}} ± {{cosine_labelled_before.half_width:.2f}} before, {{cosine_labelled_after.mean:+.2f}} ± {{cosine_labelled_after.half_width:.2f}} in the last epoch; on validation images, which no network was trained on, {{cosine_validation_before.mean:+.2f}} ± {{cosine_validation_before.half_width:.2f}} before and {{cosine_validation_after.mean:+.2f}} ± {{cosine_validation_after.half_width:.2f}} in the last. It is near zero in all four: no conflict is seen (Yu et al. 2020 speak of negative cosines). Yet B loses. So here this number does not tell who pays.
+# The cosine of the two gradients at the trunk: on the 80 labelled training images {{cosine_labelled_before.mean:+.2f}} ± {{cosine_labelled_before.half_width:.2f}} before, {{cosine_labelled_after.mean:+.2f}} ± {{cosine_labelled_after.half_width:.2f}} in the last epoch; on validation images {{cosine_validation_before.mean:+.2f}} ± {{cosine_validation_before.half_width:.2f}} before and {{cosine_validation_after.mean:+.2f}} ± {{cosine_validation_after.half_width:.2f}} in the last. It is near zero: no conflict is seen (Yu et al. 2020 speak of negative cosines). Yet B loses. So here this number does not tell who pays.
 
 # %% [markdown]
 # ## 2. Learning to learn, from scratch
@@ -462,7 +464,9 @@ plt.show()
 #
 # **The mistake: episodes of the training classes.** ProtoNet reaches {{protonet_seen_5.mean:.2f}} ± {{protonet_seen_5.half_width:.2f}} on fresh episodes of its training classes, {{seen_minus_new.mean:+.3f}} ± {{seen_minus_new.half_width:.3f}} more than on new ones (pairs). The two are different questions.
 #
-# From scratch, with 28 classes and 100 episodes, no method was shown to be better than the nearest class mean on *pixels*. Frozen features of photographs are: minus second-order MAML they have {{frozen_minus_maml_2_5.mean:+.3f}} ± {{frozen_minus_maml_2_5.half_width:.3f}} at five images. They see 96 × 96 pixels, and a million photographs have trained them, so this is no fair race but the choice a practitioner has.
+# From scratch, with 28 classes and 100 episodes, no method is shown to be better than the nearest class mean on *pixels* at new classes. Second-order MAML is below it, and not shown to be better than the same steps from an untrained start. The second order gains a little on the first at five images; at one image it is not shown.
+#
+# A classifier of the training classes does as well as ProtoNet. Frozen features of photographs win: minus second-order MAML they have {{frozen_minus_maml_2_5.mean:+.3f}} ± {{frozen_minus_maml_2_5.half_width:.3f}} at five images. They see 96 × 96 pixels, and a million photographs have trained them. So this is no fair race, but the choice a practitioner has.
 #
 # The inner rate was chosen by the untrained start, which favours no method that trains one. Each method had one run of 100 episodes, with one episode a step. The papers train for tens of thousands; the profile `full` has 2,000, and was not measured. So this says what little training gives, and nothing about MAML with much.
 
@@ -608,7 +612,7 @@ plt.show()
 # | rotation − untrained | {{rotation_minus_untrained_10.mean:+.3f}} ± {{rotation_minus_untrained_10.half_width:.3f}} | {{rotation_minus_untrained_all.mean:+.3f}} ± {{rotation_minus_untrained_all.half_width:.3f}} |
 # | SimCLR, turned − SimCLR | {{turned_minus_simclr_10.mean:+.3f}} ± {{turned_minus_simclr_10.half_width:.3f}} | {{turned_minus_simclr_all.mean:+.3f}} ± {{turned_minus_simclr_all.half_width:.3f}} |
 #
-# The frozen network of photographs wins by far, at three times the resolution: minus SimCLR {{frozen_minus_simclr_10.mean:+.3f}} ± {{frozen_minus_simclr_10.half_width:.3f}} with ten labels, {{frozen_minus_simclr_all.mean:+.3f}} ± {{frozen_minus_simclr_all.half_width:.3f}} with all. Among the ways that know pictograms only, look at the strong rivals: an *untrained* network with a well-penalised linear head, and pixels. Eight epochs on 1,072 pictograms are little for SimCLR, whose paper used batches of thousands. That it learned its own task is shown below; that this helps the categories is another question, which the pairs above answer.
+# The frozen network of photographs wins by far, at three times the resolution: minus SimCLR {{frozen_minus_simclr_10.mean:+.3f}} ± {{frozen_minus_simclr_10.half_width:.3f}} with ten labels, {{frozen_minus_simclr_all.mean:+.3f}} ± {{frozen_minus_simclr_all.half_width:.3f}} with all. Among the ways that know pictograms only, look at the strong rivals: an *untrained* network with a well-penalised linear head, and pixels. Eight epochs on 1,072 pictograms are little for SimCLR, whose paper used batches of thousands. That it learned its own task is shown below. With all labels it is ahead of the same CNN trained from scratch on the labels, with as many images; ahead of the untrained CNN and of pixels it is not shown to be.
 #
 # ### The mistake: copies that destroy what you need
 #
@@ -640,7 +644,9 @@ turns.round(2)
 # %% [markdown]
 # Five runs: untrained {{up_untrained.mean:.2f}} ± {{up_untrained.half_width:.2f}}, rotation prediction {{up_rotation.mean:.2f}} ± {{up_rotation.half_width:.2f}}, SimCLR {{up_simclr.mean:.2f}} ± {{up_simclr.half_width:.2f}}, SimCLR with turned copies {{up_turned.mean:.2f}} ± {{up_turned.half_width:.2f}}; chance is 0.25.
 #
-# Turned copies change the answer by {{up_lost.mean:+.3f}} ± {{up_lost.half_width:.3f}} (pairs). The direction is the expected one; read it with its interval. A network that is told to ignore something ignores it the more, the longer it trains. With arrows, digits or X-rays, ask of each change: may the label change with it?
+# With turned copies the answer changes by {{up_lost.mean:+.3f}} ± {{up_lost.half_width:.3f}} (pairs): in eight epochs no loss is shown. Turned copies ask the network to ignore what this task asks for; whether longer training shows it was not measured. Of each change ask: may the label change with it? With arrows, digits or X-rays it may.
+#
+# Rotation prediction was trained on this very task, on other pictures. {{up_rotation.mean:.2f}} ± {{up_rotation.half_width:.2f}} by a linear head is what it learned of it.
 #
 # The other column is the control that SimCLR learns at all: the share of 300 test pictures whose second copy is nearest. Untrained {{finds_untrained.mean:.2f}} ± {{finds_untrained.half_width:.2f}}, SimCLR {{finds_simclr.mean:.2f}} ± {{finds_simclr.half_width:.2f}}; as pairs {{finds_gain.mean:+.3f}} ± {{finds_gain.half_width:.3f}}.
 #
@@ -760,9 +766,9 @@ plt.show()
 # | ensemble − name | {{zero_clip_ensemble.mean:+.3f}} ± {{zero_clip_ensemble.half_width:.3f}} | {{zero_ridge_ensemble.mean:+.3f}} ± {{zero_ridge_ensemble.half_width:.3f}} |
 # | best on the test classes − chosen (the mistake) | {{zero_clip_flattered.mean:+.3f}} ± {{zero_clip_flattered.half_width:.3f}} | {{zero_ridge_flattered.mean:+.3f}} ± {{zero_ridge_flattered.half_width:.3f}} |
 #
-# **The mistake: words chosen on the test classes.** The last row is what this would add on paper. A wording that is best on 27 classes need not be so on others: the gain that is left on other classes is in the row above. No wording was shown to help where its interval contains zero.
+# **The mistake: words chosen on the test classes.** The last row is what this would add on paper. The wording that is best on 27 classes adds nothing that could be shown on 27 others. The ensemble needs no choice; with ridge its interval lies above zero, in one of four comparisons.
 #
-# The small CLIP and the ridge regression rise with the number of pairs, and side by side. With ten times fewer pairs both lose most of what they had.
+# The small CLIP and the ridge regression rise side by side with the number of pairs. From 872 to 100 pairs both lose more than half of their recall. No difference between them is shown.
 
 # %% tags=["headline"]
 share, difference = {"limits": (0, 1)}, {"limits": (-1, 1)}
@@ -802,8 +808,8 @@ keys = "pixels untrained frozen protonet classifier adapted maml_1 maml_2 reptil
 reached = meta.set_axis(keys).set_axis(["new_1", "new_5", "seen_5"], axis=1)
 for key, row in reached.iterrows():
     for test_name, value in row.items():
-        safe = key in ("frozen", "maml_2", "reptile") and test_name == "new_5"  # must lie above the chance level
-        expect(f"{key}_{test_name}", value, contrast=0.2 if safe else None, **share)
+        above = (key, test_name) in [("frozen", "new_5"), ("maml_2", "seen_5"), ("reptile", "seen_5")]
+        expect(f"{key}_{test_name}", value, contrast=0.2 if above else None, **share)  # above the chance level
 expect("seen_minus_new", reached.loc["protonet", "seen_5"] - reached.loc["protonet", "new_5"], **difference)
 lines = [("maml_2", "maml_1"), ("maml_2", "adapted"), ("reptile", "adapted"), ("maml_2", "protonet")]
 lines += [("maml_2", "pixels"), ("protonet", "pixels"), ("protonet", "classifier"), ("classifier", "pixels")]
