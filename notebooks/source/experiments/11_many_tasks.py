@@ -281,6 +281,9 @@ def cnn(outputs=0):  # 512 features, and a linear layer on top where outputs are
     return keras.Sequential([*blocks, layers.Flatten(), *([layers.Dense(outputs)] if outputs else [])])
 
 
+# %% tags=["nbval-check-output"]
+print(f"{len(seen)} classes to train, {len(held)} to choose by, {len(new)} new")
+
 # %%
 lessons = episodes(seen, 5, EPISODES, SEED + 1000)
 asked = {("new", 1): new, ("new", 5): new, ("training", 5): seen, ("validation", 5): held}
