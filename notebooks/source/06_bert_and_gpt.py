@@ -250,7 +250,7 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 # | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
 # | 1,000 | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
 #
-# Here fine-tuning begins at the weaker pooled output. In lesson 08, frozen has all labels, some 1,700, and the interval, corrected for shared sentences, contains zero. Then no difference was shown.
+# Here fine-tuning begins at the weaker pooled output. In lesson 08, frozen has all labels, some 1,770, and the interval, corrected for shared sentences, contains zero. Then no difference was shown.
 #
 # ## 4. A decoder guesses the next token
 #
