@@ -216,11 +216,11 @@ for _ in range(2):  # the first time it prepares itself
 print(f"Keras, predict, 100 images in one batch: {(time.perf_counter() - start) * 10:.1f} ms an image")
 
 # %% [markdown]
-# All formats compute the same: over five runs ONNX gives the class of Keras for {{onnx_agrees.mean:.2f}} ± {{onnx_agrees.half_width:.2f}} of the images. Milliseconds are of one run on one machine, and TensorFlow may use more threads than one. Still: `predict` is made for many images at once. For one image it spends most of its time on its own preparations.
+# All formats compute the same: over five runs ONNX gives the class of Keras for {{onnx_agrees.mean:.2f}} ± {{onnx_agrees.half_width:.2f}} of the images. Milliseconds are of one run on one machine, and TensorFlow may use more threads than one. Still: `predict` is made for many images at once. For one image, call the SavedModel or the model itself.
 #
 # ### A file that is written and cannot be read
 #
-# ONNX has an `Erf`, but no `Erfc`, which the exact GELU of Keras is made of. The export says so in its log, writes the file all the same, and raises nothing.
+# ONNX has an `Erf`, but no `Erfc`, which the exact GELU of TensorFlow is made of. The export says so in its log, which is silenced here, writes the file all the same, and raises nothing.
 
 # %%
 import logging
@@ -246,11 +246,11 @@ print("GELU by tanh:", is_readable(True))
 print("exact GELU:", is_readable(False).split(", ")[-1])
 
 # %% [markdown]
-# **The symptom:** the export ends well, and the service does not start. Load each file that you have written, and compare its answers with those of Keras, in the same program.
+# **The symptom:** the export ends well, and the service does not start. A network that was trained with `approximate=True` has no such trouble. Load each file that you have written, and compare its answers with those of Keras, in the same program.
 #
 # ### Strings in
 #
-# The same head, trained on the *names* of the pictograms instead: sentence vectors of a frozen MiniLM. A text has one step more, from string to word pieces. A SavedModel can hold it, because TensorFlow has operations on strings. LiteRT gets numbers, so that somebody has to carry the tokenizer along.
+# The same head, trained on the *names* of the pictograms instead: sentence vectors of a frozen MiniLM. A text has one step more, from string to word pieces. A SavedModel can hold it, because `tensorflow_text` adds operations that cut words; a service must import it before it loads the model. LiteRT gets numbers, so that somebody has to carry the tokenizer along.
 
 # %%
 import keras_hub
@@ -302,7 +302,7 @@ text_table["MB"] = [np.nan, *[len(file) / 1e6 for file in text_files.values()]]
 text_table.round(4)
 
 # %% [markdown]
-# Five runs: the file with int8 weights gives the class of Keras for {{text_int8_agrees.mean:.2f}} ± {{text_int8_agrees.half_width:.2f}} of the names, the other two for all. It is a quarter as large. The accuracy by names is {{text_accuracy.mean:.2f}} ± {{text_accuracy.half_width:.2f}}.
+# Five runs: the file with int8 weights gives the class of Keras for {{text_int8_agrees.mean:.2f}} ± {{text_int8_agrees.half_width:.2f}} of 50 names; the other two for all in the run shown. It is a quarter as large. The accuracy by names is {{text_accuracy.mean:.2f}} ± {{text_accuracy.half_width:.2f}}.
 #
 # ### The mistake: another tokenizer than in training
 #
@@ -608,7 +608,7 @@ adapted.round(2)
 # %%
 ax = adapted.plot.bar(figsize=(9, 3.6), rot=0)
 ax.figure.set_label(
-    "Accuracy under four shifts. Adaptation helps the network that has the statistics of the training images."
+    "Accuracy under four shifts. Adaptation helps under noise, blur and contrast, and stays below ImageNet's statistics."
 )
 ax.set(ylabel="accuracy on test", ylim=(0, 0.75), title="Strength 3, one run")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
