@@ -430,7 +430,7 @@ plt.show()
 #
 # This says little against meta-learning with thousands of classes. It says what 27 classes, 200 episodes and a small CNN on images of 32 × 32 gave here; the frozen network sees 96 × 96.
 #
-# **MAML** (Finn et al. 2017) trains the *start* of the weights instead, so that a few steps of gradient descent suffice. Exercise 1 writes its inner loop. The [experiment](experiments/11_many_tasks.ipynb) measures it with a smaller CNN and 18 new classes, five images each: {{experiment.maml_2_new_5.mean:.2f}} ± {{experiment.maml_2_new_5.half_width:.2f}}, of first order {{experiment.maml_1_new_5.mean:.2f}} ± {{experiment.maml_1_new_5.half_width:.2f}}, pixels {{experiment.pixels_new_5.mean:.2f}} ± {{experiment.pixels_new_5.half_width:.2f}}, frozen features {{experiment.frozen_new_5.mean:.2f}} ± {{experiment.frozen_new_5.half_width:.2f}}.
+# **MAML** (Finn et al. 2017) trains the *start* of the weights instead, so that a few steps of gradient descent suffice. Exercise 1 writes its inner loop. The [experiment](experiments/11_many_tasks.ipynb) measures it after 100 episodes with a smaller CNN, on 18 new classes, five images each: {{experiment.maml_2_new_5.mean:.2f}} ± {{experiment.maml_2_new_5.half_width:.2f}}, of first order {{experiment.maml_1_new_5.mean:.2f}} ± {{experiment.maml_1_new_5.half_width:.2f}}, pixels {{experiment.pixels_new_5.mean:.2f}} ± {{experiment.pixels_new_5.half_width:.2f}}, frozen features {{experiment.frozen_new_5.mean:.2f}} ± {{experiment.frozen_new_5.half_width:.2f}}.
 
 # %% [markdown]
 # ## Your turn
