@@ -875,7 +875,7 @@ expect("title_kept", kept, contrast=right_spelled, **share)
 for percent in (30, 50, 70):
     old, refit = pruned[percent / 100][2:]
     expect(f"pruned_{percent}_old", old, **share)
-    expect(f"pruned_{percent}_refit", refit, **share)
+    expect(f"pruned_{percent}_refit", refit, contrast=old if percent == 70 else None, **share)
     expect(f"pruned_{percent}_refit_gain", refit - pruned[0][3], **difference)
 expect("pruned_everywhere_old", everywhere[0], **share)
 expect("pruned_everywhere_gain", everywhere[1] - pruned[0.3][3], **difference)
