@@ -62,6 +62,8 @@ NOT_YET = {
     "experiments/04_domain_adaptation": {"lines of a cell": 33},
     "experiments/08_text_classification": {"cells": 119, "lines of a cell": 28, "cells before a figure": 21},
     "experiments/09_optuna_tuning": {"cells": 116, "lines of a cell": 36},
+    "11_many_tasks": {"seconds": 103},
+    "experiments/12_from_notebook_to_product": {"seconds": 211},
 }
 
 
