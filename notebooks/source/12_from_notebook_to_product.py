@@ -474,7 +474,8 @@ heads = {f"C = {C}": (np.inf, one.predict_proba(z)) for C, one in fitted.items()
 for noise in (1, 2, 8):
     heads[f"private, noise {noise}"] = epsilon(noise), softmax(z @ private_head(noise), axis=1)
 private = {name: (e, np.mean(p[test].argmax(1) == y[test]), attack(p)) for name, (e, p) in heads.items()}
-pd.DataFrame(private, index=["ε", "accuracy", "attack"]).T.round(2).rename({f"C = {best}": f"C = {best}, chosen on val"})
+shown = pd.DataFrame(private, index=["ε", "accuracy", "attack (AUC)"]).T.round(2)
+shown.rename({f"C = {best}": f"C = {best}, chosen on validation"})
 
 # %% tags=["fold"]
 # Figure: accuracy and attack, from the experiment

@@ -608,7 +608,7 @@ adapted.round(2)
 # %%
 ax = adapted.plot.bar(figsize=(9, 3.6), rot=0)
 ax.figure.set_label(
-    "Accuracy under four shifts. Adaptation helps under noise, blur and contrast, and stays below ImageNet's statistics."
+    "Accuracy under four shifts. Adaptation helps under three, and stays below the statistics of ImageNet."
 )
 ax.set(ylabel="accuracy on test", ylim=(0, 0.75), title="Strength 3, one run")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
