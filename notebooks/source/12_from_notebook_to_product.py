@@ -298,7 +298,7 @@ print(f"same class as the file for pictures of 96 × 96: {service_agrees:.2f}")
 
 # %%
 divided = outputs("model.tflite", images[test] / 255)["probabilities"].argmax(axis=1)
-print(f"accuracy {np.mean(divided == y[test]):.2f}, one class for {np.bincount(divided).max() / 300:.2f} of the images")
+print(f"accuracy {np.mean(divided == y[test]):.2f}, one class for {np.bincount(divided).max() / len(test):.2f}")
 
 # %% [markdown]
 # Five runs: {{divided.mean:.2f}} ± {{divided.half_width:.2f}}, less than always naming the largest class (about 0.20). **The symptom:** no error, and one class for nearly all images. Compare the *array* of one real file with that of the notebook: a wrong array may still give the right class.

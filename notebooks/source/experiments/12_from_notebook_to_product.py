@@ -6,7 +6,7 @@
 #     shows: "A head trained on eight unlike clients reaches {{fed_unlike.mean:.2f}} ± {{fed_unlike.half_width:.2f}}, a client alone {{fed_alone.mean:.2f}} ± {{fed_alone.half_width:.2f}}, all images in one place {{fed_pooled.mean:.2f}} ± {{fed_pooled.half_width:.2f}} (five runs). With 30% of the weights pruned, the old head falls to {{pruned_30_old.mean:.2f}} ± {{pruned_30_old.half_width:.2f}}, a refitted one reaches {{pruned_30_refit.mean:.2f}} ± {{pruned_30_refit.half_width:.2f}}. One planted image moves the weights {{planted_mean.mean:.1f}} when the mean of the batch is clipped, {{planted_each.mean:.2f}} when each image is."
 #     goals:
 #       - check each figure that the lesson quotes, and change what it depends on;
-#       - see four mistakes measured, and where a method does no more than its simple rival.
+#       - see mistakes measured beside the right way, and where a method does no more than its simple rival.
 #     prerequisites:
 #       - lesson 12.
 #     references: [jacob2018, hinton2015, efron1993, hendrycks2019, schneider2020, mcmahan2017, abadi2016, gopi2021, yeom2018, openmoji]
