@@ -204,9 +204,9 @@ for ax, (name, drawn), role in zip(axes, rates.items(), ("transfer", "wrong way"
     ax.set(title=name, xscale="log", xlabel="learning rate")
 axes[0].set_ylabel("trials of 400")
 figure.set_label("400 sampled learning rates: even over the decades, or crowded above .01")
-plt.show()
 large = {name: np.mean(drawn > 1e-2) for name, drawn in rates.items()}
 expect("large_rates", large["log=True"], contrast=large["uniform"])
+plt.show()
 
 # %% [markdown]
 # Uniformly, {{large_rates.contrast:.0%}} of the trials have a rate above .01, and the three decades below share the
@@ -484,8 +484,8 @@ ax.set(xscale="log", xlabel="learning rate", ylabel="balanced accuracy", ylim=(0
 ax.set_title("One head, all rates")
 ax.legend(loc="upper left")
 figure.set_label("Balanced accuracy over the learning rate: a hill that falls on both sides")
-plt.show()
 expect("log_scale_gain", log_mean - uniform_mean)
+plt.show()
 
 # %% [markdown]
 # Over five runs with other splits the average trial scores {{log_scale_gain.mean:.2f}} ±
@@ -809,9 +809,9 @@ ax.set(title=f"Importance, from {len(pooled.trials)} random trials", xlabel="sha
 handles, labels = ax.get_legend_handles_labels()
 ax.legend(handles[::-1], labels[::-1], loc="lower right")  # in the order of the bars
 ax.figure.set_label("Importance of the parameters, one of which does nothing")
-plt.show()
 fanova = importance.iloc[:, 0]
 expect("importance_of_nothing", fanova["nothing"], contrast=fanova["learning_rate"], limits=(0, 1))
+plt.show()
 
 # %% [markdown]
 # Of what the parameters explain one by one, fANOVA gives the learning rate {{importance_of_nothing.contrast:.0%}}
@@ -935,17 +935,17 @@ for ax, scores, title in zip(axes, (coins, ours), ("Coins", "Configurations")):
     ax.minorticks_off()
 axes[0].legend(loc="upper left")
 figure.set_label("Reported and true score of the best of 1 to many trials")
-plt.show()
 optimism = {count: reported - true for count, (reported, true) in ours.items()}
 expect("optimism_of_one", optimism[1])
 expect("optimism_of_many", optimism[sizes[-1]])
+plt.show()
 
 # %% [markdown]
 # A single trial, not chosen, is off by {{optimism_of_one.mean:+.3f}} ± {{optimism_of_one.half_width:.3f}}. The best of
 # 40 reports {{optimism_of_many.mean:.3f}} ± {{optimism_of_many.half_width:.3f}} more than it is worth. That is less
 # than with coins, because configurations really differ, and merit is part of their height. The gap grows with the
-# number of trials; with more images it is smaller, as lesson 09 shows with coins. On the right the blue line rises as well:
-# choosing does find better configurations. Searching is right. Reporting the search's own score is wrong.
+# number of trials; with more images it is smaller, as lesson 09 shows with coins. On the right the blue line rises as
+# well: choosing does find better configurations. Searching is right. Reporting the search's own score is wrong.
 #
 # ### And the four searches
 #
@@ -1045,8 +1045,8 @@ print(f"the first study, best trial: {best.value:.3f} on validation, {on_test:.3
 # Was the search worth it? The default stays {{default_behind.mean:.2f}} ± {{default_behind.half_width:.2f}} behind
 # random search. But that is a weak opponent. Look at the last row of the first table: the guess needs no search at
 # all. Where its interval reaches zero, these searches have not shown that they beat it. A configuration that you trust
-# belongs in the queue of a search, `study.enqueue_trial(default)`: it costs one trial, and on validation the search
-# cannot end below it. It does not free you from the nested test.
+# belongs at the front of the queue of a search, `study.enqueue_trial(default)`: it costs one trial, and on validation the
+# search cannot end below it. It does not free you from the nested test.
 
 # %% [markdown]
 # ## 8. Killed, resumed, shared
