@@ -1045,8 +1045,8 @@ print(f"the first study, best trial: {best.value:.3f} on validation, {on_test:.3
 # Was the search worth it? The default stays {{default_behind.mean:.2f}} ± {{default_behind.half_width:.2f}} behind
 # random search. But that is a weak opponent. Look at the last row of the first table: the guess needs no search at
 # all. Where its interval reaches zero, these searches have not shown that they beat it. A configuration that you trust
-# belongs at the front of the queue of a search, `study.enqueue_trial(default)`: it costs one trial, and on validation the
-# search cannot end below it. It does not free you from the nested test.
+# belongs at the front of the queue of a search, `study.enqueue_trial(default)`: it costs one trial, and on validation
+# the search cannot end below it. It does not free you from the nested test.
 
 # %% [markdown]
 # ## 8. Killed, resumed, shared
