@@ -363,7 +363,8 @@ expect("padding_cosine", cosines.mean(), limits=(-1, 1))
 # $$2 \cdot k^2 c f \cdot h w$$
 #
 # operations, and a depthwise one, which has no sum over channels, $2 \cdot k^2 c \cdot h w$ (Howard et al. 2017).
-# Dense layers have one position. That is all the code does:
+# Dense layers have one position. (Where there are hundreds of channels, an ordinary convolution costs hundreds of
+# times as much as a depthwise one: the idea of MobileNet.) That is all the code does:
 
 # %%
 show_source(count_flops, multiplications)
@@ -691,6 +692,28 @@ assert abs(np.mean(best) - log_evidence(x, y)) < 1e-9
 print("formula and density agree to 1e-9")
 
 # %% [markdown]
+# ### A score that cannot rank
+#
+# An older score is the H-score (Bao et al. 2019): how much of the spread of the features lies between the classes,
+#
+# $$H = \operatorname{tr}\left(\operatorname{cov}(x)^{-1} \operatorname{cov}(\mathbb E[x \mid y])\right).$$
+#
+# `h_score(x, y)` computes it with the pseudo-inverse, after bringing each row of $x$ to length one. Here it is for all
+# candidates and the two networks with random weights, on 20 pictograms of each class.
+
+# %% tags=["nbval-check-output"]
+rows = Samples(np.arange(len(pictograms.y)), pictograms.y)
+few = few_shot(rows, per_class=20, seed=SEED).x  # which pictograms
+h_scores = [h_score(of_task["pictograms"][few], pictograms.y[few]) for of_task in features.values()]
+assert np.ptp(h_scores) < 1e-3
+print(f"every candidate, random or not: {np.mean(h_scores):.3f}")
+
+# %% [markdown]
+# There are 160 samples and 1,280 features. Then *any* labels can be written as a linear function of the features, and
+# the score takes its largest value, the number of classes less one, for every network. The evidence does not break
+# here, because its prior prefers small heads. Whenever a formula inverts a covariance, count samples and dimensions
+# first.
+#
 # ### Does it choose well?
 #
 # A score is asked of the few labelled images that the head is fitted on, and of nothing else: LogME, and as its most
@@ -832,84 +855,6 @@ expect("predicted_time", min(predicted / needed, needed / predicted), timing=Tru
 # The shorter of the two times is {{predicted_time.mean:.0%}} of the longer, on average over repetitions. That is what
 # such a prediction is good for: it tells a minute from an hour. What it does not know is what else the machine will
 # be doing.
-#
-# ## Exercises
-#
-# ### Exercise 1: count by hand
-#
-# The first convolution of EfficientNet-Lite0 has 32 filters of 3 x 3 over 3 channels and stride 2. How many
-# operations does it cost on an image of 224 pixels? And the depthwise convolution behind it
-# (`block1a_depthwise_conv`, 3 x 3 on 32 channels, stride 1)? Put your numbers into `stem` and `depthwise`.
-#
-# *Hint:* with stride 2, an input of 224 has an output of 112.
-
-# %% tags=["exercise"]
-stem = None
-depthwise = None
-
-# %% tags=["solution", "nbval-check-output"]
-stem = 2 * 3 * 3 * 3 * 32 * 112 * 112
-depthwise = 2 * 3 * 3 * 32 * 112 * 112
-layers = [lite.get_layer(name) for name in ("stem_conv", "block1a_depthwise_conv")]
-counted = [2 * multiplications(layer, layer.output.shape) for layer in layers]
-assert [stem, depthwise] == counted, "each weight is used once at each output position"
-print(f"stem {stem:,} and depthwise {depthwise:,} operations")
-
-# %% [markdown] tags=["solution"]
-# The stem costs three times as much, because it sums over three input channels. In a later layer, with hundreds of
-# channels, an ordinary convolution would cost hundreds of times as much as a depthwise one. That is the idea of
-# MobileNet.
-
-# %% [markdown]
-# ### Exercise 2: a score that cannot rank
-#
-# An older score is the H-score (Bao et al. 2019): how much of the spread of the features lies between the classes,
-#
-# $$H = \operatorname{tr}\left(\operatorname{cov}(x)^{-1} \operatorname{cov}(\mathbb E[x \mid y])\right).$$
-#
-# `h_score(x, y)` computes it with the pseudo-inverse, after bringing each row of $x$ to length one. Compute it for all
-# candidates of the pictograms on 20 images of each class, and put the values into `scores`. What do you notice? Why?
-#
-# *Hint:* compare the number of samples with the number of features.
-
-# %% tags=["exercise"]
-labels = tasks["pictograms"].y
-rows = Samples(np.arange(len(labels)), labels)
-few = few_shot(rows, per_class=20, seed=SEED).x  # which pictograms
-scores = None
-
-# %% tags=["solution", "nbval-check-output"]
-scores = [h_score(of_tasks["pictograms"][few], labels[few]) for of_tasks in features.values()]
-assert np.ptp(scores) < 1e-3
-print(f"every candidate, random or not: {np.mean(scores):.3f}")
-
-# %% [markdown] tags=["solution"]
-# There are 160 samples and 1,280 features. Then *any* labels can be written as a linear function of the features, and
-# the score takes its largest value, the number of classes less one, for every network. The evidence does not break
-# here, because its prior prefers small heads. Whenever a formula inverts a covariance, count samples and dimensions
-# first.
-
-# %% [markdown]
-# ### Exercise 3: the front in time
-#
-# The Pareto plot above has operations on its axis. Operations are not time. Use the column `pass` of `measured`
-# (seconds for an image, on this machine) and its column `score` to find the candidates on the front of score and
-# time. Put their row numbers into `on_front`.
-#
-# *Hint:* `pareto_front`.
-
-# %% tags=["exercise"]
-on_front = None
-
-# %% tags=["solution", "nbval-check-output"]
-on_front = np.flatnonzero(pareto_front(measured["pass"].values, measured["score"].values))
-fastest, best_score = measured["pass"].argmin(), measured["score"].argmax()
-assert {fastest, best_score} <= set(on_front), "the fastest and the best are always on the front"
-print("the fastest and the best candidate are on the front")
-
-# %% [markdown] tags=["solution"]
-# The two ends of the front are always known: nothing is faster than the fastest, and nothing better than the best.
-# What lies between decides whether a compromise exists at all.
 
 # %% tags=["headline"]
 expect.table()
