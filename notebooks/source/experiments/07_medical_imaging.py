@@ -10,7 +10,9 @@
 #       accuracy: "its accuracy, threshold of the best balanced accuracy on validation (always pneumonia)"
 #       accuracy_at_95_sensitivity: "its accuracy, threshold of 95% sensitivity on validation (always pneumonia)"
 #       ensemble_auc: "test AUC of five networks together (mean over networks)"
+#       ensemble_accuracy: "their accuracy, threshold of the best balanced accuracy on validation"
 #       ensemble_accuracy_at_95: "their accuracy, threshold of 95% sensitivity on validation"
+#       ensemble_accuracy_highest: "the highest accuracy that any threshold gives them on test (in hindsight)"
 #       frozen_auc_gap: "AUC of frozen features, validation minus test (no difference)"
 #       specificity_kept: "specificity on test at a threshold set to 0.95 on validation (what was wanted)"
 #     goals:
@@ -432,8 +434,9 @@ pd.DataFrame({way: change.apply(mean_plus_minus) for way, change in changes.item
 totals = [weights[label] * by_class[label] for label in (NORMAL, PNEUMONIA)]
 assert np.isclose(*totals), "weights should give both classes the same total"
 of_normal = imbalance["score of normal chests"]
-assert np.isclose(of_normal["weights by name", 0], of_normal["nothing", 0])
-assert of_normal["class weights", 0] < of_normal["nothing", 0], "weights lower the scores of normal chests"
+unweighted = of_normal["nothing", 0]
+assert np.isclose(of_normal["weights by name", 0], unweighted, atol=1e-4)
+assert not np.isclose(of_normal["class weights", 0], unweighted, atol=1e-4), "the class weights have no effect"
 print("Class weights under the names of the classes have no effect, and nothing warns.")
 
 # %% [markdown]
@@ -600,10 +603,9 @@ of_test = choose_threshold(test.y, tuned["test"])
 reached = {
     name: [balanced_accuracy_score(y, tuned[name] > t) for t in (THRESHOLD, of_test)] for name, y in LABELS.items()
 }
-assert reached["validation"][0] >= reached["validation"][1], "not the best threshold on validation"
-if PROFILE != "smoke":  # on few images the two may agree by luck
-    assert reached["test"][0] < reached["test"][1], "the threshold was chosen on test"
-print("The threshold is the best on validation, not on test.")
+assert THRESHOLD == choose_threshold(validation.y, tuned["validation"]), "the threshold is not that of validation"
+assert reached["validation"][0] >= reached["validation"][1] - 1e-9, "not the best threshold on validation"
+print("The threshold was chosen on validation. The one from test is no better there.")
 
 # %%
 grid = np.linspace(0.01, 0.99, 99)
@@ -924,6 +926,9 @@ ours = {f"fine-tuned, {SIZE} px": sum(map(told, as_scores)) / RUNS}
 if RUNS > 1:
     together = {name: expit(np.mean([run[name] for run in runs], axis=0)) for name in LABELS}
     ours[f"ensemble of {RUNS}, {SIZE} px"] = told(together)
+    hindsight = choose_threshold(test.y, together["test"], "accuracy")  # for comparison only: chosen on test
+    highest = np.mean((together["test"] > hindsight) == test.y)
+    print(f"ensemble: no threshold has an accuracy above {highest:.3f} on test")
 measured = pd.DataFrame({name: rows.loc["measured"] for name, rows in ours.items()}).T
 
 # %%
@@ -1022,4 +1027,5 @@ if RUNS > 1:
     expect("ensemble_auc", measured["AUC"].iloc[1], contrast=measured["AUC"].iloc[0], **share)
     expect("ensemble_accuracy", measured["accuracy"].iloc[1])
     expect("ensemble_accuracy_at_95", strict_accuracy.iloc[1])
+    expect("ensemble_accuracy_highest", highest)
 expect.table()
