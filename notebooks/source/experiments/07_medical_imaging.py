@@ -795,7 +795,7 @@ plt.show()
 # | temperature | {{log_loss_by_temperature.mean:+z.3f}} ± {{log_loss_by_temperature.half_width:.3f}} | {{brier_by_temperature.mean:+z.4f}} ± {{brier_by_temperature.half_width:.4f}} |
 # | Platt scaling | {{log_loss_by_platt.mean:+z.3f}} ± {{log_loss_by_platt.half_width:.3f}} | {{brier_by_platt.mean:+z.4f}} ± {{brier_by_platt.half_width:.4f}} |
 #
-# **Temperature.** No change was shown: its factor is {{temperature_factor.mean:.2f}} ± {{temperature_factor.half_width:.2f}}, so some networks become more modest, others bolder. The run above has a factor below 1, and its two scores disagree. Modesty costs a little on the many images called rightly, and saves on the few called wrongly. A confident error costs log loss without bound, so there the saving is larger; the Brier score of one image is at most 1, and the two parts nearly cancel.
+# **Temperature.** No change was shown: its factor is {{temperature_factor.mean:.2f}} ± {{temperature_factor.half_width:.2f}}, so some networks become more modest, others bolder. Where the factor is below 1, modesty costs a little on the many images called rightly, and saves on the few called wrongly. A confident error costs log loss without bound; the Brier score of one image is at most 1.
 #
 # **Platt scaling makes both scores worse.** It also adds a number, because the scores are too low *on validation*. On test that moves scores further up which are too high already: {{log_loss_by_platt_rightly.mean:+z.3f}} ± {{log_loss_by_platt_rightly.half_width:.3f}} of log loss through images called rightly, {{log_loss_by_platt_wrongly.mean:+z.3f}} ± {{log_loss_by_platt_wrongly.half_width:.3f}} through the others.
 #
