@@ -86,6 +86,15 @@ def test_a_lesson_quotes_its_experiment(course, edit):
     assert "the wrong one 0.8" in text_of(compose.compose(LESSON)) and "gives 0.90" in text_of(compose.compose(LESSON))
 
 
+def test_a_notebook_quotes_its_last_full_run(course, edit, monkeypatch):
+    monkeypatch.setattr(compose, "RESULTS_PATH", course / "results.toml")
+    edit(SOURCE, "{{ accuracy.contrast }}", "{{full.accuracy.value:.2f}}")
+    with pytest.raises(CourseError, match=r"which has not been measured: run `course results`"):
+        compose.compose(LESSON)
+    (course / "results.toml").write_text("[01_trial.accuracy]\nvalue = 0.974\n")
+    assert "the wrong one 0.97" in text_of(compose.compose(LESSON)) and "gives 0.90" in text_of(compose.compose(LESSON))
+
+
 def test_an_unknown_reference_is_refused(course, edit):
     edit(SOURCE, "[someone2020]", "[nobody1999]")
     with pytest.raises(CourseError, match="nobody1999 are not in data/references.toml"):

@@ -8,7 +8,7 @@ from nbformat import NotebookNode
 
 from course_tools import settings
 from course_tools.build import frame
-from course_tools.measure.records import read_seconds
+from course_tools.measure.records import RESULTS_PATH, read_seconds, read_tables
 from course_tools.notebooks import Notebook
 from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import read_bands
@@ -52,7 +52,7 @@ def with_figures(text: str, notebook: Notebook) -> str:
     """Fill the placeholders of a notebook's text with measured figures.
 
     ``{{frozen_10.mean:.2f}}`` is a figure of the notebook itself, ``{{experiment.frozen_10.mean:.2f}}`` one of the
-    experiment of the same number.
+    experiment of the same number, ``{{full.frozen_10.value:.2f}}`` that of the notebook's last `full` run.
     """
     return _filled(text, notebook.key, {None: notebook.key, "experiment": Notebook(notebook.name, True).key})
 
@@ -63,14 +63,17 @@ def page_with_figures(text: str, page: str) -> str:
 
 
 def _filled(text: str, quoting: str, short: dict[str | None, str]) -> str:
-    measured = read_bands() if PLACEHOLDER.search(text) else {}
+    measured, full = (read_bands(), read_tables(RESULTS_PATH)) if PLACEHOLDER.search(text) else ({}, {})
 
     def figure(match: re.Match) -> str:
         key, name, field, form = match.groups()
-        band = measured.get(short.get(key, key), {}).get("default", {}).get("bands", {}).get(name)
-        value = getattr(band, field, None)
+        if key == "full":
+            value, command = full.get(quoting, {}).get(name, {}).get(field), "course results"
+        else:
+            band = measured.get(short.get(key, key), {}).get("default", {}).get("bands", {}).get(name)
+            value, command = getattr(band, field, None), "course bands"
         if value is None:
-            raise CourseError(f"{quoting} quotes {match[0]}, which has not been measured: run `course bands`.")
+            raise CourseError(f"{quoting} quotes {match[0]}, which has not been measured: run `{command}`.")
         return format(value, form or ".3g")
 
     return PLACEHOLDER.sub(figure, text)

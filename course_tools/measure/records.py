@@ -10,6 +10,7 @@ from course_utils.settings import ROOT
 from course_utils.whole_file import replacing
 
 SECONDS_PATH = ROOT / "data" / "seconds.toml"
+RESULTS_PATH = ROOT / "data" / "results.toml"  # of the last `full` runs
 HEADER = "# Written by `course bands`, `course build` and `course results`: do not edit.\n\n"
 
 

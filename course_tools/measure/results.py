@@ -3,15 +3,12 @@
 import json
 from pathlib import Path
 
-from course_tools.measure.records import read_tables, write_tables
+from course_tools.measure.records import RESULTS_PATH, read_tables, write_tables
 from course_tools.notebooks import Notebook, all_notebooks
 from course_tools.parameters import run_parameters
 from course_tools.run.job import BUILD
 from course_utils.errors import CourseError
-from course_utils.settings import ROOT
 from course_utils.whole_file import read_json
-
-RESULTS_PATH = ROOT / "data" / "results.toml"
 
 
 def keep_full_runs(folder: Path = BUILD) -> list[str]:

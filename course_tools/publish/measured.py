@@ -4,8 +4,7 @@ from pathlib import Path
 
 import jupytext
 
-from course_tools.measure.records import read_tables
-from course_tools.measure.results import RESULTS_PATH
+from course_tools.measure.records import RESULTS_PATH, read_tables
 from course_tools.notebooks import Notebook, all_notebooks
 from course_tools.run.job import BUILD
 from course_utils.evaluation.expectations import Band, read_bands

@@ -10,7 +10,9 @@
 #       accuracy: "its accuracy, threshold of the best balanced accuracy on validation (always pneumonia)"
 #       accuracy_at_95_sensitivity: "its accuracy, threshold of 95% sensitivity on validation (always pneumonia)"
 #       ensemble_auc: "test AUC of five networks together (mean over networks)"
+#       ensemble_accuracy: "their accuracy, threshold of the best balanced accuracy on validation"
 #       ensemble_accuracy_at_95: "their accuracy, threshold of 95% sensitivity on validation"
+#       ensemble_accuracy_highest: "the highest accuracy that any threshold gives them on test (in hindsight)"
 #       frozen_auc_gap: "AUC of frozen features, validation minus test (no difference)"
 #       specificity_kept: "specificity on test at a threshold set to 0.95 on validation (what was wanted)"
 #     goals:
@@ -432,8 +434,9 @@ pd.DataFrame({way: change.apply(mean_plus_minus) for way, change in changes.item
 totals = [weights[label] * by_class[label] for label in (NORMAL, PNEUMONIA)]
 assert np.isclose(*totals), "weights should give both classes the same total"
 of_normal = imbalance["score of normal chests"]
-assert np.isclose(of_normal["weights by name", 0], of_normal["nothing", 0])
-assert of_normal["class weights", 0] < of_normal["nothing", 0], "weights lower the scores of normal chests"
+unweighted = of_normal["nothing", 0]
+assert np.isclose(of_normal["weights by name", 0], unweighted, atol=1e-4)
+assert not np.isclose(of_normal["class weights", 0], unweighted, atol=1e-4), "the class weights have no effect"
 print("Class weights under the names of the classes have no effect, and nothing warns.")
 
 # %% [markdown]
@@ -600,10 +603,9 @@ of_test = choose_threshold(test.y, tuned["test"])
 reached = {
     name: [balanced_accuracy_score(y, tuned[name] > t) for t in (THRESHOLD, of_test)] for name, y in LABELS.items()
 }
-assert reached["validation"][0] >= reached["validation"][1], "not the best threshold on validation"
-if PROFILE != "smoke":  # on few images the two may agree by luck
-    assert reached["test"][0] < reached["test"][1], "the threshold was chosen on test"
-print("The threshold is the best on validation, not on test.")
+assert THRESHOLD == choose_threshold(validation.y, tuned["validation"]), "the threshold is not that of validation"
+assert reached["validation"][0] >= reached["validation"][1] - 1e-9, "not the best threshold on validation"
+print("The threshold was chosen on validation. The one from test is no better there.")
 
 # %%
 grid = np.linspace(0.01, 0.99, 99)
@@ -793,7 +795,7 @@ plt.show()
 # | temperature | {{log_loss_by_temperature.mean:+z.3f}} ± {{log_loss_by_temperature.half_width:.3f}} | {{brier_by_temperature.mean:+z.4f}} ± {{brier_by_temperature.half_width:.4f}} |
 # | Platt scaling | {{log_loss_by_platt.mean:+z.3f}} ± {{log_loss_by_platt.half_width:.3f}} | {{brier_by_platt.mean:+z.4f}} ± {{brier_by_platt.half_width:.4f}} |
 #
-# **Temperature.** No change was shown: its factor is {{temperature_factor.mean:.2f}} ± {{temperature_factor.half_width:.2f}}, so some networks become more modest, others bolder. The run above has a factor below 1, and its two scores disagree. Modesty costs a little on the many images called rightly, and saves on the few called wrongly. A confident error costs log loss without bound, so there the saving is larger; the Brier score of one image is at most 1, and the two parts nearly cancel.
+# **Temperature.** No change was shown: its factor is {{temperature_factor.mean:.2f}} ± {{temperature_factor.half_width:.2f}}, so some networks become more modest, others bolder. Where the factor is below 1, modesty costs a little on the many images called rightly, and saves on the few called wrongly. A confident error costs log loss without bound; the Brier score of one image is at most 1.
 #
 # **Platt scaling makes both scores worse.** It also adds a number, because the scores are too low *on validation*. On test that moves scores further up which are too high already: {{log_loss_by_platt_rightly.mean:+z.3f}} ± {{log_loss_by_platt_rightly.half_width:.3f}} of log loss through images called rightly, {{log_loss_by_platt_wrongly.mean:+z.3f}} ± {{log_loss_by_platt_wrongly.half_width:.3f}} through the others.
 #
@@ -900,7 +902,7 @@ plt.show()
 #
 # ## 9. Beside published figures
 #
-# Yang et al. (2023) publish AUC and accuracy on the official test set. Ours stand beside them with 95% intervals over images; the accuracy has a threshold from validation. The profile `full` trains five networks on all images. Then the first row is their mean, and a second one is the **ensemble**, which averages their logits.
+# Yang et al. (2023) publish AUC and accuracy on the official test set. Ours stand beside them with 95% intervals over images; the accuracy has a threshold from validation. The profile `full` trains five networks on all images, at 96 pixels. Then the first row is their mean, and a second one is the **ensemble**, which averages their logits.
 
 # %%
 from course_utils.evaluation import bootstrap_interval
@@ -924,6 +926,9 @@ ours = {f"fine-tuned, {SIZE} px": sum(map(told, as_scores)) / RUNS}
 if RUNS > 1:
     together = {name: expit(np.mean([run[name] for run in runs], axis=0)) for name in LABELS}
     ours[f"ensemble of {RUNS}, {SIZE} px"] = told(together)
+    hindsight = choose_threshold(test.y, together["test"], "accuracy")  # for comparison only: chosen on test
+    highest = np.mean((together["test"] > hindsight) == test.y)
+    print(f"ensemble: no threshold has an accuracy above {highest:.3f} on test")
 measured = pd.DataFrame({name: rows.loc["measured"] for name, rows in ours.items()}).T
 
 # %%
@@ -940,6 +945,8 @@ pd.DataFrame(published | cells, index=[*measured.columns, "training images"]).T
 
 # %% [markdown]
 # Over five seeds, the AUC with 1,000 images is {{tuned_auc.mean:.3f}} ± {{tuned_auc.half_width:.3f}}; the accuracy is {{accuracy.mean:.2f}} ± {{accuracy.half_width:.2f}}, at 95% sensitivity {{accuracy_at_95_sensitivity.mean:.2f}} ± {{accuracy_at_95_sensitivity.half_width:.2f}}. To say "pneumonia" always has {{accuracy.contrast:.3f}}.
+#
+# In the last run of `full` the ensemble has an AUC of {{full.ensemble_auc.value:.3f}} (mean of its networks {{full.ensemble_auc.contrast:.3f}}). Its accuracy is {{full.ensemble_accuracy.value:.3f}}, and {{full.ensemble_accuracy_at_95.value:.3f}} at 95% sensitivity. We had aimed at 0.985 and 0.935, and missed both. The AUC misses by less than the intervals are wide. The accuracy is lost at the threshold: chosen on test, one would have {{full.ensemble_accuracy_highest.value:.3f}}. Part of that is hindsight. Besides, the scores of test lie elsewhere (section 7), and validation does not know it.
 #
 # Who is better? That is not decided here. All were scored on the same 624 images, so a difference must be judged in pairs, as in section 5, and the published predictions are not at hand. The terms differ, too: the ResNets began with random weights and saw all training images; ours began with photographs and saw 1,000.
 #
@@ -1022,4 +1029,5 @@ if RUNS > 1:
     expect("ensemble_auc", measured["AUC"].iloc[1], contrast=measured["AUC"].iloc[0], **share)
     expect("ensemble_accuracy", measured["accuracy"].iloc[1])
     expect("ensemble_accuracy_at_95", strict_accuracy.iloc[1])
+    expect("ensemble_accuracy_highest", highest)
 expect.table()
