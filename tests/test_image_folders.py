@@ -92,10 +92,32 @@ def test_split_refusals():
     with pytest.raises(CourseError, match="class plant has 34 images; 33 for training .* at least 35"):
         split_image_folder(folder, per_class=33)
     for number in (0, 2.5, True):
-        with pytest.raises(CourseError, match="per_class=.* give a whole number, at least 1"):
+        with pytest.raises(CourseError, match="^per_class=.* give a whole number, at least 1"):
             split_image_folder(folder, per_class=number)
+    with pytest.raises(CourseError, match="^seed=-1 is impossible: give a whole number, at least 0"):
+        split_image_folder(folder, seed=-1)
     with pytest.raises(CourseError, match="has 0 subfolders"):
         split_image_folder(folder / "plant")
+
+
+def test_a_split_is_made_again_when_an_image_changes_and_others_stay_beside_it(tmp_path, monkeypatch):
+    folders = [tmp_path / "cache" / "images" / name for name in ("pets", "toys")]  # as if `keep_folder` had made them
+    for folder in folders:
+        for i in range(8):
+            (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+            (folder / "ab"[i % 2] / f"{i}.png").write_text(f"{folder.name} {i}")
+    made = [split_image_folder(folder, n, seed) for folder in folders for n in (1, 2) for seed in (0, 1)]
+    assert len(set(made)) == 8 and split_image_folder(folders[0], 1) == made[0]
+    for split, n in zip(made, (1, 1, 2, 2) * 2, strict=True):  # the last one has left those before it as they were
+        assert [counts(split / part)["a"] for part in ("train", "validation", "test")] == [
+            n,
+            (4 - n) // 2,
+            4 - n - (4 - n) // 2,
+        ]
+    assert {file.read_text().split()[0] for file in image_folders.visible_files(made[0])} == {"pets"}
+    (folders[0] / "a" / "0.png").write_text("another")
+    split = split_image_folder(folders[0], 1)
+    assert split == made[0] and "another" in {file.read_text() for file in image_folders.visible_files(split)}
 
 
 def test_split_cleans_a_folder_of_the_reader(own, capsys):
