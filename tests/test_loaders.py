@@ -13,6 +13,8 @@ from course_utils.data import (
     load_uci_digits,
     openmoji,
 )
+from course_utils.data.catalog import find_asset
+from course_utils.data.dataset import Card, DataSplit, Samples
 from course_utils.errors import CourseError
 
 PARTS = ("train", "validation", "test")
@@ -128,3 +130,25 @@ def test_bad_arguments_are_refused():
         load_openmoji(size=8)
     with pytest.raises(CourseError, match="size=0 is impossible: give a whole number, at least 1"):
         load_imagenet_photos(size=0)
+
+
+def test_a_card_tells_where_its_data_come_from():
+    mnist, chests = find_asset("mnist"), find_asset("pneumonia_mnist")
+    assert Card.of_asset("mnist").source == f"{mnist.about} From the package {mnist.package} {mnist.version}."
+    assert Card.of_asset("pneumonia_mnist").source == f"{chests.about} From {chests.url}."
+    assert Card.of_asset("uci_digits").source.endswith(" From the package scikit-learn.")
+    assert Card.of_asset("mnist").note == "" and Card.of_asset("mnist", "Half of it.").note == "Half of it."
+    assert Card("a", "b", "c", "d").note == ""
+
+
+def test_a_data_set_counts_all_its_classes_and_shows_its_card():
+    parts = [Samples(np.zeros((len(y), 1)), np.array(y)) for y in ([0, 2, 2], [0, 1], [1])]
+    split = DataSplit(*parts, ("cat", "dog", "fox"), Card("Pets & co", "From <home>", "CC0", "Someone (2020)"))
+    assert split.counts().to_dict("list") == {"train": [1, 0, 2], "validation": [1, 1, 0], "test": [0, 1, 0]}
+    assert split.counts().index.name == "class" and list(split.counts().index) == ["cat", "dog", "fox"]
+    assert repr(split) == "Pets & co: 3 train, 2 validation, 1 test; 3 classes; licence: CC0"
+    page = split._repr_html_()
+    assert page.startswith("<b>Pets &amp; co</b><br>From &lt;home&gt;<br>Licence: CC0<br>Someone (2020)<table")
+    assert (split == DataSplit(*parts, split.class_names, split.card)) is False  # arrays are not compared
+    with pytest.raises(AttributeError):
+        split.train = split.test

@@ -129,7 +129,10 @@ def test_images_of_every_kind():
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]
     # A grey image keeps its own scale: all white stays white.
     assert axes[0, 1].images[0].get_clim() == (0, 255)
-    assert plot_images(images[:1]).shape == (1, 1)
+    assert axes[1, 0].images[0].get_clim() == (0, 1)
+    assert not any(ax.axison for ax in axes.flat)
+    assert plot_images(images[:1]).shape == (1, 1) and plot_images(images[:1] * 8).shape == (1, 8)
+    assert plot_images(images[:1] * 9).shape == (2, 8) and plot_images(np.zeros((5, 4, 4))).shape == (1, 5)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,11 @@ def test_images_of_every_kind():
     [
         ({"images": []}, "0 images"),
         ({"images": np.zeros((20, 24, 3), np.uint8)}, r"shape \(20, 24, 3\), that of a single one"),
+        ({"images": np.zeros((20, 24, 1), np.uint8)}, r"shape \(20, 24, 1\), that of a single one"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "titles": ["a"]}, "1 titles for 2 images"),
+        ({"images": np.zeros((2, 4, 4, 2), np.uint8)}, r"shape \(4, 4, 2\)"),
+        ({"images": np.full((1, 4, 4), 1.01)}, "from 1.01 to 1.01; accepted are floats from 0"),
+        ({"images": np.full((1, 4, 4), -0.01)}, "from -0.01 to -0.01; accepted are floats from 0"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "columns=0 is impossible"),
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4,\)"),
         ({"images": np.zeros((1, 4, 4, 4), np.uint8)}, r"shape \(4, 4, 4\)"),

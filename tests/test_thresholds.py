@@ -34,6 +34,13 @@ def test_known_thresholds():
     assert sensitivity_at_specificity(LABELS, SCORES, 0.95) == pytest.approx(2 / 6)
 
 
+def test_what_is_demanded_when_nothing_is_said():
+    labels, scores = np.repeat([0, 1], 200), np.concatenate([np.arange(200) + 100, np.arange(200) + 201]) / 500
+    for function in (threshold_at_specificity, threshold_at_sensitivity, sensitivity_at_specificity):
+        found = [function(labels, scores, share) for share in (0.945, 0.95, 0.955)]
+        assert function(labels, scores) == found[1] and len(set(found)) == 3
+
+
 @pytest.mark.parametrize("criterion", ["accuracy", "balanced accuracy"])
 def test_no_threshold_is_better(criterion):
     labels, scores = random_scores()
