@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from course_utils.data import clean_image_folder, image_folders, load_openmoji, load_openmoji_folder, split_image_folder
+from course_utils.data.project_images import read_image_folder
 from course_utils.errors import CourseError
 
 RED, GREEN = (255, 0, 0), (0, 128, 0)
@@ -48,6 +49,7 @@ def test_openmoji_categories_as_keras_reads_them():
     x, y = (np.concatenate(part) for part in zip(*dataset.as_numpy_iterator(), strict=True))
     assert np.bincount(y).tolist() == [85, 148, 133, 261, 156, 160, 211, 218]
     assert len(np.unique(x.reshape(len(x), -1), axis=0)) == 1372
+    assert (folder / "Animals & Nature" / "1F98A-fox-face.png").is_file()
     first = Image.open(sorted((folder / "Activities").iterdir())[0])
     assert np.array_equal(x[0], np.asarray(first))
 
@@ -245,6 +247,29 @@ def test_a_folder_that_is_already_split_is_named_as_such(own, tmp_path, parts):
     with pytest.raises(CourseError, match=f"already split into {', '.join(sorted(parts))}, .* give one of these"):
         split_image_folder(tmp_path / "pics")
     assert counts(clean_image_folder(tmp_path / "pics" / parts[0])) == {"cat": 3, "dog": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("testing", "test"), ("val", "validation"), ("Valid", "validation"), ("dev", "validation"), ("test", "test")],
+)
+def test_a_part_goes_by_several_names(tmp_path, name, part):
+    for i, train in enumerate(("train", "training")):
+        for path in (train, name):
+            for j, label in enumerate("ab"):
+                (tmp_path / train / path / label).mkdir(parents=True)
+                Image.new("RGB", (4, 4), (i, j, len(path))).save(tmp_path / train / path / label / "1.png")
+        table, _, _ = read_image_folder(tmp_path / train, 32)
+        assert table["part"].tolist() == (["train"] * 2 + [part] * 2 if train < name else [part] * 2 + ["train"] * 2)
+
+
+def test_what_systems_leave_behind_is_no_class_and_no_file(tmp_path):
+    for name in ("a", "b", "__MACOSX", ".ipynb_checkpoints"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    assert list(image_folders.class_folders(tmp_path)) == ["a", "b"]
+    assert [path.parent.name for path in image_folders.visible_files(tmp_path)] == ["a", "b"]
+    assert image_folders.printable("a\nb\rc\udc80é") == "a\\nb\\rc\\udc80é"
 
 
 def test_own_image_refusals(own, tmp_path):

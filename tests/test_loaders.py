@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageFont
 
 from course_utils.data import (
     fetch,
@@ -15,6 +15,7 @@ from course_utils.data import (
 )
 from course_utils.data.catalog import find_asset
 from course_utils.data.dataset import Card, DataSplit, Samples
+from course_utils.data.photos import read_upright
 from course_utils.errors import CourseError
 
 PARTS = ("train", "validation", "test")
@@ -78,6 +79,24 @@ def test_imagenet_photos():
     assert photos.y.dtype == np.int64
     assert photos.y.tolist()[:4] == [243, 559, 438, 990] and len(set(photos.y)) == 19
     assert photos.x[17].mean() > 50  # not black
+    assert load_imagenet_photos().x.shape == (20, 224, 224, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_an_image_with_too_many_bits_is_refused_and_one_with_16_keeps_its_upper_half(tmp_path, kind):
+    Image.fromarray(np.full((3, 4), 256 * 200 + 3, np.uint16)).save(tmp_path / "16.png")
+    assert (np.asarray(read_upright(tmp_path / "16.png")) == 200).all()
+    Image.fromarray(np.full((3, 4), 70000, kind)).save(tmp_path / "32.tif")
+    with pytest.raises(CourseError, match="32.tif has more than 16 bits a channel"):
+        read_upright(tmp_path / "32.tif")
+
+
+def test_damaged_notes_of_a_camera_are_passed_over_without_a_word(tmp_path, recwarn):
+    note = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x02\x00\xff\x00\x00\x00\xff\xff\x00\x00"
+    Image.new("RGB", (3, 4), "red").save(tmp_path / "a.jpg", exif=note)
+    assert read_upright(tmp_path / "a.jpg").size == (3, 4) and not recwarn.list
+    with pytest.warns(UserWarning), Image.open(tmp_path / "a.jpg") as image:  # as Pillow by itself does
+        image.getexif()
 
 
 @pytest.mark.parametrize(
@@ -126,9 +145,9 @@ def test_bad_arguments_are_refused():
         load_sentiment("books")
     with pytest.raises(CourseError, match="classes must be 2 or 3; got 5"):
         load_sentiment("movie", classes=5)
-    with pytest.raises(CourseError, match="size=8 is impossible: give a whole number, at least 16"):
+    with pytest.raises(CourseError, match="^size=8 is impossible: give a whole number, at least 16"):
         load_openmoji(size=8)
-    with pytest.raises(CourseError, match="size=0 is impossible: give a whole number, at least 1"):
+    with pytest.raises(CourseError, match="^size=0 is impossible: give a whole number, at least 1"):
         load_imagenet_photos(size=0)
 
 

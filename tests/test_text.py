@@ -110,6 +110,11 @@ def test_batches_are_no_wider_than_their_longest_sentence():
     mask = (np.arange(20) < lengths[:, None]).astype(np.int32)
     widths = predict_sorted(model, {"token_ids": mask, "padding_mask": mask}, batch_size=2)
     assert widths[:, 0].tolist() == [4, 9, 4, 9, 2]
+    mask = (np.arange(40) < np.arange(1, 34)[:, None]).astype(np.int32)  # 32 together, and the shortest alone
+    widths = predict_sorted(model, {"token_ids": mask, "padding_mask": mask})
+    assert widths[:, 0].tolist() == [1] + [33] * 32
+    with pytest.raises(CourseError, match="^batch_size=0 is impossible"):
+        predict_sorted(model, {"token_ids": mask, "padding_mask": mask}, 0)
 
 
 def test_long_sentences_are_cut(minilm):
@@ -120,8 +125,9 @@ def test_long_sentences_are_cut(minilm):
     for longest in (2, 8.0, True):
         with pytest.raises(CourseError, match="give a whole number, at least 3"):
             tokenize(tokenizer, ["text"], longest)
-    with pytest.raises(CourseError, match="longest=600 .* 512"):
-        tokenize(tokenizer, ["text"], 600)
+    with pytest.raises(CourseError, match="^longest=513 .* 512"):
+        tokenize(tokenizer, ["text"], 513)
+    assert [tokenize(tokenizer, ["word " * 600], longest)["token_ids"].shape[1] for longest in (3, 512)] == [3, 512]
 
 
 def test_model_survives_saving(minilm, tmp_path):
@@ -150,6 +156,9 @@ def test_key_depends_on_all_that_matters(minilm):
     other.set_vocabulary(tokenizer.get_vocabulary())
     keys.append(vectors.vector_key(other, backbone, ["a"]))
     other.set_vocabulary(tokenizer.get_vocabulary()[::-1])
+    keys.append(vectors.vector_key(other, backbone, ["a"]))
+    other = keras_hub.models.BertTokenizer.from_config(tokenizer.get_config() | {"strip_accents": False})
+    other.set_vocabulary(tokenizer.get_vocabulary())
     keys.append(vectors.vector_key(other, backbone, ["a"]))
     weights = backbone.get_weights()
     backbone.set_weights([weights[0] + 1, *weights[1:]])
