@@ -145,7 +145,7 @@ def test_images_of_every_kind():
         ({"images": np.zeros((2, 4, 4, 2), np.uint8)}, r"shape \(4, 4, 2\)"),
         ({"images": np.full((1, 4, 4), 1.01)}, "from 1.01 to 1.01; accepted are floats from 0"),
         ({"images": np.full((1, 4, 4), -0.01)}, "from -0.01 to -0.01; accepted are floats from 0"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "columns=0 is impossible"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "^columns=0 is impossible"),
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4,\)"),
         ({"images": np.zeros((1, 4, 4, 4), np.uint8)}, r"shape \(4, 4, 4\)"),
         ({"images": np.full((1, 4, 4), 200.0)}, "astype"),

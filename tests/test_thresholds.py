@@ -82,6 +82,14 @@ def test_of_equally_good_thresholds_the_lowest_is_taken():
     assert choose_threshold(labels, scores, "accuracy") == 0
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+def test_scores_beside_each_other_among_the_floats_are_told_apart(steps):
+    """Their middle is rounded to the lower or to the upper one, by turns."""
+    lower = 0.3 + steps * np.spacing(0.3)
+    upper = lower + np.spacing(0.3)
+    assert lower <= choose_threshold([0, 0, 1], [0.1, lower, upper]) < upper
+
+
 def test_scores_that_tell_nothing():
     same = np.full(10, 0.3)
     assert threshold_at_specificity(LABELS, same) == 1
@@ -118,6 +126,7 @@ def test_without_a_threshold_nothing_changes():
         (lambda: choose_threshold(LABELS, 3 * SCORES), "apply a sigmoid"),
         (lambda: threshold_at_specificity(LABELS, SCORES, 95), "specificity is 95"),
         (lambda: threshold_at_specificity(LABELS, SCORES, 0), "specificity is 0"),
+        (lambda: threshold_at_specificity(LABELS, SCORES, 1.01), "specificity is 1.01"),
         (lambda: threshold_at_sensitivity(LABELS, SCORES, 95), "sensitivity is 95"),
         (lambda: threshold_at_sensitivity(LABELS, SCORES, 0), "sensitivity is 0"),
         (lambda: classification_metrics(LABELS, SCORES, 2), "threshold is 2"),
