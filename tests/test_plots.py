@@ -37,7 +37,19 @@ def test_style_is_legible_at_lecture_width():
     for key in ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"):
         assert plt.rcParams[key] >= 12
     assert plt.rcParams["figure.constrained_layout.use"]
-    assert len(set(PALETTE)) == len(MARKERS) == 10
+    assert len(set(PALETTE)) == len(set(MARKERS)) == len(MARKERS) == 10
+
+
+def test_style_has_the_palette_no_box_and_a_font_that_comes_with_matplotlib():
+    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(PALETTE)
+    assert plt.rcParams["font.family"] == ["DejaVu Sans"] and plt.rcParams["xtick.bottom"]
+    assert not (plt.rcParams["axes.spines.top"] or plt.rcParams["axes.spines.right"])
+    assert plt.rcParams["axes.titlelocation"] == "left" and not plt.rcParams["legend.frameon"]
+
+
+def test_each_role_has_a_colour_of_its_own():
+    assert set(ROLE_COLOURS) == {"transfer", "scratch", "upper bound", "wrong way", "reference"}
+    assert len(set(ROLE_COLOURS.values())) == 5 and len(set(PALETTE) - set(ROLE_COLOURS.values())) == 6
 
 
 def test_learning_curves_draw_mean_interval_and_measured_sizes():
@@ -64,6 +76,7 @@ def test_learning_curves_take_the_given_axes_and_name_their_columns():
     assert ax is given and ax.get_xscale() == "log"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("per class", "top 5")
     assert [text.get_text() for text in ax.get_legend().texts] == ["scratch", "transfer"]
+    assert ax.get_legend().get_title().get_text() == ""
 
 
 def test_ten_methods_have_ten_colours_and_markers():
@@ -85,6 +98,9 @@ def test_learning_curves_refuse():
     frame = runs()
     with pytest.raises(CourseError, match="no column 'size'"):
         plot_learning_curves(frame, "size", "accuracy", "method")
+    assert (
+        1 in plot_learning_curves(frame.replace({"per_class": {5: 1}}), "per_class", "accuracy", "method").get_xticks()
+    )
     for broken in (frame.assign(per_class=0), frame.assign(accuracy=np.nan), frame.iloc[:0]):
         with pytest.raises(CourseError, match="accepted are results"):
             plot_learning_curves(broken, "per_class", "accuracy", "method")
@@ -105,6 +121,10 @@ def test_history_has_a_panel_for_loss_first_and_none_for_the_learning_rate():
     assert [line.get_label() for line in axes[1].lines] == ["training", "validation"]
     assert list(axes[1].lines[1].get_ydata()) == [0.4, 0.6]
     assert list(axes[0].lines[0].get_xdata()) == [1, 2]
+    training, validation = axes[1].lines
+    assert training.get_color() != validation.get_color() and training.get_linestyle() != validation.get_linestyle()
+    assert training.get_marker() == validation.get_marker() == "o"
+    assert all(tick == int(tick) for tick in axes[0].get_xticks())  # there is no epoch 1.5
     assert len(plot_history({"loss": [1.0]})[0].lines) == 1
 
 
