@@ -5,6 +5,7 @@ import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex
 
 from course_utils.errors import CourseError
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
@@ -41,7 +42,7 @@ def test_style_is_legible_at_lecture_width():
 
 
 def test_style_has_the_palette_no_box_and_a_font_that_comes_with_matplotlib():
-    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == list(PALETTE)
+    assert [to_hex(colour) for colour in plt.rcParams["axes.prop_cycle"].by_key()["color"]] == list(PALETTE)
     assert plt.rcParams["font.family"] == ["DejaVu Sans"] and plt.rcParams["xtick.bottom"]
     assert not (plt.rcParams["axes.spines.top"] or plt.rcParams["axes.spines.right"])
     assert plt.rcParams["axes.titlelocation"] == "left" and not plt.rcParams["legend.frameon"]
