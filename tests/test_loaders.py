@@ -1,6 +1,7 @@
 """Each loader gives the stated counts, shapes and types, and refuses what it cannot read."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageFont
 
@@ -12,6 +13,9 @@ from course_utils.data import (
     load_sentiment,
     load_uci_digits,
     openmoji,
+    sentiment,
+    sentiment_csv,
+    sentiment_ratings,
 )
 from course_utils.data.catalog import find_asset
 from course_utils.data.dataset import Card, DataSplit, Samples
@@ -121,8 +125,6 @@ def test_sentiment_counts(domain, counts):
 
 
 def test_sentiment_parts_share_no_document(monkeypatch):
-    from course_utils.data import sentiment
-
     texts = np.array([f"{n // 4}" for n in range(400)], dtype=object)
     names = [f"{n // 4}_{n % 4}" for n in range(400)]
     ratings = np.where(np.arange(400) % 2, 1.0, -1.0)
@@ -133,11 +135,56 @@ def test_sentiment_parts_share_no_document(monkeypatch):
     assert sum(map(len, documents)) > 100  # single sentences: no document to keep whole
 
 
+@pytest.fixture
+def rated(monkeypatch, tmp_path):
+    """Sentences whose ratings are on the bounds between the classes, and just beyond them; four to a document."""
+    ratings = np.array([-0.501, -0.5, 0.5, 0.501] * 40)
+    texts = np.array([f"sentence {i} rated {rating}" for i, rating in enumerate(ratings)], object)
+    names = [f"{i // 4}_{i % 4}" for i in range(160)]
+    for module in (sentiment, sentiment_csv, sentiment_ratings):
+        monkeypatch.setattr(module, "_read_domain", lambda domain: (names, ratings, texts))
+    monkeypatch.setattr(sentiment_csv, "cache_dir", lambda: tmp_path)
+    return dict(zip(texts, ratings, strict=True))
+
+
+def test_a_rating_of_exactly_a_half_is_neutral(rated):
+    of_classes = {2: {-0.501: 0, 0.501: 1}, 3: {-0.501: 0, -0.5: 1, 0.5: 1, 0.501: 2}}
+    for classes, numbers in of_classes.items():
+        x, y = all_samples(load_sentiment("movie", classes))
+        assert [numbers[rated[text]] for text in x] == y.tolist() and len(y) == 40 * len(numbers)
+        table = pd.read_csv(sentiment_csv.write_sentiment_csv("movie", classes))
+        names = sentiment.CLASS_NAMES[classes]
+        assert [names[numbers[rated[text]]] for text in table["text"]] == table["label"].tolist()
+        assert table["document"].tolist() == [int(text.split()[1]) // 4 for text in table["text"]]
+    texts, ratings = sentiment_ratings.load_ratings("movie")
+    assert [rated[text] for text in texts] == ratings.tolist() and len(texts) == 160
+
+
+def test_two_classes_seed_0_and_amazon_where_nothing_is_said(rated):
+    for domain in ("movie", "amazon"):
+        tests = [load_sentiment(domain, 2, seed).test.x.tolist() for seed in (0, 1)]
+        assert load_sentiment(domain).test.x.tolist() == tests[0] != tests[1]
+        assert load_sentiment(domain).card.note == f"Domain: {domain}."
+    paths = [sentiment_csv.write_sentiment_csv(*given) for given in ((), ("amazon", 2), ("amazon", 3), ("nyt", 2))]
+    assert paths[0] == paths[1] and len(set(paths)) == 3 and paths[2].parent.name == "tables"
+
+
 @pytest.mark.parametrize("load", [load_mnist, load_uci_digits, lambda seed: load_openmoji(32, seed)])
 def test_seed_decides_the_split(load):
     first, again, other = load(seed=0), load(seed=0), load(seed=1)
     assert np.array_equal(first.test.x, again.test.x) and np.array_equal(first.test.y, again.test.y)
     assert not np.array_equal(first.test.x, other.test.x)
+
+
+@pytest.mark.parametrize("load", [load_mnist, load_uci_digits, load_openmoji])
+def test_seed_0_where_nothing_is_said(load):
+    sizes = {} if load is not load_openmoji else {"size": 16}
+    assert np.array_equal(load(**sizes).test.x, load(**sizes, seed=0).test.x)
+
+
+def test_pictograms_have_128_pixels_a_side_where_nothing_is_said():
+    assert load_openmoji().test.x.shape[1:] == (128, 128, 3)
+    assert openmoji.expand_ranges("1F400-1F402 1F43F") == [0x1F400, 0x1F401, 0x1F402, 0x1F43F]
 
 
 def test_bad_arguments_are_refused():

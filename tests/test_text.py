@@ -149,7 +149,7 @@ def test_second_call_computes_nothing_in_any_order(minilm, empty_cache, monkeypa
     assert [path.suffix for path in empty_cache.iterdir()] == [".npz"]
 
 
-def test_key_depends_on_all_that_matters(minilm):
+def test_key_depends_on_all_that_matters(minilm, monkeypatch):
     tokenizer, backbone = minilm
     keys = [vectors.vector_key(tokenizer, backbone, texts) for texts in (["a"], ["b"], ["a", "b"], ["ab"])]
     other = keras_hub.models.BertTokenizer.from_config(tokenizer.get_config())
@@ -168,6 +168,19 @@ def test_key_depends_on_all_that_matters(minilm):
     backbone.trainable = False  # changes nothing of what the model computes
     assert vectors.vector_key(tokenizer, backbone, ["a"]) == keys[0]
     backbone.trainable = True
+    renamed = type(tokenizer).from_config(tokenizer.get_config() | {"name": "another"})
+    renamed.set_vocabulary(tokenizer.get_vocabulary())
+    assert vectors.vector_key(renamed, backbone, ["a"]) == keys[0]
+    monkeypatch.setattr(vectors, "VERSION", vectors.VERSION + 1)
+    assert vectors.vector_key(tokenizer, backbone, ["a"]) not in keys
+
+
+def test_sentences_are_computed_as_many_at_a_time_as_asked(minilm, empty_cache, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(vectors, "sentence_encoder", lambda backbone: None)
+    monkeypatch.setattr(vectors, "predict_sorted", lambda _, tokens, size: sizes.append(size) or np.zeros((1, 2)))
+    sentence_vectors(*minilm, ["one"]), sentence_vectors(*minilm, ["another"], batch_size=5)
+    assert sizes == [32, 5]
 
 
 @pytest.mark.parametrize(
