@@ -1,18 +1,24 @@
-"""What a job hands to its run, what it keeps of it, and when that need not be made again; `execute` is left out."""
+"""What a job hands to its run, what it keeps of it, and when that need not be made again; no notebook is executed."""
 
 import dataclasses
 import errno
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from course_tools.notebooks import Notebook
 from course_tools.run import job as jobs
+from course_tools.run import jobs as runner
 from course_tools.run.job import Job, facts_of, job_for
+from course_tools.run.jobs import run_jobs
+from course_tools.settings import LIMIT_MINUTES
+from course_utils.errors import CourseError
 
 PASSED = {"status": "passed", "seconds": 2.5, "gigabytes": 0.1, "records": [{"name": "figure"}], "error": None}
 
@@ -214,3 +220,65 @@ def test_a_lesson_runs_into_build(monkeypatch):
     assert job.output == jobs.BUILD / "experiments" / "01_trial.ipynb" and job.path == notebook.path
     assert job.parameters == {"PROFILE": "smoke", "SEED": "3"} and not job.measuring
     assert (job.name, job.notebook) == ("experiments/01_trial", notebook)
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """What is asked of the workers; each answers with the name of its job."""
+    asked = []
+
+    @contextmanager
+    def open_cluster(count, scheduler, folder):
+        asked.append([count, scheduler, folder])
+        yield "client"
+
+    def run_on(client, waiting, limit, alone):
+        asked[-1] += [client, [job.name for job in waiting], limit, alone]
+        return {job.output: {"name": job.name} for job in reversed(waiting)}
+
+    monkeypatch.setattr(runner, "open_cluster", open_cluster)
+    monkeypatch.setattr(runner, "_run_on", run_on)
+    return asked
+
+
+def test_only_what_is_not_done_goes_to_the_workers_and_the_order_stays(job, calls, workers):
+    first, last = (dataclasses.replace(job, name=n, output=job.output.with_name(f"{n}.ipynb")) for n in ("a", "z"))
+    done, folder = job.run(1.0, on_cell), job.output.parent
+    results = run_jobs([last, job, first], 4, limit=3.0)
+    assert results == [{"name": "z"}, done | {"reused": True}, {"name": "a"}]
+    run_jobs([first, job], 1, "tcp://a:1", force=True)
+    assert run_jobs([job], 4) == [done | {"reused": True}]  # no worker is started for it
+    assert workers == [
+        [2, None, folder, "client", ["z", "a"], 3.0, False],
+        [1, "tcp://a:1", folder, "client", ["a", "one"], LIMIT_MINUTES, True],
+    ]
+
+
+def test_what_killed_runs_left_is_swept_out_of_all_folders_before_and_after(job, calls, workers, monkeypatch):
+    deep = dataclasses.replace(job, name="deep", output=job.output.parent / "deep" / "deep.ipynb")
+    (job.output.parent / ".partial-killed").mkdir()
+    run_on, seen = runner._run_on, []
+
+    def leaving(client, waiting, limit, alone):
+        seen.extend(path.name for path in job.output.parent.glob(".partial-*"))
+        for one in waiting:
+            (one.output.parent / ".partial-left").mkdir()
+        with pytest.raises(CourseError, match="Another run is writing to deep/"), runner._alone_in(deep.output.parent):
+            pass
+        return run_on(client, waiting, limit, alone)
+
+    monkeypatch.setattr(runner, "_run_on", leaving)
+    run_jobs([deep, job], 1)
+    assert seen == [] and not list(job.output.parent.rglob(".partial-*"))
+    with runner._alone_in(deep.output.parent):  # the lock is free again
+        pass
+
+
+def test_a_task_that_broke_is_a_failed_run_and_one_that_is_lost_is_told(job, calls):
+    finished = SimpleNamespace(status="finished", result=lambda: PASSED)
+    assert runner._result_of(finished, job) == PASSED
+    broken = SimpleNamespace(status="error", exception=lambda: MemoryError("too much"))
+    assert runner._result_of(broken, job) == job.failure(MemoryError("too much"))
+    for status in ("pending", "lost", "cancelled"):
+        with pytest.raises(CourseError, match="what is finished is kept, and the same command goes on from there"):
+            runner._result_of(SimpleNamespace(status=status), job)
