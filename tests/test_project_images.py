@@ -72,6 +72,15 @@ def test_files_that_are_in_no_class_are_counted_and_named(folder):
     }
 
 
+@pytest.mark.parametrize("spoilt", [True, False])
+def test_a_folder_without_any_image_is_refused_in_one_sentence(folder, spoilt):
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.write_text("no image") if spoilt else path.unlink()
+    for _ in range(2):  # read, and found in the cache
+        with pytest.raises(CourseError, match="No file in the classes of own can be read as an image"):
+            read_image_folder(folder, 24)
+
+
 def test_beside_the_parts_of_a_split_nothing_is_read(folder):
     whole = folder.rename(folder.with_name("train"))
     folder.mkdir()
