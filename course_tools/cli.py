@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 
 from course_tools.notebooks import Notebook, all_notebooks, select_notebooks
 from course_tools.parameters import DamagedNotebook, run_parameters
-from course_tools.settings import LIMIT_MINUTES
+from course_tools.settings import INTERRUPTED, LIMIT_MINUTES
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
@@ -31,7 +31,6 @@ zoo = typer.Typer(help="Pretrained networks on your own images.", no_args_is_hel
 app.add_typer(zoo, name="zoo")
 console = Console()
 
-INTERRUPTED = 130  # the code with which Typer ends after Ctrl-C, without a word
 # Why a file may not be written, and what helps.
 REFUSALS = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space"} | dict.fromkeys(
     (errno.EROFS, errno.EACCES), "make the folder writable"

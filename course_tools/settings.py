@@ -4,3 +4,5 @@
 REPOSITORY_URL = ""
 
 LIMIT_MINUTES = 90.0  # that one notebook may run
+
+INTERRUPTED = 130  # the code with which `course` ends after Ctrl-C, as Typer does

@@ -1,5 +1,6 @@
 """Fetched assets are verified, cached and never half written, whatever happens meanwhile."""
 
+import dataclasses
 import errno
 import functools
 import hashlib
@@ -306,3 +307,21 @@ def test_catalog_is_complete_and_names_no_index():
     text = (ROOT / "course_utils" / "data" / "catalog.toml").read_text(encoding="utf-8")
     assert "pypi" not in text.lower() and "pythonhosted" not in text
     assert find_asset("minilm").is_folder and not find_asset("mnist").is_folder
+
+
+def test_a_row_may_leave_out_what_it_has_not():
+    bare = Asset("a", "data", "A title", "about", "MIT", "someone")
+    rest = list(asdict(bare).values())[6:]
+    assert set(rest) == {"", 0.0} and not bare.is_folder and bare.file == ""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bare.sha256 = "another"  # one catalog for all who ask
+
+
+def test_at_most_three_names_are_offered_and_all_where_none_is_near():
+    for name, offered in (("efficientnet_lite9", 3), ("xyzzy", len(load_catalog()))):
+        with pytest.raises(CourseError) as refused:
+            find_asset(name)
+        found = str(refused.value).partition("did you mean ")[2].removesuffix("?").split(", ")
+        assert len(found) == offered and set(found) <= set(load_catalog())
+    with pytest.raises(CourseError, match="mean .*emoji_names"):
+        find_asset("names_of_emoji")  # far, but not too far

@@ -128,6 +128,7 @@ def test_order_of_parameters_and_tags_and_the_cell_that_installs_decide_nothing(
         ("if True:\n    %cd ..\n    from course_utils.data import load_words", ["data/words.py"]),
         ("from course_utils.nowhere import a", []),
         ("import other.course_utils, numpy", []),
+        ("import course_tools.cli\nfrom course_tools.cli import app", []),
     ],
 )
 def test_imports_of_every_form_are_followed(course, code, files):
@@ -154,4 +155,5 @@ def test_every_asset_is_named_by_some_module():
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "course_utils").rglob("*.py")]
     named = {line.split()[0] for line in _assets_named_in(texts).splitlines()}
     assert {asset.name for asset in catalog.load_catalog().values() if asset.file} <= named
-    assert _assets_named_in(['load("mnist_other")', 'f"lite{variant}"']) == ""
+    assert _assets_named_in(['load("mnist_other")', 'load("mnis")', 'f"lite{variant}"']) == ""
+    assert "mnist " in _assets_named_in(['f"mnis{letter}"'])

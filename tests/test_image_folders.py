@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from course_utils.data import clean_image_folder, image_folders, load_openmoji, load_openmoji_folder, split_image_folder
+from course_utils.data.project_images import read_image_folder
 from course_utils.errors import CourseError
 
 RED, GREEN = (255, 0, 0), (0, 128, 0)
@@ -48,6 +49,7 @@ def test_openmoji_categories_as_keras_reads_them():
     x, y = (np.concatenate(part) for part in zip(*dataset.as_numpy_iterator(), strict=True))
     assert np.bincount(y).tolist() == [85, 148, 133, 261, 156, 160, 211, 218]
     assert len(np.unique(x.reshape(len(x), -1), axis=0)) == 1372
+    assert (folder / "Animals & Nature" / "1F98A-fox-face.png").is_file()
     first = Image.open(sorted((folder / "Activities").iterdir())[0])
     assert np.array_equal(x[0], np.asarray(first))
 
@@ -92,10 +94,32 @@ def test_split_refusals():
     with pytest.raises(CourseError, match="class plant has 34 images; 33 for training .* at least 35"):
         split_image_folder(folder, per_class=33)
     for number in (0, 2.5, True):
-        with pytest.raises(CourseError, match="per_class=.* give a whole number, at least 1"):
+        with pytest.raises(CourseError, match="^per_class=.* give a whole number, at least 1"):
             split_image_folder(folder, per_class=number)
+    with pytest.raises(CourseError, match="^seed=-1 is impossible: give a whole number, at least 0"):
+        split_image_folder(folder, seed=-1)
     with pytest.raises(CourseError, match="has 0 subfolders"):
         split_image_folder(folder / "plant")
+
+
+def test_a_split_is_made_again_when_an_image_changes_and_others_stay_beside_it(tmp_path, monkeypatch):
+    folders = [tmp_path / "cache" / "images" / name for name in ("pets", "toys")]  # as if `keep_folder` had made them
+    for folder in folders:
+        for i in range(8):
+            (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+            (folder / "ab"[i % 2] / f"{i}.png").write_text(f"{folder.name} {i}")
+    made = [split_image_folder(folder, n, seed) for folder in folders for n in (1, 2) for seed in (0, 1)]
+    assert len(set(made)) == 8 and split_image_folder(folders[0], 1) == made[0]
+    for split, n in zip(made, (1, 1, 2, 2) * 2, strict=True):  # the last one has left those before it as they were
+        assert [counts(split / part)["a"] for part in ("train", "validation", "test")] == [
+            n,
+            (4 - n) // 2,
+            4 - n - (4 - n) // 2,
+        ]
+    assert {file.read_text().split()[0] for file in image_folders.visible_files(made[0])} == {"pets"}
+    (folders[0] / "a" / "0.png").write_text("another")
+    split = split_image_folder(folders[0], 1)
+    assert split == made[0] and "another" in {file.read_text() for file in image_folders.visible_files(split)}
 
 
 def test_split_cleans_a_folder_of_the_reader(own, capsys):
@@ -223,6 +247,29 @@ def test_a_folder_that_is_already_split_is_named_as_such(own, tmp_path, parts):
     with pytest.raises(CourseError, match=f"already split into {', '.join(sorted(parts))}, .* give one of these"):
         split_image_folder(tmp_path / "pics")
     assert counts(clean_image_folder(tmp_path / "pics" / parts[0])) == {"cat": 3, "dog": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("testing", "test"), ("val", "validation"), ("Valid", "validation"), ("dev", "validation"), ("test", "test")],
+)
+def test_a_part_goes_by_several_names(tmp_path, name, part):
+    for i, train in enumerate(("train", "training")):
+        for path in (train, name):
+            for j, label in enumerate("ab"):
+                (tmp_path / train / path / label).mkdir(parents=True)
+                Image.new("RGB", (4, 4), (i, j, len(path))).save(tmp_path / train / path / label / "1.png")
+        table, _, _ = read_image_folder(tmp_path / train, 32)
+        assert table["part"].tolist() == (["train"] * 2 + [part] * 2 if train < name else [part] * 2 + ["train"] * 2)
+
+
+def test_what_systems_leave_behind_is_no_class_and_no_file(tmp_path):
+    for name in ("a", "b", "__MACOSX", ".ipynb_checkpoints"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    assert list(image_folders.class_folders(tmp_path)) == ["a", "b"]
+    assert [path.parent.name for path in image_folders.visible_files(tmp_path)] == ["a", "b"]
+    assert image_folders.printable("a\nb\rc\udc80é") == "a\\nb\\rc\\udc80é"
 
 
 def test_own_image_refusals(own, tmp_path):

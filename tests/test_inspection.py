@@ -108,6 +108,25 @@ def test_the_folder_has_the_order_and_labels_of_the_tables(own):
             assert np.array_equal(np.asarray(Image.open(path)), np.asarray(resized))
 
 
+def test_a_project_is_told_line_by_line_and_its_tables_have_their_columns(own):
+    folder = own({f"{'ab'[i % 2]}/{i}.png": i for i in range(20)})
+    found = look_at(folder)
+    assert str(found).splitlines() == [f"- {sentence}" for sentence in found.findings] and found.column == ""
+    with Image.open(next(found.folder.rglob("*.png"))) as image:
+        assert image.size == (96, 96)
+    for table in found.parts.values():
+        assert {"file", "x", "label", "y", "group"} <= set(table) and "index" not in table
+        assert table["y"].map(found.class_names.__getitem__).tolist() == table["label"].tolist()
+        assert table.index.tolist() == list(range(len(table)))
+    assert (found == look_at(folder)) is False  # tables are not compared
+
+
+def test_a_seed_decides_the_split_of_a_project(own):
+    folder = own({f"{'ab'[i % 2]}/{i}.png": i for i in range(40)})
+    tests = [set(look_at(folder, 32, seed=seed).parts["test"]["file"]) for seed in (0, 1)]
+    assert tests[0] != tests[1] and tests[0] == set(look_at(folder, 32).parts["test"]["file"])
+
+
 def test_groups_stay_in_one_part(own):
     seeds = {f"{'ab'[i % 2]}/p{i // 4}/{i}.png": i for i in range(80)}
     found = look_at(own(seeds), 32)
@@ -174,6 +193,7 @@ def test_partners_are_named_some_in_the_sentence_and_all_in_the_table(own):
     assert "5 copies of other samples are left out, of each pair the first: a/copy0.png = a/0.png; " in str(found)
     assert "a/copy4.png = a/4.png; 2 more." in str(found)
     assert "2 samples are there with two labels; none of them is used: b/contradicts.png = a/20.png." in str(found)
+    assert found.pairs.index.tolist() == list(range(6)) and list(found.pairs) == ["finding", "file", "other"]
     told = found.pairs.groupby("finding")[["file", "other"]].agg(list)
     assert told.loc["copies", "file"] == sorted(copies) and told.loc["copies", "other"] == [
         f"a/{i}.png" for i in copies.values()

@@ -20,7 +20,10 @@ def test_means_and_intervals_are_those_of_the_bands():
     ax = plot_measured("experiments/x", {"A": ["a_1", "a_2"], "B": ["b_1", "b_2"]}, ["1", "2"])
     first, second = (container.lines[0] for container in ax.containers)
     assert first.get_ydata().tolist() == [0.2, 0.4] and second.get_ydata().tolist() == [0.1, 0.3]
-    assert (first.get_xdata() < second.get_xdata()).all()  # intervals stand beside each other
+    assert (first.get_xdata() < second.get_xdata()).all()  # intervals stand beside each other, on both sides of a tick
+    assert (first.get_xdata() + second.get_xdata()) / 2 == pytest.approx([0, 1])
+    assert first.get_marker() != second.get_marker()
+    assert [(tick.get_position()[0], tick.get_text()) for tick in ax.get_xticklabels()] == [(0, "1"), (1, "2")]
     low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]
     assert (high - low) / 2 == pytest.approx(2.776 * 0.1 / 5**0.5, rel=1e-3)  # t with 4 degrees of freedom
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A", "B"]

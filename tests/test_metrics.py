@@ -4,7 +4,13 @@ import pytest
 import sklearn.metrics
 
 from course_utils.errors import CourseError
-from course_utils.evaluation.inputs import class_probabilities, names_of_classes, true_labels
+from course_utils.evaluation.inputs import (
+    class_probabilities,
+    names_of_classes,
+    positive_scores,
+    predicted_classes,
+    true_labels,
+)
 from course_utils.evaluation.metrics import (
     classification_metrics,
     confidence_interval,
@@ -167,3 +173,32 @@ def test_names():
     for wrong in (["a"], ["a", "b", "c"], "ab"):
         with pytest.raises(CourseError, match="accepted are 2 names"):
             names_of_classes(wrong, 2)
+
+
+def test_the_ends_of_what_is_accepted_are_accepted():
+    assert class_probabilities([0, 1]).tolist() == [[1, 0], [0, 1]]
+    assert class_probabilities([[0.5, 0.5019], [0.5, 0.4981]]).sum(axis=1) == pytest.approx([1, 1])
+    for wrong in ([[0.5, 0.5021]], [[0.5, 0.4979]]):
+        with pytest.raises(CourseError, match="row 0 of the scores sums to"):
+            class_probabilities(wrong)
+    assert true_labels(np.array([0, 7], np.uint8), 2).dtype == np.int64
+    assert true_labels([0, 1], 2, classes=2).tolist() == [0, 1]
+    with pytest.raises(CourseError, match="hold -1; accepted are integers from 0"):
+        true_labels([0, -1], 2)
+
+
+def test_a_threshold_itself_is_not_above_it_and_is_for_two_classes():
+    two = np.array([[0.5, 0.5], [0.4, 0.6], [1, 0], [0, 1]])
+    assert predicted_classes(two).tolist() == predicted_classes(two, 0.5).tolist() == [0, 1, 0, 1]
+    assert predicted_classes(two, 0.6).tolist() == [0, 0, 0, 1]
+    assert predicted_classes(two, 0).tolist() == [1, 1, 0, 1] and predicted_classes(two, 1).tolist() == [0, 0, 0, 0]
+    assert predicted_classes(two, 0.5).dtype == np.int64
+    for wrong in (-0.01, 1.01, True, "0.5", np.nan):
+        with pytest.raises(CourseError, match="accepted is a probability from 0 to 1"):
+            predicted_classes(two, wrong)
+    with pytest.raises(CourseError, match="3 classes; a threshold goes with two"):
+        predicted_classes(np.eye(3), 0.5)
+    with pytest.raises(CourseError, match="3 classes; accepted are two"):
+        positive_scores([0, 1, 2], np.eye(3))
+    labels, positive = positive_scores([0, 1], [[0.7, 0.3], [0.2, 0.8]])
+    assert labels.tolist() == [0, 1] and positive.tolist() == [0.3, 0.8]

@@ -17,6 +17,28 @@ def test_counts_types_and_seed():
     assert not np.array_equal(split.test.x, load_mnist_m(seed=2).test.x)
 
 
+def test_seed_0_and_100_a_class_where_nothing_is_said(monkeypatch):
+    photo = np.random.default_rng(0).integers(0, 256, (150, 40, 3), np.uint8)
+    monkeypatch.setattr(mnist_m, "carried_photos", lambda: [photo])
+    assert np.array_equal(load_mnist_m().test.x, load_mnist_m(seed=0).test.x)
+    asked = []
+    monkeypatch.setattr(mnist_m, "keep_folder", lambda name, made_of, write: asked.append((name, made_of)))
+    for arguments in ((), (100, 0), (100, 1), (2, 0), (200, 0)):
+        load_mnist_m_folder(*arguments)
+    assert asked[0] == asked[1] and len(set(asked)) == len({made_of for _, made_of in asked}) == 4
+
+
+def test_patches_are_drawn_from_all_of_a_stripe_and_from_every_stripe():
+    side, random = 4, np.random.default_rng(0)
+    rows, columns = np.meshgrid(np.arange(6), np.arange(7), indexing="ij")
+    place = np.stack([rows, columns, 0 * rows], axis=2).astype(np.uint8)
+    other = place + np.array([0, 0, 9], np.uint8)
+    corners = mnist_m.blend(np.zeros((2000, side, side, 1), np.uint8), [place, other], random)[:, 0, 0]
+    assert {tuple(map(int, corner)) for corner in corners} == {
+        (r, c, k) for r in range(3) for c in range(4) for k in (0, 9)
+    }
+
+
 def test_a_folder_holds_the_images_of_each_part(monkeypatch, tmp_path):
     split = load_mnist_m(seed=0)
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
@@ -92,6 +114,25 @@ def test_usps(tmp_path):
     split = load_usps(usps_file(tmp_path / "usps.npz"))
     assert split.train.x.shape == (30, 16, 16, 1) and len(split.validation.y) == 10 and len(split.test.y) == 20
     assert split.train.y.dtype == np.int64
+
+
+def test_a_quarter_of_the_training_digits_of_usps_is_drawn_by_the_seed(tmp_path):
+    path = usps_file(tmp_path / "usps.npz", y_train=np.tile(np.arange(10), 4))
+    with np.load(path) as file:
+        given = {image.tobytes(): label for image, label in zip(file["x_train"], file["y_train"], strict=True)}
+        published = file["x_test"]
+    drawn = []
+    for seed in (None, 0, 1):
+        split = load_usps(path) if seed is None else load_usps(path, seed)
+        parts = [[image.tobytes() for image in part.x[..., 0]] for part in (split.train, split.validation)]
+        assert sorted(parts[0] + parts[1]) == sorted(given)  # each in one part
+        labels = [*split.train.y, *split.validation.y]
+        assert labels == [given[image] for image in parts[0] + parts[1]]
+        assert np.array_equal(split.test.x[..., 0], published) and split.card.title == "USPS"
+        drawn.append(parts[1])
+    assert drawn[0] == drawn[1] != drawn[2]
+    with pytest.raises(CourseError, match="^seed=-1 is impossible"):
+        load_usps(path, -1)
 
 
 def test_usps_refuses_other_files(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex
 
 from course_utils.errors import CourseError
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
@@ -37,7 +38,19 @@ def test_style_is_legible_at_lecture_width():
     for key in ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"):
         assert plt.rcParams[key] >= 12
     assert plt.rcParams["figure.constrained_layout.use"]
-    assert len(set(PALETTE)) == len(MARKERS) == 10
+    assert len(set(PALETTE)) == len(set(MARKERS)) == len(MARKERS) == 10
+
+
+def test_style_has_the_palette_no_box_and_a_font_that_comes_with_matplotlib():
+    assert [to_hex(colour) for colour in plt.rcParams["axes.prop_cycle"].by_key()["color"]] == list(PALETTE)
+    assert plt.rcParams["font.family"] == ["DejaVu Sans"] and plt.rcParams["xtick.bottom"]
+    assert not (plt.rcParams["axes.spines.top"] or plt.rcParams["axes.spines.right"])
+    assert plt.rcParams["axes.titlelocation"] == "left" and not plt.rcParams["legend.frameon"]
+
+
+def test_each_role_has_a_colour_of_its_own():
+    assert set(ROLE_COLOURS) == {"transfer", "scratch", "upper bound", "wrong way", "reference"}
+    assert len(set(ROLE_COLOURS.values())) == 5 and len(set(PALETTE) - set(ROLE_COLOURS.values())) == 6
 
 
 def test_learning_curves_draw_mean_interval_and_measured_sizes():
@@ -64,6 +77,7 @@ def test_learning_curves_take_the_given_axes_and_name_their_columns():
     assert ax is given and ax.get_xscale() == "log"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("per class", "top 5")
     assert [text.get_text() for text in ax.get_legend().texts] == ["scratch", "transfer"]
+    assert ax.get_legend().get_title().get_text() == ""
 
 
 def test_ten_methods_have_ten_colours_and_markers():
@@ -85,6 +99,9 @@ def test_learning_curves_refuse():
     frame = runs()
     with pytest.raises(CourseError, match="no column 'size'"):
         plot_learning_curves(frame, "size", "accuracy", "method")
+    assert (
+        1 in plot_learning_curves(frame.replace({"per_class": {5: 1}}), "per_class", "accuracy", "method").get_xticks()
+    )
     for broken in (frame.assign(per_class=0), frame.assign(accuracy=np.nan), frame.iloc[:0]):
         with pytest.raises(CourseError, match="accepted are results"):
             plot_learning_curves(broken, "per_class", "accuracy", "method")
@@ -105,6 +122,10 @@ def test_history_has_a_panel_for_loss_first_and_none_for_the_learning_rate():
     assert [line.get_label() for line in axes[1].lines] == ["training", "validation"]
     assert list(axes[1].lines[1].get_ydata()) == [0.4, 0.6]
     assert list(axes[0].lines[0].get_xdata()) == [1, 2]
+    training, validation = axes[1].lines
+    assert training.get_color() != validation.get_color() and training.get_linestyle() != validation.get_linestyle()
+    assert training.get_marker() == validation.get_marker() == "o"
+    assert all(tick == int(tick) for tick in axes[0].get_xticks())  # there is no epoch 1.5
     assert len(plot_history({"loss": [1.0]})[0].lines) == 1
 
 
@@ -129,7 +150,10 @@ def test_images_of_every_kind():
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]
     # A grey image keeps its own scale: all white stays white.
     assert axes[0, 1].images[0].get_clim() == (0, 255)
-    assert plot_images(images[:1]).shape == (1, 1)
+    assert axes[1, 0].images[0].get_clim() == (0, 1)
+    assert not any(ax.axison for ax in axes.flat)
+    assert plot_images(images[:1]).shape == (1, 1) and plot_images(images[:1] * 8).shape == (1, 8)
+    assert plot_images(images[:1] * 9).shape == (2, 8) and plot_images(np.zeros((5, 4, 4))).shape == (1, 5)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +161,12 @@ def test_images_of_every_kind():
     [
         ({"images": []}, "0 images"),
         ({"images": np.zeros((20, 24, 3), np.uint8)}, r"shape \(20, 24, 3\), that of a single one"),
+        ({"images": np.zeros((20, 24, 1), np.uint8)}, r"shape \(20, 24, 1\), that of a single one"),
         ({"images": np.zeros((2, 4, 4), np.uint8), "titles": ["a"]}, "1 titles for 2 images"),
-        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "columns=0 is impossible"),
+        ({"images": np.zeros((2, 4, 4, 2), np.uint8)}, r"shape \(4, 4, 2\)"),
+        ({"images": np.full((1, 4, 4), 1.01)}, "from 1.01 to 1.01; accepted are floats from 0"),
+        ({"images": np.full((1, 4, 4), -0.01)}, "from -0.01 to -0.01; accepted are floats from 0"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "columns": 0}, "^columns=0 is impossible"),
         ({"images": np.zeros((4, 4), np.uint8)}, r"shape \(4,\)"),
         ({"images": np.zeros((1, 4, 4, 4), np.uint8)}, r"shape \(4, 4, 4\)"),
         ({"images": np.full((1, 4, 4), 200.0)}, "astype"),

@@ -28,7 +28,7 @@ def make(out, card):
 
 
 def test_a_folder_appears_at_the_end_and_an_earlier_one_is_kept_beside_it(tmp_path, capsys):
-    out = tmp_path / "new" / "project"
+    out = tmp_path / "new" / "deep" / "project"
     with project_folder(out) as home:
         (home / "model_card.md").write_text("first")
         assert not out.exists()
@@ -59,7 +59,8 @@ def test_the_pictograms_of_the_course_are_made_anew_unless_a_file_was_added(tmp_
     for _ in range(2):
         make(out, card)
         (out / "test.png").touch()
-        (out / "report.html").touch()
+        for name in ("report.html", "report.ipynb", "predict.py", "pairs.csv", "model.keras"):
+            (out / name).touch()
     assert earlier_projects(out) == []
     (out / "answers.csv").touch()
     make(out, card)

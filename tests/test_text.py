@@ -110,6 +110,11 @@ def test_batches_are_no_wider_than_their_longest_sentence():
     mask = (np.arange(20) < lengths[:, None]).astype(np.int32)
     widths = predict_sorted(model, {"token_ids": mask, "padding_mask": mask}, batch_size=2)
     assert widths[:, 0].tolist() == [4, 9, 4, 9, 2]
+    mask = (np.arange(40) < np.arange(1, 34)[:, None]).astype(np.int32)  # 32 together, and the shortest alone
+    widths = predict_sorted(model, {"token_ids": mask, "padding_mask": mask})
+    assert widths[:, 0].tolist() == [1] + [33] * 32
+    with pytest.raises(CourseError, match="^batch_size=0 is impossible"):
+        predict_sorted(model, {"token_ids": mask, "padding_mask": mask}, 0)
 
 
 def test_long_sentences_are_cut(minilm):
@@ -120,8 +125,9 @@ def test_long_sentences_are_cut(minilm):
     for longest in (2, 8.0, True):
         with pytest.raises(CourseError, match="give a whole number, at least 3"):
             tokenize(tokenizer, ["text"], longest)
-    with pytest.raises(CourseError, match="longest=600 .* 512"):
-        tokenize(tokenizer, ["text"], 600)
+    with pytest.raises(CourseError, match="^longest=513 .* 512"):
+        tokenize(tokenizer, ["text"], 513)
+    assert [tokenize(tokenizer, ["word " * 600], longest)["token_ids"].shape[1] for longest in (3, 512)] == [3, 512]
 
 
 def test_model_survives_saving(minilm, tmp_path):
@@ -143,13 +149,16 @@ def test_second_call_computes_nothing_in_any_order(minilm, empty_cache, monkeypa
     assert [path.suffix for path in empty_cache.iterdir()] == [".npz"]
 
 
-def test_key_depends_on_all_that_matters(minilm):
+def test_key_depends_on_all_that_matters(minilm, monkeypatch):
     tokenizer, backbone = minilm
     keys = [vectors.vector_key(tokenizer, backbone, texts) for texts in (["a"], ["b"], ["a", "b"], ["ab"])]
     other = keras_hub.models.BertTokenizer.from_config(tokenizer.get_config())
     other.set_vocabulary(tokenizer.get_vocabulary())
     keys.append(vectors.vector_key(other, backbone, ["a"]))
     other.set_vocabulary(tokenizer.get_vocabulary()[::-1])
+    keys.append(vectors.vector_key(other, backbone, ["a"]))
+    other = keras_hub.models.BertTokenizer.from_config(tokenizer.get_config() | {"strip_accents": False})
+    other.set_vocabulary(tokenizer.get_vocabulary())
     keys.append(vectors.vector_key(other, backbone, ["a"]))
     weights = backbone.get_weights()
     backbone.set_weights([weights[0] + 1, *weights[1:]])
@@ -159,6 +168,19 @@ def test_key_depends_on_all_that_matters(minilm):
     backbone.trainable = False  # changes nothing of what the model computes
     assert vectors.vector_key(tokenizer, backbone, ["a"]) == keys[0]
     backbone.trainable = True
+    renamed = type(tokenizer).from_config(tokenizer.get_config() | {"name": "another"})
+    renamed.set_vocabulary(tokenizer.get_vocabulary())
+    assert vectors.vector_key(renamed, backbone, ["a"]) == keys[0]
+    monkeypatch.setattr(vectors, "VERSION", vectors.VERSION + 1)
+    assert vectors.vector_key(tokenizer, backbone, ["a"]) not in keys
+
+
+def test_sentences_are_computed_as_many_at_a_time_as_asked(minilm, empty_cache, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(vectors, "sentence_encoder", lambda backbone: None)
+    monkeypatch.setattr(vectors, "predict_sorted", lambda _, tokens, size: sizes.append(size) or np.zeros((1, 2)))
+    sentence_vectors(*minilm, ["one"]), sentence_vectors(*minilm, ["another"], batch_size=5)
+    assert sizes == [32, 5]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,13 @@ def test_known_thresholds():
     assert sensitivity_at_specificity(LABELS, SCORES, 0.95) == pytest.approx(2 / 6)
 
 
+def test_what_is_demanded_when_nothing_is_said():
+    labels, scores = np.repeat([0, 1], 200), np.concatenate([np.arange(200) + 100, np.arange(200) + 201]) / 500
+    for function in (threshold_at_specificity, threshold_at_sensitivity, sensitivity_at_specificity):
+        found = [function(labels, scores, share) for share in (0.945, 0.95, 0.955)]
+        assert function(labels, scores) == found[1] and len(set(found)) == 3
+
+
 @pytest.mark.parametrize("criterion", ["accuracy", "balanced accuracy"])
 def test_no_threshold_is_better(criterion):
     labels, scores = random_scores()
@@ -75,6 +82,14 @@ def test_of_equally_good_thresholds_the_lowest_is_taken():
     assert choose_threshold(labels, scores, "accuracy") == 0
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+def test_scores_beside_each_other_among_the_floats_are_told_apart(steps):
+    """Their middle is rounded to the lower or to the upper one, by turns."""
+    lower = 0.3 + steps * np.spacing(0.3)
+    upper = lower + np.spacing(0.3)
+    assert lower <= choose_threshold([0, 0, 1], [0.1, lower, upper]) < upper
+
+
 def test_scores_that_tell_nothing():
     same = np.full(10, 0.3)
     assert threshold_at_specificity(LABELS, same) == 1
@@ -111,6 +126,7 @@ def test_without_a_threshold_nothing_changes():
         (lambda: choose_threshold(LABELS, 3 * SCORES), "apply a sigmoid"),
         (lambda: threshold_at_specificity(LABELS, SCORES, 95), "specificity is 95"),
         (lambda: threshold_at_specificity(LABELS, SCORES, 0), "specificity is 0"),
+        (lambda: threshold_at_specificity(LABELS, SCORES, 1.01), "specificity is 1.01"),
         (lambda: threshold_at_sensitivity(LABELS, SCORES, 95), "sensitivity is 95"),
         (lambda: threshold_at_sensitivity(LABELS, SCORES, 0), "sensitivity is 0"),
         (lambda: classification_metrics(LABELS, SCORES, 2), "threshold is 2"),

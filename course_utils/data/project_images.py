@@ -53,12 +53,12 @@ def read_image_folder(folder: Path, size: int) -> tuple[pd.DataFrame, np.ndarray
     address = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
     kept = keep_folder(f"project-{address}-{size}", made_of, lambda copies: _copy(folder, files, size, copies))
     table = pd.read_json(kept / "table.json", orient="records", dtype=False, lines=True)
+    if table.empty:
+        raise CourseError(f"No file in the classes of {folder.name} can be read as an image.")
     table["x"] = [str(kept / f"{number:06d}.png") for number in table.pop("number")]
     unreadable = (kept / "unreadable.txt").read_text(encoding="utf-8").splitlines()
     if unreadable:
         told["unreadable files"] = f"{len(unreadable)} files are no images that can be read: {named(unreadable)}."
-    if table.empty:
-        raise CourseError(f"No file in the classes of {folder.name} can be read as an image.")
     if lost := sorted(labels - set(table["label"])):
         told["lost classes"] = f"{len(lost)} classes have no image that can be read, and are left out: {named(lost)}."
     return table, np.load(kept / "small.npy"), told
