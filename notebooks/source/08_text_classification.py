@@ -661,7 +661,8 @@ print(f"threshold {card['threshold']:.4f}")
 import subprocess
 import sys
 
-near = np.abs(p_test[:, 0] - threshold).argsort()[:4]
+away = np.abs(p_test[:, 0] - threshold)
+near = np.where(away > 1e-5, away, 1).argsort()[:4]  # any nearer could change sides by rounding
 pd.DataFrame({"text": [*new, *test["text"].iloc[near]]}).to_csv(home / "new.csv", index=False)
 command = [sys.executable, home / "classify.py", home, home / "new.csv", home / "answers.csv"]
 done = subprocess.run(command, capture_output=True, text=True)

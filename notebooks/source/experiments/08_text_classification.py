@@ -1029,7 +1029,7 @@ pd.DataFrame(
 # %% tags=["nbval-check-output"]
 right = {way: np.mean(answer == test.y) for way, answer in answers.items()}
 expect("above_half", right["above 0.5"], contrast=right["argmax"], limits=(0, 1))
-assert evaluate(test.y, sigmoid).metrics["accuracy"] == right["above 0.5"]
+assert np.isclose(evaluate(test.y, sigmoid).metrics["accuracy"], right["above 0.5"])
 print("evaluate() takes one column for what it is")
 
 # %% [markdown]
