@@ -250,7 +250,7 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 # | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
 # | 800 (frozen: some 1,770) | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
 #
-# The rows differ in more than labels: no trend. The first interval contains zero; so does the last, corrected for shared sentences (lesson 08). The second is not corrected.
+# The rows differ in more than labels: no trend. The first interval contains zero; the last, corrected for shared sentences (lesson 08), does not. The second is uncorrected.
 #
 # ## 4. A decoder guesses the next token
 #
