@@ -64,7 +64,6 @@ NOT_YET = {
     "11_many_tasks": {"seconds": 103},
     "experiments/03_fine_tuning": {"lines of a cell": 26, "seconds": 337},
     "experiments/04_domain_adaptation": {"lines of a cell": 33},
-    "experiments/08_text_classification": {"cells": 119, "lines of a cell": 28, "cells before a figure": 21},
     "experiments/12_from_notebook_to_product": {"seconds": 211},
 }
 

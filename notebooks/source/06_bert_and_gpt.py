@@ -89,10 +89,10 @@ print(f"accuracy on test: before fit, with the head alone, {head_alone:.3f}; aft
 # %%
 new = ["Stopped working after a week.", "The battery lasts for ages.", "Not bad at all.", "I would buy it again."]
 new += ["It looks cheap, but it works.", "It looks good, but it broke."]
-p = np.array(keras.ops.softmax(model.predict(new, verbose=0)))[:, 1]
+positive = np.array(keras.ops.softmax(model.predict(new, verbose=0)))[:, 1]
 figure, ax = plt.subplots(figsize=(8, 3.2))
 figure.set_label("Probability of the class positive for six new sentences.")
-ax.bar_label(ax.barh(new, p), fmt="%.2f", padding=4)
+ax.bar_label(ax.barh(new, positive), fmt="%.2f", padding=4)
 ax.invert_yaxis()
 ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
@@ -100,7 +100,7 @@ plt.show()
 # %% [markdown]
 # Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." Shuffle your texts yourself: KerasHub does not.
 #
-# The accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs, each with another split of the same reviews (intervals a little too narrow: splits share sentences). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
+# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs, each with another split of the same reviews (intervals a little too narrow: splits share sentences). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -191,7 +191,7 @@ for ax, head in zip(axes, (1, 7)):
 plt.show()
 
 # %% [markdown]
-# Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good". In every row the right head takes most from `[CLS]`.
+# Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good"; in the right one every row takes most from `[CLS]`.
 #
 # We chose these two among 72. A map is no explanation: other weights often gave the same answer (Jain & Wallace 2019).
 #
@@ -203,7 +203,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Accuracy on 300 test sentences over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}. Between the last two there is no winner.
+# Accuracy on 300 test sentences over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}. Of the last two, none wins.
 #
 # </details>
 
@@ -248,13 +248,13 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 # |---|---|---|
 # | 200 | product reviews, here | {{tuned_minus_frozen.mean:+.3f}} ± {{tuned_minus_frozen.half_width:.3f}} |
 # | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
-# | 1,000 (frozen: some 1,770) | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
+# | 800 (frozen: some 1,770) | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
 #
-# The rows differ in more than labels: no trend. The first interval contains zero, and the last, once corrected for shared sentences (lesson 08). The second is not corrected.
+# The rows differ in more than labels: no trend. The first interval contains zero; the last, corrected for shared sentences (lesson 08), does not. The second is uncorrected.
 #
 # ## 4. A decoder guesses the next token
 #
-# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers. Ours was later trained to follow instructions, too (*Instruct*).
+# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers. Ours was then tuned to follow instructions (*Instruct*).
 
 # %%
 from course_utils.text import load_smollm2
@@ -337,8 +337,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
 chat = "user\n{}<|im_end|>\n<|im_start|>assistant\n"
-with_template = write([chat.format(question) for question in questions])
-without = write(questions)
+with_template, without = write([chat.format(question) for question in questions]), write(questions)
 for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
@@ -383,13 +382,12 @@ from sklearn.metrics.pairwise import cosine_similarity
 ids = [gpt_tokenizer(text)[:18] for text in reviews.test.x[:20]]
 rows, last = np.arange(20), np.array([len(row) - 1 for row in ids])
 states = []
-for width in (20, 40):
+for width in (40, 20):
     tokens = keras.utils.pad_sequences(ids, maxlen=width, padding="post")
     states.append(np.array(gpt({"token_ids": tokens, "padding_mask": np.arange(width) <= last[:, None]})))
 found = {}
 for name, at in {"last position": -1, "last real token": last}.items():
-    narrow, wide = (some[rows, at] for some in states)
-    found[name] = np.mean(cosine_similarity(wide, narrow).argmax(axis=1) == rows)
+    found[name] = np.mean(cosine_similarity(*(some[rows, at] for some in states)).argmax(axis=1) == rows)
     print(f"{name}: {found[name]:.0%} of the sentences find themselves")
 
 # %% [markdown]
@@ -419,7 +417,7 @@ trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variabl
 print(f"trainable {trained:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.compile(keras.optimizers.Adam(LORA_RATE))` and `lm.fit(texts)`; its own rate of 2e-5 is small for LoRA. On a processor we train LoRA in the upper three layers only; the lower 27 run once. It learns from 32 sentences of product reviews.
+# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.compile(keras.optimizers.Adam(LORA_RATE))` and `lm.fit(texts)`; its own rate of 2e-5 is small for LoRA. On a processor we train LoRA in the upper three layers; the lower 27 run once. It learns from 32 sentences.
 #
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 
@@ -432,8 +430,8 @@ for layer in gpt.transformer_layers[-3:]:
 upper = keras.Model([hidden, mask], gpt.token_embedding(gpt.layer_norm(states), reverse=True))  # to logits
 
 
-def for_upper(some):
-    x, targets, real = pack(some)  # the targets are the next tokens
+def for_upper(some, pack=pack):
+    x, targets, real = pack(list(some))  # the targets are the next tokens
     return dict(x=[np.array(lower(x)), x["padding_mask"]], y=targets, sample_weight=real)
 
 
@@ -441,14 +439,19 @@ def for_upper(some):
 perplexity = keras_hub.metrics.Perplexity(from_logits=True)
 next_token_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 upper.compile(keras.optimizers.Adam(LORA_RATE), next_token_loss, weighted_metrics=[perplexity], jit_compile=False)
-held_out = for_upper(test_texts[:16])
-_, pretrained = upper.evaluate(**held_out, verbose=0)
+no_end = keras_hub.models.Llama3CausalLMPreprocessor(gpt_tokenizer, 20, add_start_token=False, add_end_token=False)
+held_out = {"other reviews": for_upper(test_texts[:16]), "without the end": for_upper(test_texts[:16], no_end)}
+held_out["editorials, without the end"] = for_upper(load_sentiment("nyt", seed=SEED).test.x[:16], no_end)
+before = {name: upper.evaluate(**one, verbose=0)[1] for name, one in held_out.items()}
 upper.fit(**for_upper(texts[:WRITTEN]), batch_size=4, epochs=2, verbose=0)
-_, corrected = upper.evaluate(**held_out, verbose=0)
-print(f"perplexity of 16 other sentences: {pretrained:.0f} before, {corrected:.0f} after")
+corrected = {name: upper.evaluate(**one, verbose=0)[1] for name, one in held_out.items()}
+for name in held_out:
+    print(f"perplexity of 16 {name}: {before[name]:.0f} before, {corrected[name]:.0f} after")
 
 # %% [markdown]
-# Over five runs it falls from {{lora_before.mean:.0f}} to {{lora_perplexity.mean:.0f}} on average; as pairs, to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. They include `<|im_end|>` behind every sentence; its part of the gain was not measured. A rival needs no training: in the experiment, three tweets in the prompt lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}, 200 tweets for all weights of three layers to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. LoRA and prompt were not compared on the same texts. Try the prompt first.
+# Five runs: it falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials (a control) stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
+#
+# More texts teach more: in the experiment, 200 tweets, without end tokens, for all weights of three layers lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. A rival without training, three tweets in the prompt: {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
@@ -462,10 +465,10 @@ print(f"perplexity of 16 other sentences: {pretrained:.0f} before, {corrected:.0
 gpt.save_lora_weights(home / "mine.lora.h5")
 for B in (variable for variable in gpt.trainable_variables if "lora_kernel_b" in variable.path):
     B.assign(keras.ops.zeros_like(B))
-print(f"perplexity with B = 0: {upper.evaluate(**held_out, verbose=0)[1]:.0f}")
+print(f"perplexity with B = 0: {upper.evaluate(**held_out['other reviews'], verbose=0)[1]:.0f}")
 gpt.load_lora_weights(home / "mine.lora.h5")
-megabytes = (home / "mine.lora.h5").stat().st_size / 1e6
-print(f"loaded from {megabytes:.1f} MB: {upper.evaluate(**held_out, verbose=0)[1]:.0f}")
+again = upper.evaluate(**held_out["other reviews"], verbose=0)[1]
+print(f"loaded from {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB: {again:.0f}")
 
 # %% [markdown]
 # Before you let it write again, call `lm.compile(sampler=sampler)` again: the old graph of `generate` knows nothing of LoRA.
@@ -584,15 +587,12 @@ import json
 import subprocess
 import sys
 
+card = {"classes": ["negative", "positive"], "input": "an English sentence; 30 word pieces are read",
+        "backbone": "MiniLM-L6, fine-tuned above its third layer", "trained on": f"{GIVEN} sentences of reviews",
+        "accuracy on test": round(tuned, 2), "not for": "neutral sentences, other languages"}  # fmt: skip
+(home / "card.json").write_text(json.dumps(card, indent=2))
 model.compile()
 model.save(home / "model.keras")
-card = {"classes": ["negative", "positive"], "input": "an English sentence; 30 word pieces are read",
-        "backbone": "MiniLM-L6, fine-tuned above its third layer",
-        "trained on": f"{GIVEN} sentences from product reviews",
-        "accuracy on test": round(tuned, 2),
-        "not for": "neutral sentences, or other languages: it always names a class"}  # fmt: skip
-(home / "card.json").write_text(json.dumps(card, indent=2))
-print(f"{(home / 'model.keras').stat().st_size / 1e6:.0f} MB")
 
 # %%
 program = """
@@ -600,12 +600,14 @@ import json, sys, keras, keras_hub
 model, card = keras.saving.load_model(sys.argv[1]), json.load(open(sys.argv[2]))
 tokens = model.preprocessor(open(sys.argv[3]).read().splitlines())
 for p in keras.ops.softmax(model(tokens)):
-    print(card["classes"][int(keras.ops.argmax(p))], f"{max(p):.2f}")
+    print(card["classes"][int(keras.ops.argmax(p))], f"{p[1]:.3f}")
 """
-(home / "new.txt").write_text("I love this camera.\nA waste of money.\n")
+(home / "new.txt").write_text("\n".join(new))
 files = [home / "model.keras", home / "card.json", home / "new.txt"]
 finished = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True, check=True)
 print(finished.stdout)
+loaded = [float(line.split()[1]) for line in finished.stdout.splitlines()]
+assert np.allclose(loaded, positive, atol=0.01), "the loaded model answers otherwise"
 
 # %% [markdown]
 # ## Quiz
@@ -655,9 +657,13 @@ expect("frozen_accuracy", frozen, **share)
 expect("frozen_minus_words", frozen - words)
 expect("frozen_minus_untrained", frozen - untrained)
 expect("tuned_minus_frozen", tuned - frozen)
-expect("lora_before", pretrained)
-expect("lora_perplexity", corrected)
-expect("lora_share", corrected / pretrained, contrast=1)
+expect("lora_before", before["other reviews"])
+expect("lora_perplexity", corrected["other reviews"])
+assert np.isclose(again, corrected["other reviews"], rtol=1e-3), "the file of LoRA holds another correction"
+shares = [corrected[name] / before[name] for name in held_out]
+expect("lora_share", shares[0], contrast=1)
+expect("lora_share_without_end", shares[1])
+expect("lora_share_on_editorials", shares[2])
 expect("found_last_real", found["last real token"], contrast=found["last position"], limits=(0, 1))
 expect("found_last_position", found["last position"], limits=(0, 1))
 expect("own_gain", own_gain)

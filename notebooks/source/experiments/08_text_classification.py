@@ -26,7 +26,7 @@
 #       - "Fine-tuning the upper layers changed the accuracy in the same domain by {{fine_tuning_inside.mean:+.3f}} ± {{fine_tuning_inside.half_width:.3f}} and in other domains by {{fine_tuning_across.mean:+.3f}} ± {{fine_tuning_across.half_width:.3f}}. Whether it helps or hurts elsewhere has to be measured."
 #       - "Accuracy hides small classes. Report macro averages, and look at the confusion matrix; class weights moved the recall of the rarest of three from {{neutral_recall.contrast:.2f}} to {{neutral_recall.mean:.2f}}."
 #       - "`Precision()` and `Recall()` on two softmax columns report the accuracy under two other names, and argmax over one sigmoid column always says class 0."
-#     references: [hutto2014, salton1988, nadeau2003, devlin2019, wang2020, reimers2019, bendavid2010, blitzer2007, howard2018, kumar2022, mosbach2021, cer2018, wang2019negative]
+#     references: [hutto2014, salton1988, nadeau2003, devlin2019, wang2020, reimers2019, bendavid2010, blitzer2007, howard2018, kumar2022, mosbach2021, cer2018, wang2019negative, zhao2021]
 # ---
 
 # %% tags=["parameters"]
@@ -38,6 +38,7 @@ SIZES = [25, 100, 400]  # training sentences of each class
 DRAWS = 5
 TESTED = 200  # test sentences of each domain in the cross-domain matrix
 GIVEN = 400  # training sentences in the cross-domain matrix
+ASKED = 60  # test sentences of each domain that are classified without any label
 FROZEN_LAYERS = 4  # of six that fine-tuning leaves alone; the word embeddings always stay
 EPOCHS = 3  # of fine-tuning
 FINE_DRAWS = 1  # draws that are fine-tuned
@@ -66,13 +67,7 @@ from threadpoolctl import threadpool_limits
 
 from course_utils.data import Samples, few_shot, load_sentiment
 from course_utils.evaluation import evaluate, plot_learning_curves, show_source
-from course_utils.text import (
-    load_minilm,
-    predict_sorted,
-    sentence_encoder,
-    sentence_vectors,
-    tokenize,
-)
+from course_utils.text import load_minilm, predict_sorted, sentence_encoder, sentence_vectors, tokenize
 
 limits = threadpool_limits(1, user_api="blas")  # small matrices: threads would only wait
 warnings.filterwarnings("ignore", message="Your input ran out of data")  # the end of an epoch
@@ -111,8 +106,8 @@ splits["tweets"]
 # Sentences of one product review, or of one editorial, belong together: same product, same author, often the same
 # mood. If some are in the training set and others in the test set, a classifier may profit from knowing the
 # document. `load_sentiment` therefore cuts these two domains by document. Sentences of a test set must not be trained
-# on, in any domain, apart from chance repetitions. How many are there? We check it here, and again where models are
-# compared.
+# on, in any domain, apart from chance repetitions: two people may both write "wonderful." in a review. That is no
+# leakage as long as it stays rare. How many are there? We check it here, and again where models are compared.
 
 
 # %%
@@ -139,10 +134,6 @@ repeated = max(
 )
 assert repeated < 0.01, "test sentences were trained on"
 print("Of no test set is more than 1% in a training set of any domain.")
-
-# %% [markdown]
-# Why not none at all? Two people may both write "wonderful." in a review. Such repetitions are chance, not leakage, as
-# long as they stay rare.
 
 # %%
 pd.DataFrame(
@@ -198,9 +189,14 @@ movie_words = fit_best(word_counts, texts["movie"]["train"], texts["movie"]["val
 vocabulary = movie_words[0].get_feature_names_out()
 weights = movie_words[-1].coef_[0]
 order = np.argsort(weights)
-print(f"{len(vocabulary):,} words and pairs")
-print("most negative:", ", ".join(vocabulary[order[:12]]))
-print("most positive:", ", ".join(vocabulary[order[-12:]]))
+figure, axes = plt.subplots(1, 2, figsize=(12, 4.2))
+for ax, chosen, side, colour in zip(axes, (order[:12], order[:-13:-1]), ("negative", "positive"), ("C3", "C0")):
+    ax.barh(vocabulary[chosen], weights[chosen], color=colour)
+    ax.invert_yaxis()
+    ax.set(title=f"most {side} of {len(vocabulary):,} words and pairs", xlabel="weight")
+ends = [", ".join(vocabulary[chosen]) for chosen in (order[:3], order[:-4:-1])]
+figure.set_label(f"Weights of words in film reviews: most negative are {ends[0]}, most positive {ends[1]}")
+plt.show()
 
 # %% [markdown]
 # Everything can be read off, which is worth a lot. But look at what it learnt: alongside words of praise and blame
@@ -267,10 +263,7 @@ def widened(tokens, pieces):
 
 
 def cosines(first, second):
-    first, second = (
-        Normalizer().fit_transform(first),
-        Normalizer().fit_transform(second),
-    )
+    first, second = Normalizer().fit_transform(first), Normalizer().fit_transform(second)
     return (first * second).sum(axis=1)
 
 
@@ -282,18 +275,12 @@ naive = keras.Model(backbone.input, layers.GlobalAveragePooling1D()(sequence.out
 short = [text for text in texts["tweets"]["test"].x if len(text.split()) < 15][:8]
 alone = [tokenize(tokenizer, [text]) for text in short]
 together = widened(tokenize(tokenizer, short), 64)
-agreement = {
-    name: cosines(
-        np.concatenate([np.array(model(one)) for one in alone]),
-        np.array(model(together)),
-    )
-    for name, model in {"real pieces only": encoder, "all places": naive}.items()
-}
-pd.DataFrame(agreement).agg(["mean", "min"]).round(3)
-
-# %%
+agreement = {}
+for name, model in {"real pieces only": encoder, "all places": naive}.items():
+    agreement[name] = cosines(np.concatenate([np.array(model(one)) for one in alone]), np.array(model(together)))
 assert agreement["real pieces only"].min() > 0.9999, "the mean must ignore the padding"
 expect("plain_mean_cosine", agreement["all places"].mean(), contrast=1.0, limits=(-1, 1))
+pd.DataFrame(agreement).agg(["mean", "min"]).round(3)
 
 # %% [markdown]
 # With the mask, a sentence has one vector, whatever its neighbours. Without it the cosine of a sentence with *itself*
@@ -319,8 +306,6 @@ def batch_of(rows, pieces):
 
 padded = [batch_of(rows, 128) for rows in np.array_split(np.arange(len(sample)), 3)]
 tight = [batch_of(rows, lengths[rows].max()) for rows in np.array_split(by_length, 3)]
-
-# %%
 any_length = {name: tf.TensorSpec((None, None), tf.int32) for name in tokens}
 run = tf.function(lambda batch: encoder(batch, training=False), [any_length], autograph=False)
 
@@ -332,14 +317,9 @@ def timed_pass(batches):
 
 
 run(tight[0])  # builds the graph
-(vectors, padded_time), (sorted_vectors, tight_time) = (
-    timed_pass(padded),
-    timed_pass(tight),
-)
+(vectors, padded_time), (sorted_vectors, tight_time) = timed_pass(padded), timed_pass(tight)
 assert np.allclose(vectors[by_length], sorted_vectors, atol=1e-4)
 print(f"sentences/s: padded {len(sample) / padded_time:.0f}, sorted {len(sample) / tight_time:.0f}")
-
-# %%
 expect("sorting_speedup", padded_time / tight_time, contrast=1, timing=True)
 
 # %% [markdown]
@@ -454,24 +434,13 @@ figure.set_label("Learning curves in four domains: frozen vectors above word cou
 plt.show()
 
 # %%
-by_size = curves.pivot_table(
-    index=["domain", "sentences of each class"],
-    columns="method",
-    values="balanced accuracy",
-    sort=False,
-)
-by_size.unstack().round(3)
-
-# %%
+index = ["domain", "sentences of each class"]
+by_size = curves.pivot_table(index=index, columns="method", values="balanced accuracy", sort=False)
 for size, mean in by_size.groupby(level=1).mean().iterrows():
-    expect(
-        f"frozen_{size}",
-        mean["frozen vectors"],
-        contrast=mean["word counts"],
-        limits=(0, 1),
-    )
+    expect(f"frozen_{size}", mean["frozen vectors"], contrast=mean["word counts"], limits=(0, 1))
 of_words = by_size["word counts"].groupby(level=1).mean()
 expect("words_need_more", of_words.iloc[-1], contrast=0.5, limits=(0, 1))
+by_size.unstack().round(3)
 
 # %% [markdown]
 # The dotted line is the chance level. With 25 sentences of each class, frozen vectors reach {{frozen_25.mean:.2f}} on
@@ -480,6 +449,107 @@ expect("words_need_more", of_words.iloc[-1], contrast=0.5, limits=(0, 1))
 # encoder knows already which words are akin; counts must learn every word from the labels. (The curves stop at 400,
 # and film reviews have several thousand. So they do not tell with how many labels word counts would catch up. And all
 # draws are taken from the same sentences, so they overlap, and intervals over draws and runs are somewhat too narrow.)
+#
+# ### With no label at all
+#
+# A baseline of today needs none: *ask* a language model. We compare how probable SmolLM2 *Instruct* (notebook 06) finds
+# "positive" and "negative" as its next token, in two ways. In its chat template, it is asked a question about the
+# sentence; in plain text, it has to continue one. Questions and words were chosen among five wordings and six pairs of
+# words, on 160 training sentences of run 0. The **encoder** gets the *names* of the labels: which of the two vectors
+# points more in the direction of the sentence's?
+#
+# Each may like one of the two words better before it has read anything. So there are three thresholds: zero;
+# **calibrated** (Zhao et al. 2021), the mean answer to texts without content such as "N/A"; and the median of the
+# answers, which needs many sentences and takes both classes for equally frequent. Beside them stand the two methods
+# with labels, on the same test sentences.
+
+# %%
+from course_utils.text import load_smollm2
+
+gpt_tokenizer, gpt = load_smollm2()
+CHAT = (
+    "<|im_start|>user\nIs this sentence positive or negative? Answer with one word.\n\n{}<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+PLAIN = 'Someone wrote: "{}" The feeling of this message is'
+end = keras.ops.sum(gpt.input["padding_mask"], axis=1, keepdims=True) - 1  # what stands behind it is padding
+reader = keras.Model(gpt.input, keras.ops.take_along_axis(gpt.output, end[:, :, None], axis=1)[:, 0])
+
+
+def by_decoder(question, names, sentences):
+    """Return by how much the logit of the second name exceeds that of the first as the next token."""
+    ids = [gpt_tokenizer(question.format(text)) for text in sentences]
+    mask = keras.utils.pad_sequences([np.ones_like(row) for row in ids], padding="post")
+    tokens = {"token_ids": keras.utils.pad_sequences(ids, padding="post"), "padding_mask": mask}
+    logits = np.array(gpt.token_embedding(predict_sorted(reader, tokens, batch_size=16), reverse=True))
+    return np.diff(logits[:, [int(gpt_tokenizer(name)[0]) for name in names]])[:, 0]
+
+
+def by_encoder(names, sentences):
+    """Return by how much the cosine with the second name exceeds that with the first."""
+    vectors = Normalizer().transform(sentence_vectors(tokenizer, backbone, [*names, *sentences]))
+    return np.diff(vectors[2:] @ vectors[:2].T)[:, 0]
+
+
+# %%
+asked = {domain: Samples(*(a[:ASKED] for a in shortened(cuts[SEEDS[0]][domain].test))) for domain in DOMAINS}
+sentences = ["N/A", "[MASK]", *np.concatenate([samples.x for samples in asked.values()])]
+answers = {
+    "decoder, chat template": by_decoder(CHAT, ("negative", "positive"), sentences),
+    "decoder, plain text": by_decoder(PLAIN, (" negative", " positive"), sentences),
+    "encoder, label names": by_encoder(("negative", "positive"), sentences),
+}
+found, fewest_and_most = {}, sorted({SIZES[0], SIZES[-1]})
+for way, leans in answers.items():
+    for (domain, samples), of_domain in zip(asked.items(), np.split(leans[2:], len(DOMAINS))):
+        thresholds = {"at zero": 0, "calibrated": leans[:2].mean(), "at the median": np.median(of_domain)}
+        for name, threshold in thresholds.items():
+            found[way, name, domain] = balanced_accuracy_score(samples.y, of_domain > threshold)
+for method, make_model in METHODS.items():
+    for size in fewest_and_most:
+        for domain, samples in asked.items():
+            split = cuts[SEEDS[0]][domain]
+            train, validation = (prepared(shortened(part), method) for part in (split.train, split.validation))
+            model = fit_best(make_model, few_shot(train, size, SEEDS[0]), validation)
+            found[method, f"{size} of each class", domain] = accuracy_of(model, prepared(samples, method))
+
+# %%
+unlabelled = pd.Series(found).unstack(sort=False).assign(mean=lambda table: table.mean(axis=1))
+of_way = unlabelled["mean"]
+for way, short in zip(answers, ("chat", "plain", "names")):
+    for name in ("at zero", "calibrated", "at the median"):
+        expect(f"{short}_{name.split()[-1]}", of_way[way, name], limits=(0, 1))
+    expect(f"{short}_on_products", unlabelled.loc[(way, "calibrated"), "amazon"], limits=(0, 1))
+    expect(f"{short}_calibration", of_way[way, "calibrated"] - of_way[way, "at zero"], limits=(-1, 1))
+chat = of_way["decoder, chat template", "calibrated"]
+expect("chat_minus_names", chat - of_way["encoder, label names", "calibrated"], limits=(-1, 1))
+for method, short in {"word counts": "words", "frozen vectors": "frozen"}.items():
+    for size in fewest_and_most:
+        expect(f"chat_minus_{short}_{size}", chat - of_way[method, f"{size} of each class"], limits=(-1, 1))
+unlabelled.round(3)
+
+# %% [markdown]
+# At zero, the decoder is near chance level: {{chat_zero.mean:.2f}} ± {{chat_zero.half_width:.2f}} in its chat template,
+# {{plain_zero.mean:.2f}} ± {{plain_zero.half_width:.2f}} in plain text. Much of that is the threshold alone: calibration adds
+# {{chat_calibration.mean:+.2f}} ± {{chat_calibration.half_width:.2f}} and {{plain_calibration.mean:+.2f}} ± {{plain_calibration.half_width:.2f}}. At the median of
+# its answers, plain text reaches {{plain_median.mean:.2f}} ± {{plain_median.half_width:.2f}}, the most without labels. Frozen vectors
+# with 25 sentences of each class have {{frozen_25.mean:.2f}}, with 400 {{frozen_400.mean:.2f}} (on the whole test
+# sets). The names of the labels, through the encoder, reach {{names_zero.mean:.2f}} ± {{names_zero.half_width:.2f}}, and
+# calibration changes that by {{names_calibration.mean:+.2f}} ± {{names_calibration.half_width:.2f}}: no gain is shown.
+#
+# As pairs, the calibrated chat template differs
+#
+# | from | by |
+# |---|---|
+# | label names through the encoder, calibrated | {{chat_minus_names.mean:+.3f}} ± {{chat_minus_names.half_width:.3f}} |
+# | word counts, 25 sentences of each class | {{chat_minus_words_25.mean:+.3f}} ± {{chat_minus_words_25.half_width:.3f}} |
+# | word counts, 400 | {{chat_minus_words_400.mean:+.3f}} ± {{chat_minus_words_400.half_width:.3f}} |
+# | frozen vectors, 25 | {{chat_minus_frozen_25.mean:+.3f}} ± {{chat_minus_frozen_25.half_width:.3f}} |
+# | frozen vectors, 400 | {{chat_minus_frozen_400.mean:+.3f}} ± {{chat_minus_frozen_400.half_width:.3f}} |
+#
+# So the same decoder is near chance level or as good as some labels, depending on wording and threshold. Try several on
+# sentences with labels, and report on others. Larger decoders were not tested. (A run asks about 240 sentences, and
+# runs share some: these intervals, too, are somewhat too narrow.)
 #
 # ### Does cutting by document matter?
 #
@@ -492,19 +562,10 @@ from sklearn.model_selection import train_test_split
 
 def cut_by_sentence(split, seed):
     """Cut all sentences into sets of the same sizes, whatever document they come from."""
-    samples, sizes = (
-        whole(split),
-        [len(shortened(part).y) for part in (split.train, split.test)],
-    )
-    rows = np.arange(len(samples.y))
-    train, test = train_test_split(
-        rows,
-        train_size=sizes[0],
-        test_size=sizes[1],
-        stratify=samples.y,
-        random_state=seed,
-    )
-    return [Samples(samples.x[part], samples.y[part]) for part in (train, test)]
+    samples, rows = whole(split), np.arange(len(whole(split).y))
+    sizes = {"train_size": len(shortened(split.train).y), "test_size": len(shortened(split.test).y)}
+    parts = train_test_split(rows, **sizes, stratify=samples.y, random_state=seed)
+    return [Samples(samples.x[part], samples.y[part]) for part in parts]
 
 
 # %%
@@ -517,20 +578,11 @@ for domain in ("amazon", "nyt"):
         for cut, parts in zip(("by document", "by sentence"), (by_document, by_sentence)):
             for method, make_model in METHODS.items():
                 train, test = (prepared(part, method) for part in parts)
-                rows.append(
-                    (
-                        domain,
-                        method,
-                        cut,
-                        accuracy_of(make_model(C=1).fit(*train), test),
-                    )
-                )
+                rows.append((domain, method, cut, accuracy_of(make_model(C=1).fit(*train), test)))
 two_cuts = pd.DataFrame(rows, columns=["domain", "method", "cut", "balanced accuracy"])
 leak = two_cuts.pivot_table(index=["domain", "method"], columns="cut", values="balanced accuracy")
-leak.round(3)
-
-# %%
 expect("leak", (leak["by sentence"] - leak["by document"]).mean())
+leak.round(3)
 
 # %% [markdown]
 # Cutting by sentence changes the figures by {{leak.mean:+.3f}} ± {{leak.half_width:.3f}} over five runs. All these
@@ -566,10 +618,7 @@ lower = keras.Model(trained.input, trained.get_layer(top_of_lower).output)
 
 def through_lower(sentences):
     tokens = tokenize(tokenizer, sentences, LONGEST)
-    return {
-        "hidden": predict_sorted(lower, tokens),
-        "padding_mask": tokens["padding_mask"],
-    }
+    return {"hidden": predict_sorted(lower, tokens), "padding_mask": tokens["padding_mask"]}
 
 
 # %% [markdown]
@@ -612,10 +661,7 @@ def batches(sentences, labels, seed):
 steps = EPOCHS * (GIVEN // 32 + 2)  # some batches are not full
 warm_up = max(1, steps // 10)
 rate = keras.optimizers.schedules.CosineDecay(
-    0.0,
-    steps - warm_up,
-    warmup_target=2e-4 if FROZEN_LAYERS else 1e-4,
-    warmup_steps=warm_up,
+    0.0, steps - warm_up, warmup_target=2e-4 if FROZEN_LAYERS else 1e-4, warmup_steps=warm_up
 )
 upper.compile(keras.optimizers.AdamW(rate, weight_decay=0.01), "sparse_categorical_crossentropy")
 pretrained = upper.get_weights()
@@ -715,13 +761,11 @@ from course_utils.evaluation import mean_plus_minus
 METHOD_NAMES = ["word counts", "frozen vectors", "fine-tuned"]
 inside = results[results["trained on"] == results["asked about"]]
 table = inside.groupby(["trained on", "method"])["accuracy"].agg(mean_plus_minus)
-table.unstack().loc[DOMAINS, METHOD_NAMES]
-
-# %%
 means = results.groupby(["trained on", "method", "asked about"])["accuracy"].mean()
 matrix = means.unstack(["method", "asked about"]).loc[DOMAINS]
 frozen_inside = np.diag(matrix["frozen vectors"][DOMAINS]).mean()
 expect("frozen_inside", frozen_inside, contrast=0.5, limits=(0, 1))
+table.unstack().loc[DOMAINS, METHOD_NAMES]
 
 # %% [markdown]
 # To compare methods, take the same draws for both. By how much does fine-tuning change the accuracy of frozen vectors?
@@ -730,11 +774,9 @@ expect("frozen_inside", frozen_inside, contrast=0.5, limits=(0, 1))
 same_draws = results[results["seed"].isin(SEEDS[:FINE_DRAWS])]
 pairs = same_draws.groupby(["trained on", "asked about", "method"])["accuracy"].mean().unstack()
 change = pairs["fine-tuned"] - pairs["frozen vectors"]
-change.unstack().loc[DOMAINS, DOMAINS].round(3)
-
-# %%
 at_home = change.index.get_level_values(0) == change.index.get_level_values(1)
 expect("fine_tuning_inside", change[at_home].mean(), contrast=0, limits=(-1, 1))
+change.unstack().loc[DOMAINS, DOMAINS].round(3)
 
 # %% [markdown]
 # Fine-tuning on so few sentences changes the accuracy in the domain itself by {{fine_tuning_inside.mean:+.3f}} ±
@@ -776,20 +818,13 @@ summary = pd.DataFrame(
     index=["same domain", "other domain"],
 ).T
 summary["lost"] = summary["same domain"] - summary["other domain"]
-summary.round(3)
-
-# %%
 across = summary["other domain"]
-expect(
-    "frozen_across",
-    across["frozen vectors"],
-    contrast=across["word counts"],
-    limits=(0, 1),
-)
+expect("frozen_across", across["frozen vectors"], contrast=across["word counts"], limits=(0, 1))
 expect("words_lost", summary.loc["word counts", "lost"], contrast=0, limits=(-1, 1))
 expect("fine_tuning_across", change[~at_home].mean())
 wins = matrix["frozen vectors"][DOMAINS].to_numpy() > matrix["word counts"][DOMAINS].to_numpy()
 expect("frozen_wins", wins.sum() - np.trace(wins), contrast=6, limits=(0, 12))
+summary.round(3)
 
 # %% [markdown]
 # Asked about a domain that they were not trained on, word counts fall to {{frozen_across.contrast:.2f}}, not far from
@@ -871,14 +906,12 @@ plt.show()
 # %%
 probabilities = head.predict(three["test"].x, verbose=0)
 report = evaluate(three["test"].y, probabilities, class_names)
-report
-
-# %%
 expect("three_classes_macro_f1", report.metrics["macro_f1"], contrast=1 / 3, limits=(0, 1))
 of_three = confusion_matrix(three["test"].y, probabilities.argmax(axis=1), labels=range(3))
 opposite = of_three[0, 2] + of_three[2, 0]
 beside_neutral = of_three[[0, 2], 1].sum() + of_three[1, [0, 2]].sum()
 expect("mistakes_with_neutral", beside_neutral / (beside_neutral + opposite))
+report
 
 # %% [markdown]
 # {{mistakes_with_neutral.mean:.0%}} ± {{mistakes_with_neutral.half_width:.0%}} of the mistakes have neutral on one
@@ -905,19 +938,12 @@ for seed in SEEDS:
         neutral = np.mean(found[test.y == 1].argmax(axis=1) == 1)
         rows.append({"weights": weights, "recall of neutral": neutral, **metrics})
 weighing = pd.DataFrame(rows).groupby("weights", sort=False).mean()
-weighing[["accuracy", "macro_precision", "macro_recall", "macro_f1", "recall of neutral"]].round(3)
-
-# %%
 with_weights, without = weighing.loc["class weights"], weighing.loc["no weights"]
 recalls = weighing["recall of neutral"]
-expect(
-    "neutral_recall",
-    recalls["class weights"],
-    contrast=recalls["no weights"],
-    limits=(0, 1),
-)
+expect("neutral_recall", recalls["class weights"], contrast=recalls["no weights"], limits=(0, 1))
 expect("macro_recall_gain", with_weights["macro_recall"] - without["macro_recall"])
 expect("weights_cost_accuracy", with_weights["accuracy"] - without["accuracy"])
+weighing[["accuracy", "macro_precision", "macro_recall", "macro_f1", "recall of neutral"]].round(3)
 
 # %% [markdown]
 # With weights, the recall of the neutral class rises from {{neutral_recall.contrast:.2f}} to
@@ -971,11 +997,7 @@ pd.DataFrame(judged, index=pairs, columns=class_names).round(2)
 
 # %%
 test = as_vectors(texts["tweets"]["test"])
-tweet_model = fit_best(
-    frozen_vectors,
-    as_vectors(texts["tweets"]["train"]),
-    as_vectors(texts["tweets"]["validation"]),
-)
+tweet_model = fit_best(frozen_vectors, as_vectors(texts["tweets"]["train"]), as_vectors(texts["tweets"]["validation"]))
 both_columns = {
     "always positive": np.tile([0.3, 0.7], (len(test.y), 1)),
     "frozen vectors": tweet_model.predict_proba(test.x),
@@ -996,23 +1018,13 @@ def value_of(metric, probabilities):
     return float(metric.result())
 
 
-keras_metrics = pd.DataFrame(
-    {
-        name: {label: value_of(metric, found) for label, metric in metrics.items()}
-        for name, found in both_columns.items()
-    }
-)
-keras_metrics.round(3)
-
-# %%
+keras_metrics = pd.DataFrame()
+for name, found in both_columns.items():
+    keras_metrics[name] = pd.Series({label: value_of(metric, found) for label, metric in metrics.items()})
 always = keras_metrics["always positive"]
 assert np.allclose(always[["Precision()", "Recall()"]], always["accuracy"])
-expect(
-    "default_recall",
-    always["Recall()"],
-    contrast=always["Recall(class_id=0)"],
-    limits=(0, 1),
-)
+expect("default_recall", always["Recall()"], contrast=always["Recall(class_id=0)"], limits=(0, 1))
+keras_metrics.round(3)
 
 # %% [markdown]
 # A program that never finds a negative tweet gets a "precision" and a "recall" of {{default_recall.mean:.2f}}, both
@@ -1026,16 +1038,10 @@ expect(
 
 # %%
 sigmoid = tweet_model.predict_proba(test.x)[:, 1:]  # one column, as a sigmoid head gives
-answers = {
-    "argmax": sigmoid.argmax(axis=1),
-    "above 0.5": (sigmoid[:, 0] > 0.5).astype(int),
-}
+answers = {"argmax": sigmoid.argmax(axis=1), "above 0.5": (sigmoid[:, 0] > 0.5).astype(int)}
 pd.DataFrame(
     {
-        way: {
-            "accuracy": round(np.mean(answer == test.y), 3),
-            "answers": str(np.unique(answer)),
-        }
+        way: {"accuracy": round(np.mean(answer == test.y), 3), "answers": str(np.unique(answer))}
         for way, answer in answers.items()
     }
 ).T
@@ -1043,7 +1049,7 @@ pd.DataFrame(
 # %% tags=["nbval-check-output"]
 right = {way: np.mean(answer == test.y) for way, answer in answers.items()}
 expect("above_half", right["above 0.5"], contrast=right["argmax"], limits=(0, 1))
-assert evaluate(test.y, sigmoid).metrics["accuracy"] == right["above 0.5"]
+assert np.isclose(evaluate(test.y, sigmoid).metrics["accuracy"], right["above 0.5"])
 print("evaluate() takes one column for what it is")
 
 # %% [markdown]
@@ -1065,9 +1071,7 @@ from course_utils.data import load_text_csv
 
 folder = tempfile.TemporaryDirectory()
 path = Path(DATA or f"{folder.name}/mine.csv")
-table = pd.concat(
-    [pd.DataFrame({"text": texts[domain]["train"].x[:ROWS], "label": domain}) for domain in DOMAINS],
-)
+table = pd.concat([pd.DataFrame({"text": texts[domain]["train"].x[:ROWS], "label": domain}) for domain in DOMAINS])
 if not DATA:
     table.to_csv(path, index=False)
 mine = load_text_csv(path, seed=SEED)
@@ -1079,23 +1083,18 @@ mine
 
 # %%
 parts = {
-    part: Samples(
-        sentence_vectors(tokenizer, backbone, getattr(mine, part).x),
-        getattr(mine, part).y,
-    )
+    part: Samples(sentence_vectors(tokenizer, backbone, getattr(mine, part).x), getattr(mine, part).y)
     for part in ("train", "validation", "test")
 }
 my_model = fit_best(frozen_vectors, parts["train"], parts["validation"])
 mine_report = evaluate(parts["test"].y, my_model.predict_proba(parts["test"].x), mine.class_names)
-mine_report
-
-# %%
 reached = mine_report.metrics["balanced_accuracy"]
 by_words = accuracy_of(fit_best(word_counts, mine.train, mine.validation), mine.test)
 print(f"balanced accuracy: vectors {reached:.3f}, word counts {by_words:.3f}")
 if not DATA:
     expect("own_file", reached, contrast=1 / 4, limits=(0, 1))
     expect("own_file_gain", reached - by_words)
+mine_report
 
 # %% [markdown]
 # The vectors know where a sentence comes from, too: {{own_file.mean:.2f}} ± {{own_file.half_width:.2f}} with 120
@@ -1145,8 +1144,6 @@ by_cls = accuracy_of(frozen_vectors(C=1).fit(cls_train, given.y), Samples(cls_te
 
 by_mean = accuracy_of(frozen_vectors(C=1).fit(*as_vectors(given)), as_vectors(asked))
 print(f"[CLS] {by_cls:.2f}, mean {by_mean:.2f}")
-
-# %% tags=["solution"]
 assert cls_test.shape == (len(asked.y), 384), "one vector of 384 numbers for each sentence"
 expect("cls_vector", by_cls)
 expect("mean_vector", by_mean, contrast=0.5, limits=(0, 1))
@@ -1228,7 +1225,6 @@ def honest(films):
     return model.fit(films.x[:half], films.y[:half]).score(films.x[half:], films.y[half:])
 
 
-# %% tags=["solution"]
 reported, true = (np.mean([measure(films) for films in several]) for measure in (leaky, honest))
 expect("chosen_too_early", reported, contrast=true, limits=(0, 1))
 
