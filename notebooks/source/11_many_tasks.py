@@ -260,7 +260,7 @@ def learn(model):
     goals = {"category": y[train], "meaning": t[train]}
     weigh = {"category": known, "meaning": np.ones(len(train))}
     model.fit(x[train], goals, sample_weight=weigh, batch_size=128, epochs=EPOCHS, verbose=0)
-    p = model.predict(x[test], verbose=0)
+    p = {task: np.array(answer) for task, answer in model(x[test]).items()}  # 300 rows: faster than `predict`
     similarity = (t[test] - middle) @ keras.utils.normalize(p["meaning"] - middle).T
     return balanced_accuracy_score(y[test], p["category"].argmax(axis=1)), recall(similarity)
 
