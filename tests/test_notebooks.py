@@ -61,13 +61,11 @@ NOT_YET = {
     "05_pretrained_zoo": {"seconds": 98},
     "08_text_classification": {"seconds": 92},
     "09_optuna_tuning": {"seconds": 109},
-    "11_many_tasks": {"seconds": 103},
     "experiments/01_concepts_and_math": {"cells": 144},
     "experiments/03_fine_tuning": {"lines of a cell": 26, "seconds": 443},
     "experiments/04_domain_adaptation": {"lines of a cell": 33},
     "experiments/08_text_classification": {"cells": 119, "lines of a cell": 28, "cells before a figure": 21},
     "experiments/09_optuna_tuning": {"cells": 116, "lines of a cell": 36},
-    "experiments/12_from_notebook_to_product": {"seconds": 211},
 }
 
 
