@@ -61,10 +61,8 @@ NOT_YET = {
     "05_pretrained_zoo": {"seconds": 98},
     "08_text_classification": {"seconds": 92},
     "09_optuna_tuning": {"seconds": 109},
-    "11_many_tasks": {"seconds": 103},
     "experiments/03_fine_tuning": {"lines of a cell": 26, "seconds": 337},
     "experiments/04_domain_adaptation": {"lines of a cell": 33},
-    "experiments/12_from_notebook_to_product": {"seconds": 211},
 }
 
 

@@ -260,16 +260,15 @@ def learn(model):
     goals = {"category": y[train], "meaning": t[train]}
     weigh = {"category": known, "meaning": np.ones(len(train))}
     model.fit(x[train], goals, sample_weight=weigh, batch_size=128, epochs=EPOCHS, verbose=0)
-    p = model.predict(x[test], verbose=0)
+    p = {task: np.array(answer) for task, answer in model(x[test]).items()}  # 300 rows: faster than `predict`
     similarity = (t[test] - middle) @ keras.utils.normalize(p["meaning"] - middle).T
     return balanced_accuracy_score(y[test], p["category"].argmax(axis=1)), recall(similarity)
 
 
 # %%
 plans = {"A alone": ((1, 0), distance), "B alone": ((0, 1), distance), "shared": ((1, 1), distance)}
-plans |= {"shared, B × 10": ((1, 10), distance), "shared, squared error": ((1, 1), "mse")}
-plans |= {"B alone, squared error": ((0, 1), "mse")}
-means = {way: np.mean([learn(build(*plan)) for _ in range(3)], axis=0) for way, plan in plans.items()}
+plans |= {"shared, squared error": ((1, 1), "mse"), "B alone, squared error": ((0, 1), "mse")}
+means = {way: np.mean([learn(build(*plan)) for _ in range(2)], axis=0) for way, plan in plans.items()}
 scores = {way: np.where(plans[way][0], mean, np.nan) for way, mean in means.items()}  # without untrained tasks
 head = LogisticRegression(C=0.1, max_iter=1000).fit(x[few], y[few])
 scores["frozen features + logistic regression"] = balanced_accuracy_score(y[test], head.predict(x[test])), np.nan
@@ -287,7 +286,7 @@ for ax, (task, values) in zip(axes, chart.iterrows()):
 plt.show()
 
 # %% [markdown]
-# Each number is the mean of three starts, for a start is luck, too. All networks have the same trunk, batches and steps; two separate networks have 1.8 times its trained parameters. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}. With ten times the weight for B: A {{gain_a_ten.mean:+.3f}} ± {{gain_a_ten.half_width:.3f}}, B {{gain_b_ten.mean:+.3f}} ± {{gain_b_ten.half_width:.3f}}. Both weights were set by hand, and all had 20 epochs. With a weight searched on validation, the [experiment](experiments/11_many_tasks.ipynb) finds for A {{experiment.gain_a_chosen.mean:+.3f}} ± {{experiment.gain_a_chosen.half_width:.3f}}, for B {{experiment.gain_b_chosen.mean:+.3f}} ± {{experiment.gain_b_chosen.half_width:.3f}}.
+# Each number is the mean of two starts, for a start is luck, too. All networks have the same trunk, batches and steps; two separate networks have 1.8 times its trained parameters. In five runs, as pairs, A changes by {{gain_a.mean:+.3f}} ± {{gain_a.half_width:.3f}} through sharing, B by {{gain_b.mean:+.3f}} ± {{gain_b.half_width:.3f}}. Is it the weights? The [experiment](experiments/11_many_tasks.ipynb) searches the weight of B on validation, among 1, 10, 100 and 1,000. With equal weights it finds for B {{experiment.gain_b_one.mean:+.3f}} ± {{experiment.gain_b_one.half_width:.3f}}, with the chosen one {{experiment.gain_b_chosen.mean:+.3f}} ± {{experiment.gain_b_chosen.half_width:.3f}}, and for A {{experiment.gain_a_chosen.mean:+.3f}} ± {{experiment.gain_a_chosen.half_width:.3f}}. So most of that loss is a question of weights.
 #
 # The rival of A, a logistic regression on the 80 labels, has {{head_a.mean:.2f}} ± {{head_a.half_width:.2f}}; the shared network {{shared_a.mean:.2f}} ± {{shared_a.half_width:.2f}}. For B no network of this table reaches the ridge regression. So a gain over a separate network is not yet a gain over simple rivals.
 #
@@ -411,7 +410,7 @@ plt.show()
 # %% [markdown]
 # ### The mistake: episodes of the training classes
 #
-# Over five runs, on episodes of its training classes the CNN has {{protonet_seen.mean:.2f}} ± {{protonet_seen.half_width:.2f}}; on new classes {{protonet_5.mean:.2f}} ± {{protonet_5.half_width:.2f}}. **The symptom:** episodes of old classes are easy, episodes of new ones are not. Fresh episodes do not help, for their images and classes are the old ones.
+# Over five runs, on episodes of its training classes the CNN has {{protonet_seen.mean:.2f}} ± {{protonet_seen.half_width:.2f}}; on new classes {{protonet_5.mean:.2f}} ± {{protonet_5.half_width:.2f}}; the difference, as pairs, is {{seen_minus_new.mean:+.2f}} ± {{seen_minus_new.half_width:.2f}}. **The symptom:** episodes of old classes are easy, episodes of new ones are not. Fresh episodes do not help, for their images and classes are the old ones.
 #
 # ## 5. What five runs say
 #
@@ -426,7 +425,7 @@ plt.show()
 #
 # The episodes of a run share images and classes. So the intervals are over runs, each with its own 27 new classes.
 #
-# As pairs at five images: prototypical minus untrained CNN {{meta_gain.mean:+.3f}} ± {{meta_gain.half_width:.3f}}; a prototypical layer minus plain frozen features {{projection_gain.mean:+.3f}} ± {{projection_gain.half_width:.3f}}, minus a random layer {{over_random.mean:+.3f}} ± {{over_random.half_width:.3f}}.
+# As pairs at five images: frozen features minus prototypical CNN {{frozen_minus_protonet.mean:+.3f}} ± {{frozen_minus_protonet.half_width:.3f}}; prototypical minus untrained CNN {{meta_gain.mean:+.3f}} ± {{meta_gain.half_width:.3f}}; a prototypical layer minus plain frozen features {{projection_gain.mean:+.3f}} ± {{projection_gain.half_width:.3f}}, minus a random layer {{over_random.mean:+.3f}} ± {{over_random.half_width:.3f}}.
 #
 # This says little against meta-learning with thousands of classes. It says what 27 classes, 200 episodes and a small CNN on images of 32 × 32 gave here; the frozen network sees 96 × 96, and learnt from a million photographs, also of animals, food and vehicles: new pictograms for it, but often not new things.
 #
@@ -620,23 +619,21 @@ for name, way in {"shared": "shared", "squared": "shared, squared error"}.items(
     expect(f"{name}_a", scores[way][0], contrast=1 / 8, **share)
 expect("shared_b", scores["shared"][1], contrast=scores["shared, squared error"][1], **share)
 expect("squared_b", scores["shared, squared error"][1], **share)
-expect("squared_alone_b", scores["B alone, squared error"][1], contrast=scores["B alone"][1], **share)
+expect("squared_alone_b", scores["B alone, squared error"][1], **share)
+expect("squared_alone_gain", scores["B alone, squared error"][1] - scores["B alone"][1], contrast=0, **difference)
 expect("head_a", scores["frozen features + logistic regression"][0], contrast=1 / 8, **share)
-for name, way in {"": "shared", "_ten": "shared, B × 10"}.items():
-    expect(f"gain_a{name}", scores[way][0] - scores["A alone"][0], **difference)
-    expect(f"gain_b{name}", scores[way][1] - scores["B alone"][1], **difference)
+expect("gain_a", scores["shared"][0] - scores["A alone"][0], **difference)
+expect("gain_b", scores["shared"][1] - scores["B alone"][1], **difference)
 expect("cosine_before", cosines["before training"], **difference)
 expect("cosine_after", cosines["after"], **difference)
 for name, way in zip(("pixels", "untrained", "protonet", "frozen", "random", "projection"), vectors):
     expect(f"{name}_1", few_shot[way]["new classes", 1], **share)
     expect(f"{name}_5", few_shot[way]["new classes", 5], **share)
 accuracy = {way: results["new classes", 5] for way, results in few_shot.items()}
-expect(
-    "protonet_seen",
-    few_shot["CNN, prototypical"]["training classes", 5],
-    contrast=accuracy["CNN, prototypical"],
-    **share,
-)
+seen_5 = few_shot["CNN, prototypical"]["training classes", 5]
+expect("protonet_seen", seen_5, contrast=1 / 5, **share)
+expect("seen_minus_new", seen_5 - accuracy["CNN, prototypical"], **difference)
+expect("frozen_minus_protonet", accuracy["frozen features"] - accuracy["CNN, prototypical"], contrast=0, **difference)
 expect("meta_gain", accuracy["CNN, prototypical"] - accuracy["CNN, untrained"], **difference)
 expect("projection_gain", accuracy["frozen + prototypical"] - accuracy["frozen features"], **difference)
 expect("over_random", accuracy["frozen + prototypical"] - accuracy["frozen + random layer"], **difference)
