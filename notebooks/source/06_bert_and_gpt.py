@@ -98,9 +98,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." Shuffle your texts yourself: KerasHub does not.
+# Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." Shuffle your texts yourself.
 #
-# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs, each with another split of the same reviews (intervals a little too narrow: splits share sentences). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
+# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs (splits share sentences, so intervals are a little too narrow). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -137,10 +137,9 @@ plt.show()
 # %% [markdown]
 # A **tokenizer** cuts a text into **tokens**: words, or pieces of rare words. `##` marks a piece that continues a word. Each token has a number, its **id**. `[CLS]` and `[SEP]` stand around the sentence.
 #
-# The **mask** says which positions are real. BERT then gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. For this MiniLM the mean of the real positions is better: on films, heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
+# The **mask** says which positions are real. BERT, pretrained to guess hidden words from both sides (Devlin et al. 2019), gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. For this MiniLM the mean of the real positions is better: on films (experiment), heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
 #
-# The tokenizer belongs to the weights. KerasHub reads the files of MiniLM and keeps accents, but the weights were trained without them. Without a warning "café" becomes `[UNK]`, unknown.
-# In the experiment, the right and the wrong vector of sentences with accents then have a cosine of only {{experiment.accent_cosine.mean:.2f}}. Hence `strip_accents=True` above.
+# The tokenizer belongs to the weights. KerasHub keeps accents; these weights were trained without them, and "café" becomes `[UNK]`, unknown, without a warning. Hence `strip_accents=True` above (experiment: right and wrong vectors have a cosine of only {{experiment.accent_cosine.mean:.2f}}).
 #
 # ## 2. Attention, by hand
 #
@@ -169,7 +168,7 @@ query, key = (
     for part in (attention.query_dense, attention.key_dense)
 )
 scores = query @ keras.ops.swapaxes(key, -1, -2) / query.shape[-1] ** 0.5
-scores = keras.ops.where(tokens["padding_mask"], scores, -np.inf)
+scores = keras.ops.where(tokens["padding_mask"][:, None, None], scores, -np.inf)
 by_hand = keras.ops.softmax(scores)[0]
 
 # %% tags=["nbval-check-output"]
@@ -193,7 +192,7 @@ plt.show()
 # %% [markdown]
 # Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good"; in the right one every row takes most from `[CLS]`.
 #
-# We chose these two among 72. A map is no explanation: other weights often gave the same answer (Jain & Wallace 2019).
+# We chose these two among 72. A map is no explanation: in recurrent classifiers, other weights often gave the same answer (Jain & Wallace 2019).
 #
 # ## 3. Frozen or fine-tuned?
 #
@@ -203,7 +202,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Accuracy on 300 test sentences over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}. Of the last two, none wins.
+# Accuracy on 300 test sentences over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}.
 #
 # </details>
 
@@ -250,11 +249,11 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 # | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
 # | 800 (frozen: some 1,770) | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
 #
-# The rows differ in more than labels: no trend. The first interval contains zero; the last, corrected for shared sentences (lesson 08), does not. The second is uncorrected.
+# The difference mixes two things: fine-tuned reads the pooled output, frozen the mean. The rows differ in more than labels: no trend. The first interval contains zero; the last, corrected for shared sentences (lesson 08), does not.
 #
 # ## 4. A decoder guesses the next token
 #
-# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers. Ours was then tuned to follow instructions (*Instruct*).
+# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers, here from a file of some 4 bits a weight. It was then tuned to follow instructions (*Instruct*).
 
 # %%
 from course_utils.text import load_smollm2
@@ -332,7 +331,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it.
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. The original also puts a system turn first.
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -342,13 +341,13 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point.
+# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt, too: answers break off.)
 #
 # ## 6. Two mistakes that everybody makes once
 #
 # ### No causal mask
 #
-# A decoder that sees the next token can copy it instead of guessing. In Keras one argument decides. A test takes a second: change the *last* position, and look which outputs move.
+# A decoder that sees the next token can copy it instead of guessing. A test takes a second: change the *last* position, and look which outputs move.
 #
 # **Predict.** Eight positions, the last one changed. Which outputs may move?
 #
@@ -391,8 +390,8 @@ for name, at in {"last position": -1, "last real token": last}.items():
     print(f"{name}: {found[name]:.0%} of the sentences find themselves")
 
 # %% [markdown]
-# The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs; by chance it would be one of 20, 5%. **The symptom:** the vector of a text changes with the padding, and so with the other texts of its batch.
-# A cure: `states[np.arange(n), mask.sum(axis=1) - 1]`.
+# The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs; by chance 5%. **The symptom:** the vector of a text changes with the padding, so with its batch.
+# A cure: `states[np.arange(n), mask.sum(axis=1) - 1]`, where padding comes behind; some libraries put it in front.
 #
 # ## 7. LoRA: a small file makes it yours
 #
@@ -417,7 +416,7 @@ trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variabl
 print(f"trainable {trained:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.compile(keras.optimizers.Adam(LORA_RATE))` and `lm.fit(texts)`; its own rate of 2e-5 is small for LoRA. On a processor we train LoRA in the upper three layers; the lower 27 run once. It learns from 32 sentences.
+# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.compile(keras.optimizers.Adam(LORA_RATE))` and `lm.fit(texts)`; its own rate of 2e-5 is small for LoRA (ours was tried for three layers only). On a processor we train LoRA in the upper three layers; the lower 27 run once.
 #
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 
@@ -449,9 +448,9 @@ for name in held_out:
     print(f"perplexity of 16 {name}: {before[name]:.0f} before, {corrected[name]:.0f} after")
 
 # %% [markdown]
-# Five runs: it falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials (a control) stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
+# Five runs: it falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those that are cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
 #
-# More texts teach more: in the experiment, 200 tweets, without end tokens, for all weights of three layers lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. A rival without training, three tweets in the prompt: {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
+# In the experiment, 200 tweets, without end tokens, for all weights of three layers lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. A rival without training, three tweets in the prompt: {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
@@ -480,7 +479,7 @@ print(f"loaded from {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB: {agai
 from course_utils.evaluation import plot_measured
 
 names = ["bert_frozen", "bert_fine_tuned", "gpt_frozen", "lora_accuracy", "full_accuracy"]
-ticks = ["MiniLM\nfrozen", "MiniLM\nfine-tuned", "SmolLM2\nfrozen", "SmolLM2\nLoRA", "SmolLM2\nfull"]
+ticks = ["MiniLM\nfrozen", "MiniLM\nfine-tuned", "SmolLM2\nfrozen", "SmolLM2\nLoRA", "SmolLM2\nall weights"]
 ax = plot_measured("experiments/06_bert_and_gpt", {"balanced accuracy": names}, ticks)
 ax.lines[0].set_linestyle("none")
 ax.get_legend().remove()
@@ -490,7 +489,7 @@ plt.show()
 
 # %% [markdown]
 # Is a tweet positive or negative? 200 labels, 200 test tweets; two of six blocks train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
-# {{experiment.lora_gain.half_width:.3f}}, full fine-tuning by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: neither way of training the decoder was shown to be better than leaving it frozen.
+# {{experiment.lora_gain.half_width:.3f}}, all weights by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: no way of training was shown to help.
 #
 # The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (root mean squared error: fine-tuned {{experiment.rating_error_tuned.mean:.2f}}, frozen {{experiment.rating_error.mean:.2f}}, no difference shown; TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}) and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
 #
@@ -522,7 +521,7 @@ def attend_solution(query, key, value, real, causal):
 check.check_attend(attend_solution)
 
 # %% [markdown] tags=["solution"]
-# `real` stands for the columns, the positions that are asked. Hidden scores of 0 would keep weight: $e^0 = 1$.
+# Hidden scores of 0 would keep weight: $e^0 = 1$.
 
 # %% [markdown]
 # ### Exercise 2 (debug): four faults
@@ -558,7 +557,7 @@ check.check_ready(ready_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
-# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 400 texts or more, and classes of similar size. Fit two classifiers, on frozen vectors and on word counts, both on the first 200 texts of `mine.train`; predict `my_test`.
+# Put the path of a CSV file into `my_file`, with columns `text` and `label`, 400 texts or more, and classes of similar size. Fit two new classifiers, on frozen vectors and on word counts, both on the first 200 texts of `mine.train`; predict `my_test`.
 # You can use `vectors_of(texts)` and `linear()`. `vectors_of` reads only 32 positions of a text.
 
 # %% tags=["exercise"]
@@ -644,7 +643,7 @@ assert np.allclose(loaded, positive, atol=0.01), "the loaded model answers other
 #
 # </details>
 #
-# **Where to go next.** Lesson 08 builds a text classifier that you can trust, from a spreadsheet.
+# **Where to go next.** Lesson 08: a text classifier that you can trust, from a spreadsheet.
 
 # %% tags=["headline"]
 share = dict(limits=(0, 1))
