@@ -123,7 +123,8 @@ def check_ready(ready: Callable) -> None:
     require(isinstance(model, keras.Model), f"The model is {model!r}: return the classifier first.")
     long_text = " ".join(WORDS * 4)
     pieces = int(np.sum(model.preprocessor([long_text])["padding_mask"]))
-    require(pieces >= ENOUGH_PIECES, f"Of a text of {len(WORDS) * 4} words only {pieces} pieces are read; {ENOUGH_PIECES} or more are wanted.")
+    text = f"Of a text of {len(WORDS) * 4} words only {pieces} pieces are read; {ENOUGH_PIECES} or more are wanted."
+    require(pieces >= ENOUGH_PIECES, text)
     require(model.compiled, "The model is not compiled: compile it.")
     rate = largest_rate(model.optimizer)
     require(rate > 0, "The learning rate is 0: nothing can move.")
