@@ -439,7 +439,7 @@ def together(clients, rounds):  # federated averaging; clients: the numbers of t
 unlike = np.array_split(train[np.argsort(y[train], kind="stable")], 8)  # sorted by class
 print(f"each alone: {np.mean([accuracy_of(together([rows], 20)) for rows in unlike]):.2f}")
 for rounds in (1, 5, 20):
-    print(f"together, {rounds} rounds: {accuracy_of(together(unlike, rounds)):.2f}")
+    print(f"together, rounds = {rounds}: {accuracy_of(together(unlike, rounds)):.2f}")
 
 # %% [markdown]
 # When the same images are dealt to the clients at random, the mean of their weights reaches {{experiment.fed_alike.mean:.2f}} ± {{experiment.fed_alike.half_width:.2f}}. Unlike minus alike, run by run: {{experiment.fed_unlike_gain.mean:+.2f}} ± {{experiment.fed_unlike_gain.half_width:.2f}}. Only the dealing differs. So unlike clients are the hard case.
