@@ -179,7 +179,7 @@ for row, (way, (body, head)) in enumerate(ways.items()):
         ax.barh(-row, wide, 0.6, left, color=colour, edgecolor="0.5")
         ax.text(left + wide / 2, -row, text, ha="center", va="center", fontsize=12)
     for start, end in ((0.7, 1.2), (5.6, 6.1)):
-        ax.annotate("", (end, -row), (start, -row), arrowprops={"arrowstyle": "->", "color": "0.3", "shrinkA": 0, "shrinkB": 0})
+        ax.annotate("", (end, -row), (start, -row), arrowprops={"arrowstyle": "->", "color": "0.3", "shrinkA": 0})
     ax.text(-0.15, -row, way, ha="right", va="center", fontsize=12, fontweight="bold")
 legend = "orange: learns from the labels\nblue: as it was pretrained\ngrey: neither"
 ax.text(8.6, -1.5, legend, va="center", fontsize=12)
