@@ -211,29 +211,28 @@ if __name__ == "__main__":
 
 # %%
 service = """
-import io
-from fastapi import FastAPI, HTTPException, Request
+import io, fastapi
 from predict import predict, read
 
-app = FastAPI()
+app = fastapi.FastAPI()
 
 @app.post("/predict")
-async def answer(request: Request):
+async def answer(request: fastapi.Request):
     body = bytearray()
     async for part in request.stream():  # counted as it comes; a header may lie
         body += part
-        if len(body) > 10e6: raise HTTPException(413, "Send at most 10 MB.")
+        if len(body) > 10e6: raise fastapi.HTTPException(413, "Send at most 10 MB.")
     try:
         pixels = read(io.BytesIO(body))
     except Exception:  # a damaged file makes Pillow raise nearly anything
-        raise HTTPException(415, "Send one PNG, JPEG or WebP, 8 bits a colour, at most 25 megapixels.")
+        raise fastapi.HTTPException(415, "Send one PNG, JPEG or WebP, 8 bits a colour, at most 25 megapixels.")
     return predict(pixels)"""  # outside the `try`: an error of the model is not the sender's
 
 # %%
 import json
 
 card = {"classes": classes.tolist(), "size": SIZE, "accuracy": round(table.loc["full int8", "accuracy"], 2)}
-card |= {"trained on": f"{len(train)} pictograms of OpenMoji", "not for": "photographs, before it is measured", "privacy": "no promise"}
+card |= {"trained on": f"{len(train)} pictograms of OpenMoji", "privacy": "no promise", "not for": "photographs"}
 for file, text in {"card.json": json.dumps(card, indent=2), "predict.py": reader, "service.py": service}.items():
     (home / file).write_text(text)
 
@@ -244,7 +243,7 @@ for file, text in {"card.json": json.dumps(card, indent=2), "predict.py": reader
 #
 # <details><summary>Answer</summary>
 #
-# A class for the picture. For the others a sentence that says what is accepted, with the status 415 (not this kind) or 413 (too large), never 500 (the service itself failed). Ten megabytes do not stop the bomb; the limit of pixels does. Pillow's own limit would only warn here.
+# A class for the picture. For the others a sentence that says what is accepted, with the status 415 (not this kind) or 413 (too large), never 500 (the service itself failed). Ten megabytes do not stop the bomb; the limit of pixels does. Pillow's own limit would only warn.
 #
 # </details>
 
@@ -271,11 +270,10 @@ def ask(body):  # bytes of an image file
     return web.post(f"http://127.0.0.1:{port}/predict", data=body)
 
 
-large = draw_pictograms([emoji[i].point for i in test[:100]], 512)  # the model has seen 96 × 96
-pngs = [tf.io.encode_png(one).numpy() for one in large]
-deep = tf.io.encode_png(np.zeros((9, 9, 1), "uint16")).numpy()
+pngs = [tf.io.encode_png(one).numpy() for one in draw_pictograms([emoji[i].point for i in test[:100]], 512)]
 bomb = tf.io.encode_png(np.full((10_000, 10_000, 1), 255, "uint8")).numpy()  # about 100 kilobytes
-bodies = {"a picture": pngs[0], "a text": b"hello", "nothing": b"", "11 MB": bytes(11_000_000), "16 bits": deep, "a bomb": bomb}
+bodies = {"a picture": pngs[0], "a text": b"hello", "nothing": b"", "11 MB": bytes(11_000_000), "a bomb": bomb}
+bodies["16 bits"] = tf.io.encode_png(np.zeros((9, 9, 1), "uint16")).numpy()
 command = [sys.executable, "-m", "uvicorn", "service:app", f"--port={port}", "--log-level=warning"]
 
 # %%
@@ -591,19 +589,21 @@ check.check_read(read_solution)
 # %% [markdown]
 # ### Exercise 3 (your own data)
 #
-# Put the path of a folder of your own images into `my_folder`, a subfolder for each class. Read them as in exercise 2: `image_dataset_from_directory` neither turns photos upright nor puts icons on white. Train a head on `backbone`, convert the whole model to full int8 with calibration images from your *training* part, and hand over the Keras model (one output, the probabilities), the path of the file, the held-out images and their labels. The check wants the same class for 80% of them.
+# Put the path of a folder of your own images into `my_folder`, in the folded cell, a subfolder for each class. Read them as in exercise 2: `image_dataset_from_directory` neither turns photos upright nor puts icons on white. Train a head on `backbone`, convert the whole model to full int8 with calibration images from your *training* part, and hand over the Keras model (one output, the probabilities), the path of the file, the held-out images and their labels. The check wants the same class for 80% of them.
 
-# %% tags=["exercise"]
+# %% tags=["fold"]
+# Your images: put their path here
 from course_utils.data import load_openmoji_folder
 
-my_folder = ""  # the path of your images; empty: 573 pictograms of eight classes
-folder = Path(my_folder or load_openmoji_folder())
+my_folder = load_openmoji_folder()  # or "the path of your folder"; by default 573 pictograms of eight classes
+
+# %% tags=["exercise"]
 my_model = my_file = my_images = my_labels = None  # a Keras model, a path, images (n, SIZE, SIZE, 3), numbers (n,)
 
 # check.check_file(my_model, my_file, my_images, my_labels)
 
 # %% tags=["solution"]
-paths = np.random.default_rng(SEED).permutation(sorted(path for path in folder.glob("*/*") if path.is_file()))
+paths = np.random.default_rng(SEED).permutation(sorted(path for path in Path(my_folder).glob("*/*") if path.is_file()))
 names = sorted({path.parent.name for path in paths})
 mine = np.stack([read_solution(path, SIZE) for path in paths])
 labels = np.array([names.index(path.parent.name) for path in paths])
