@@ -22,6 +22,7 @@ def test_means_and_intervals_are_those_of_the_bands():
     assert first.get_ydata().tolist() == [0.2, 0.4] and second.get_ydata().tolist() == [0.1, 0.3]
     assert (first.get_xdata() < second.get_xdata()).all()  # intervals stand beside each other, on both sides of a tick
     assert (first.get_xdata() + second.get_xdata()) / 2 == pytest.approx([0, 1])
+    assert (second.get_xdata() - first.get_xdata() < 0.2).all()  # and near it
     assert first.get_marker() != second.get_marker()
     assert [(tick.get_position()[0], tick.get_text()) for tick in ax.get_xticklabels()] == [(0, "1"), (1, "2")]
     low, high = ax.containers[0].lines[2][0].get_segments()[0][:, 1]

@@ -144,7 +144,7 @@ def test_history_refuses(history):
 
 
 def test_images_of_every_kind():
-    images = [np.zeros((4, 4, 3), np.uint8), np.full((5, 4), 255, np.uint8), np.ones((3, 3, 1), np.float32)]
+    images = [np.zeros((4, 4, 3), np.uint8), np.full((5, 4), 255, np.uint8), np.full((3, 3, 1), 0.5, np.float32)]
     axes = plot_images(images, titles=["a", "b", 3], columns=2)
     assert axes.shape == (2, 2)
     assert [ax.get_title() for ax in axes.flat] == ["a", "b", "3", ""]

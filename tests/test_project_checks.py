@@ -245,6 +245,10 @@ def test_texts_are_near_up_to_a_bound_and_in_pieces_as_in_one(monkeypatch):
     )
     whole = near_texts(texts).toarray()
     assert np.argwhere(whole).tolist() == [[0, 1], [1, 0], [3, 4], [4, 3]]  # marks count as words
+    for other, near in ((3, 2), (4, 0)):  # of forty words
+        changed = " ".join([*words[:-other], *"abcd"[:other]])
+        pair = near_texts(pd.Series([" ".join(words), changed]))
+        assert pair.nnz == near
     monkeypatch.setattr(inspection, "MEMORY_MB", 0)
     assert np.array_equal(near_texts(texts).toarray(), whole)
 
