@@ -287,6 +287,9 @@ print(f"DANN: {dann_accuracy:.2f}; no BatchNorm, not adapted: {no_norm:.2f}")
 # %% [markdown]
 # Five runs: {{dann_accuracy.mean:.2f}} ± {{dann_accuracy.half_width:.2f}} (in the experiment {{experiment.dann.mean:.2f}} ± {{experiment.dann.half_width:.2f}}). The control is the same without the adversary: AdaBN, augmented, at this rate. It reaches {{experiment.adabn_steady.mean:.2f}} ± {{experiment.adabn_steady.half_width:.2f}}.
 #
+# Your figure can differ a lot from the mean. A change in the last digit of the starting weights moves the accuracy of one seed by {{experiment.rounding_dann.mean:.2f}} ± {{experiment.rounding_dann.half_width:.2f}} (mean absolute change,
+# five seeds), and another processor rounds differently. Judge such a training by several runs.
+#
 # **Predict.** The adversary sees the output of the second convolution. Would the last hidden layer, close to the output, be a better place?
 #
 # <details><summary>Answer</summary>
@@ -399,7 +402,7 @@ plt.show()
 # | DANN | {{experiment.gap_dann.mean:.0%}} ± {{experiment.gap_dann.half_width:.0%}} |
 # | consistency pseudo-labels | {{experiment.gap_labels.mean:.0%}} ± {{experiment.gap_labels.half_width:.0%}} |
 #
-# The gap lies between the best unadapted network and the one with target labels. (The paper's DANN: 56%, computed here from its accuracies .5225, .7666 and .9596; it prints 52.9%, and has 20 times as many digits.)
+# The gap lies between the best unadapted network and the one with target labels. These five seeds do not show that DANN beats inversion. (The paper's DANN: 56%, computed here from its accuracies .5225, .7666 and .9596; it prints 52.9%, and has 20 times as many digits.)
 #
 # **A caveat.** Network, layer, rates and steps were found while looking at MNIST-M test accuracy. That flatters DANN and pseudo-labels. DANN has a steady rate of 0.001, the others a larger one that falls.
 #
