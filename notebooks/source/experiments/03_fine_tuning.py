@@ -58,12 +58,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
-from course_utils.data import (
-    load_imagenet_photos,
-    load_mnist_m,
-    load_openmoji_folder,
-    stratified_split,
-)
+from course_utils.data import load_imagenet_photos, load_mnist_m, load_openmoji_folder, stratified_split
 from course_utils.evaluation import ROLE_COLOURS, mean_plus_minus, plot_images
 from course_utils.models import for_cpu_training, unfreeze
 from course_utils.zoo import load_backbone
@@ -339,8 +334,7 @@ def restart(pair, head, seed):
 # %%
 def tune(pair, name, seed, way, rate, *, n=None, augmented=False, head="fitted", epochs=None, keep=False):
     """Fine-tune from the start, note the last state; with `keep` also what a checkpoint would have kept."""
-    head = heads[name, seed] if head == "fitted" else head
-    model = restart(pair, head, seed)
+    model = restart(pair, heads[name, seed] if head == "fitted" else head, seed)
     n, epochs, steps = n or IMAGES[name], epochs or EPOCHS[name], STEPS[name]
     options, callbacks = {}, [Rate(cosine(rate, epochs * steps))]
     if keep:
