@@ -129,7 +129,7 @@ def check_read(read: Callable) -> None:
     said = pixels(wide, 32)
     require(
         bool(said[2, 4].max() < 50 and said[2, 12].min() > 200),
-        "An image that is no square was cut or padded; the service stretches them to a square.",
+        "An image that is no square was cut or padded; the service stretches it to a square.",
     )
     print("read is mended.")
 
