@@ -533,8 +533,8 @@ plt.show()
 # | consistency pseudo-labels | {{labels.mean:.2f}} ± {{labels.half_width:.2f}} | {{gap_labels.mean:.0%}} ± {{gap_labels.half_width:.0%}} | {{labels_inverted.mean:.2f}} ± {{labels_inverted.half_width:.2f}} | {{gap_labels_inverted.mean:.0%}} ± {{gap_labels_inverted.half_width:.0%}} |
 # | trained on target labels | {{bound.mean:.2f}} ± {{bound.half_width:.2f}} | 100% | | |
 #
-# What does the adversary add to the inversion? In pairs {{dann_over_inversion.mean:+.2f}} ± {{dann_over_inversion.half_width:.2f}}; the pseudo-labels add {{labels_over_inversion.mean:+.2f}} ± {{labels_over_inversion.half_width:.2f}}.
-# And what does the inversion add to DANN: {{inversion_over_dann.mean:+.2f}} ± {{inversion_over_dann.half_width:.2f}}; to the pseudo-labels: {{inversion_over_labels.mean:+.3f}} ± {{inversion_over_labels.half_width:.3f}}.
+# What does the method add to the control with inversion? In pairs the adversary adds {{dann_over_control.mean:.2f}} ± {{dann_over_control.half_width:.2f}}, the pseudo-labels add {{labels_over_control.mean:.2f}} ± {{labels_over_control.half_width:.2f}}.
+# And the inversion to the method? To DANN {{inversion_over_dann.mean:.2f}} ± {{inversion_over_dann.half_width:.2f}}, to the pseudo-labels {{inversion_over_labels.mean:.2f}} ± {{inversion_over_labels.half_width:.2f}}: this is not shown. But it makes them steady. Without it one seed in five ends far below the others.
 # The paper's DANN closed 56% of its gap, with 20 times as many digits and no inversion.
 #
 # **One caveat holds for the whole table:** network, layer, weights, rate and steps were found in trials that looked at the test accuracy on MNIST-M. That flatters every
@@ -774,10 +774,11 @@ GAPS = {
 }  # fmt: skip
 share = {"limits": (0, 1)}
 mistakes = score[list(MISTAKES)].max()
-inverted = score["no BatchNorm, half inverted"]
+control = score["AdaBN, half inverted"]
+rival = max(control, score["no BatchNorm, half inverted"])
 over = {
-    "dann_over_inversion": score["DANN, half inverted"] - inverted,
-    "labels_over_inversion": score["pseudo-labels, half inverted"] - inverted,
+    "dann_over_control": score["DANN, half inverted"] - control,
+    "labels_over_control": score["pseudo-labels, half inverted"] - control,
     "inversion_over_dann": score["DANN, half inverted"] - score["DANN"],
     "inversion_over_labels": score["pseudo-labels, half inverted"] - score["pseudo-labels"],
 }
@@ -790,9 +791,9 @@ for name, way in [pair for pair in NAMES.items() if pair[1] in score]:
     expect(name, score[way], **share)
 expect("baseline", baseline, **share)
 expect("dann", score["DANN"], contrast=mistakes, **share)
-expect("labels", score["pseudo-labels"], contrast=score["pseudo-labels, not augmented"], **share)
-expect("dann_inverted", score["DANN, half inverted"], contrast=inverted, **share)
-expect("labels_inverted", score["pseudo-labels, half inverted"], contrast=inverted, **share)
+expect("labels", score["pseudo-labels"], contrast=score["AdaBN"], **share)
+expect("dann_inverted", score["DANN, half inverted"], contrast=rival, **share)
+expect("labels_inverted", score["pseudo-labels, half inverted"], contrast=rival, **share)
 expect("bound", bound, contrast=baseline, **share)
 for name, way in GAPS.items():
     expect(f"gap_{name}", compared["gap closed"][way])
