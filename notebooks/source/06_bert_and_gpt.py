@@ -196,7 +196,7 @@ plt.show()
 #
 # ## 3. Frozen or fine-tuned?
 #
-# **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. These three get a logistic regression, its `C` chosen by cross-validation.
+# **Word counts** (TF-IDF) know no language. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. These three get a logistic regression, its `C` chosen by cross-validation.
 #
 # **Predict.** With 200 sentences: which wins?
 #
@@ -307,7 +307,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Greedy always gives the same. The last gives nonsense: no top-p keeps improbable tokens out.
+# Greedy always gives the same. The last gives nonsense. It has both a high $T$ and no top-p: try one at a time.
 #
 # </details>
 
@@ -341,7 +341,7 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt, too: answers break off.)
+# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt: answers break off.)
 #
 # ## 6. Two mistakes that everybody makes once
 #
@@ -454,7 +454,7 @@ for name in held_out:
     print(f"perplexity of 16 {name}: {before[name]:.0f} before, {corrected[name]:.0f} after")
 
 # %% [markdown]
-# Five runs: perplexity falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those that are cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
+# Five runs: perplexity falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
 #
 # In the experiment, all weights of three layers learn from 200 tweets, without end tokens: the perplexity of others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. Without training, three tweets in the prompt give {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
 #
@@ -476,7 +476,7 @@ again = upper.evaluate(**held_out["other reviews"], verbose=0)[1]
 print(f"loaded from {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB: {again:.0f}")
 
 # %% [markdown]
-# Before you let it write again, call `lm.compile(sampler=sampler)` again: the old graph of `generate` knows nothing of LoRA.
+# Before you let it write again, call `lm.compile(sampler=sampler)`: the old graph of `generate` knows nothing of LoRA.
 #
 # ## 8. What the experiments say
 
@@ -625,7 +625,7 @@ assert np.allclose(loaded, positive, atol=0.01), "the loaded model answers other
 #
 # </details>
 #
-# **2.** Which of the two can fill a gap in the middle of a sentence from both sides, and which can continue a sentence? Why?
+# **2.** Which of the two can fill a gap in the middle of a sentence from both sides, and which can continue a sentence?
 #
 # <details><summary>Answer</summary>
 #
