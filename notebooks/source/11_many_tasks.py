@@ -132,9 +132,9 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# The loss asks for the largest number of each row and column to be on the diagonal. It is the cross-entropy of "which name belongs to this picture?". Its name is **InfoNCE** (van den Oord et al. 2018). The other pairs of the batch are the *negatives*.
+# The loss asks for the largest number of each row and column to be on the diagonal. It is the cross-entropy of "which name belongs to this picture?". Its name is **InfoNCE** (van den Oord et al. 2018). The other pairs of the batch are the *negatives*. The similarities are divided by a *temperature*; CLIP learns it, ours stays at 0.07.
 #
-# **Recall@5** is the share of names whose picture is among the first five. A strong simple rival has no contrast: a *ridge regression* from picture features to name vectors.
+# **Recall@5** is the share of names whose picture is among the first five. A strong simple rival has no contrast: a *ridge regression*, linear with a penalty on large weights, from picture features to name vectors.
 
 
 # %%

@@ -520,11 +520,11 @@ plt.show()
 # %% [markdown]
 # The price of ε = 7, private minus penalty chosen on validation, as pairs: {{private_gain.mean:+.2f}} ± {{private_gain.half_width:.2f}} of accuracy. The noise takes little of it: in the experiment the same training reaches {{experiment.accuracy_noise_0.mean:.2f}} ± {{experiment.accuracy_noise_0.half_width:.2f}} without noise, {{experiment.accuracy_noise_2.mean:.2f}} ± {{experiment.accuracy_noise_2.half_width:.2f}} with noise 2, and {{experiment.accuracy_steps_x_3_noise_0.mean:.2f}} ± {{experiment.accuracy_steps_x_3_noise_0.half_width:.2f}} with three times the steps and no noise.
 #
-# The strong rival is a strong penalty, C = 1. Private minus strong penalty: accuracy {{private_minus_strong.mean:+.3f}} ± {{private_minus_strong.half_width:.3f}}, AUC of the attack {{attack_minus_strong.mean:+.3f}} ± {{attack_minus_strong.half_width:.3f}}. So against this one attack a plain penalty does nearly as much for less. What it lacks is the promise: ε holds for every attack, also for those not yet found, under two conditions: the noise and the drawing stay secret, and all heads that you publish count together. Here `SEED` makes both public, for you to see the same table. For a real product take a library with a cryptographic generator, such as Opacus (for PyTorch) with `secure_mode=True`.
+# The strong rival is a strong penalty, C = 1. Private minus strong penalty: accuracy {{private_minus_strong.mean:+.3f}} ± {{private_minus_strong.half_width:.3f}}, AUC of the attack {{attack_minus_strong.mean:+.3f}} ± {{attack_minus_strong.half_width:.3f}}. So against this one attack the penalty is a little more accurate and a little more open. What it lacks is the promise: ε holds for every attack, also for those not yet found, under two conditions: the noise and the drawing stay secret, and all heads that you publish count together. Here `SEED` makes both public, for you to see the same table. For a real product take a library with a cryptographic generator, such as Opacus (for PyTorch) with `secure_mode=True`.
 #
 # The noise itself does little against this attack: the same training without noise has an AUC of {{experiment.attack_noise_0.mean:.2f}} ± {{experiment.attack_noise_0.half_width:.2f}} in the experiment, and no ε at all.
 #
-# Learning rate and share were set by hand on one split. This choice looked at data, and is not counted in ε.
+# Learning rate and share were set by hand on one split, which ε does not count.
 #
 # ## Your turn
 #
