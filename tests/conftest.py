@@ -5,7 +5,7 @@ import nbformat
 import pytest
 
 from course_tools import notebooks
-from course_tools.build import fingerprint, frame
+from course_tools.build import build, fingerprint, frame
 from course_tools.measure import records
 from course_utils.data import catalog
 from course_utils.evaluation import expectations
@@ -80,6 +80,7 @@ def course(tmp_path, monkeypatch):
     """A course in a folder of its own: lesson 01, its experiment, experiment 02, a package of two loaders."""
     for module in (notebooks, frame, fingerprint):
         monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "BUILD", tmp_path / "build")
     monkeypatch.setattr(records, "SECONDS_PATH", tmp_path / "data" / "seconds.toml")
     monkeypatch.setattr(catalog, "CATALOG_PATH", tmp_path / "data" / "catalog.toml")
     monkeypatch.setattr(expectations, "BANDS_PATH", tmp_path / "bands.toml")

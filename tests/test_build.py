@@ -156,3 +156,11 @@ def test_a_failing_source_leaves_the_stored_notebook_alone(course, edit):
         build.build(LESSON)
     assert LESSON.path.read_bytes() == before
     assert [path.name for path in LESSON.path.parent.glob("*.ipynb")] == ["01_trial.ipynb"]
+
+
+def test_a_second_build_of_a_notebook_is_refused_and_one_of_another_is_not(course, monkeypatch):
+    monkeypatch.setattr(build, "execute", lambda *_: build.build(LESSON))
+    with pytest.raises(CourseError, match="Another build of 01_trial is at work; wait until it has finished."):
+        build.build(LESSON)
+    with pytest.raises(CourseError, match="Another build of 01_trial is at work"):
+        build.build(EXPERIMENT)  # which builds the lesson, whose own build is under way

@@ -15,6 +15,7 @@ import pytest
 from course_tools.notebooks import Notebook
 from course_tools.run import job as jobs
 from course_tools.run import jobs as runner
+from course_tools.run.alone import alone_in
 from course_tools.run.job import Job, facts_of, job_for
 from course_tools.run.jobs import run_jobs
 from course_tools.settings import LIMIT_MINUTES
@@ -263,14 +264,14 @@ def test_what_killed_runs_left_is_swept_out_of_all_folders_before_and_after(job,
         seen.extend(path.name for path in job.output.parent.glob(".partial-*"))
         for one in waiting:
             (one.output.parent / ".partial-left").mkdir()
-        with pytest.raises(CourseError, match="Another run is writing to deep/"), runner._alone_in(deep.output.parent):
-            pass
+        with pytest.raises(CourseError, match="Another run is writing to deep/"):
+            run_jobs([deep], 1)
         return run_on(client, waiting, limit, alone)
 
     monkeypatch.setattr(runner, "_run_on", leaving)
     run_jobs([deep, job], 1)
     assert seen == [] and not list(job.output.parent.rglob(".partial-*"))
-    with runner._alone_in(deep.output.parent):  # the lock is free again
+    with alone_in(deep.output.parent, "Another"):  # the lock is free again
         pass
 
 

@@ -21,9 +21,10 @@ from course_tools import cli, notebooks, settings
 from course_tools.build.compose import compose
 from course_tools.notebooks import Notebook
 from course_tools.parameters import checked, run_parameters
+from course_tools.run.alone import alone_in
 from course_tools.run.execute import execute
 from course_tools.run.job import Job
-from course_tools.run.jobs import _alone_in, run_jobs
+from course_tools.run.jobs import run_jobs
 from course_tools.run.report import leave_report
 from course_tools.run.table import result_table, written_folders
 from course_utils.errors import CourseError
@@ -236,14 +237,8 @@ def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
 
     assert waited_for(lambda: not living(family), seconds=30)
     assert not (folder / path.name).exists() and not (folder / "01_slow.json").exists()
-    with _alone_in(folder):  # the lock of the killed run is free, and its rest is swept away
+    with alone_in(folder, "Another"):  # the lock of the killed run is free, and its rest is swept away
         assert list(folder.glob(".partial-*")) == []
-
-
-def test_two_runs_into_one_folder_are_refused(tmp_path):
-    with _alone_in(tmp_path), pytest.raises(CourseError, match="Another run is writing"):
-        with _alone_in(tmp_path):
-            pass
 
 
 @pytest.fixture
