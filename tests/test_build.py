@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from course_tools import settings
 from course_tools.build import build, compose
 from course_tools.build.figures import shrink_figures
 from course_tools.notebooks import Notebook
@@ -48,13 +49,15 @@ def test_each_storey_links_the_other(course):
     assert "lesson above" not in compose.compose(Notebook("02_other", True)).cells[0].source
 
 
-def test_without_an_address_badge_and_clone_are_left_out(course):
-    text = text_of(compose.compose(LESSON, address=""))
+def test_without_an_address_badge_and_clone_are_left_out(course, monkeypatch):
+    monkeypatch.setattr(settings, "REPOSITORY_URL", "")
+    text = text_of(compose.compose(LESSON))
     assert "colab" not in text.lower() and "git clone" not in text
 
 
-def test_with_an_address_badge_and_clone_are_there(course):
-    text = text_of(compose.compose(EXPERIMENT, address="https://github.com/someone/course"))
+def test_with_an_address_badge_and_clone_are_there(course, monkeypatch):
+    monkeypatch.setattr(settings, "REPOSITORY_URL", "https://github.com/someone/course")
+    text = text_of(compose.compose(EXPERIMENT))
     place = "github/someone/course/blob/main/notebooks/experiments/01_trial.ipynb"
     assert f"https://colab.research.google.com/{place}" in text
     assert "git clone --quiet --depth 1 https://github.com/someone/course course" in text

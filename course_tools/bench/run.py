@@ -7,7 +7,6 @@ import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from course_tools.bench import speedups
 from course_tools.bench.table import Row
@@ -48,10 +47,10 @@ def run_part(name: str, profile: str) -> list[Row]:
     return rows
 
 
-def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -> None:
+def write_part(name: str, profile: str, rows: list[Row]) -> None:
     """Replace one part in the file of results, with what its figures depend on: time, processor, cores, versions."""
-    path.parent.mkdir(exist_ok=True)
-    parts = read_json(path) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
+    RESULTS.parent.mkdir(exist_ok=True)
+    parts = read_json(RESULTS) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
     parts[name] = {
         "profile": profile,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,5 +59,5 @@ def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "rows": [asdict(row) for row in rows],
     }
-    with replacing(path) as partial:
+    with replacing(RESULTS) as partial:
         partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")

@@ -6,7 +6,6 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from course_tools import settings
 from course_tools.build import frame
 from course_tools.measure.records import RESULTS_PATH, read_seconds, read_tables
 from course_tools.notebooks import Notebook
@@ -17,11 +16,10 @@ PLACEHOLDER = re.compile(r"\{\{\s*(?:([\w/]+)\.)?(\w+)\.(\w+)(?::([^{}]+))?\s*\}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def compose(notebook: Notebook, measured: bool = True, address: str | None = None) -> NotebookNode:
+def compose(notebook: Notebook, measured: bool = True) -> NotebookNode:
     """Return the notebook as its source and the shared frame make it, without outputs.
 
-    Its prose is filled with the figures when they are `measured`, else with "…", as while they are being measured. The
-    public `address` of the repository is by default ``settings.REPOSITORY_URL``.
+    Its prose is filled with the figures when they are `measured`, else with "…", as while they are being measured.
 
     Raises a CourseError when the source lacks its front matter or quotes a figure that has no band.
     """
@@ -29,9 +27,7 @@ def compose(notebook: Notebook, measured: bool = True, address: str | None = Non
     course = source.metadata.get("course")
     if course is None:
         raise CourseError(f"{notebook.source.name} has no `course:` front matter.")
-    address = settings.REPOSITORY_URL if address is None else address
-    cells = [frame.title_cell(notebook, course, read_seconds(notebook.key), address)]
-    cells += frame.set_up_cells(address)
+    cells = [frame.title_cell(notebook, course, read_seconds(notebook.key)), *frame.set_up_cells()]
     for cell in source.cells:
         cells.append(_prepared(cell))
         if "parameters" in cell.metadata.get("tags", []):
