@@ -1,10 +1,12 @@
 """Fixtures shared by the tests."""
 
+import sys
+
 import matplotlib
 import nbformat
 import pytest
 
-from course_tools import notebooks
+from course_tools import cli, notebooks
 from course_tools.build import build, fingerprint, frame
 from course_tools.measure import records
 from course_utils.data import catalog
@@ -120,6 +122,20 @@ def edit(course):
         catalog.load_catalog.cache_clear()
 
     return change
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs the command line in this process; it returns the exit code and what was printed."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["course", *words])
+        monkeypatch.setattr(cli.console, "width", 120)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture
