@@ -36,8 +36,7 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
     It is for the file of cells at `path`, by default the stored notebook. Raises a CourseError for an unknown profile,
     a file that is missing or no mapping, or a name or type that the notebook does not have.
     """
-    if profile not in PROFILES:
-        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    check_profile(profile)
     if profile == "default":
         return {}
     file = notebook.parameter_file(profile)
@@ -54,6 +53,12 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
     path = path or notebook.path
     defaults = default_parameters(path)
     return {name: checked(path, defaults, name, value) for name, value in values.items()}
+
+
+def check_profile(profile: str) -> None:
+    """Raise a CourseError for a profile that no notebook has."""
+    if profile not in PROFILES:
+        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
 
 
 def default_parameters(path: Path) -> dict[str, object]:

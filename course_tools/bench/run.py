@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from course_tools.bench import speedups
 from course_tools.bench.table import Row
-from course_tools.parameters import PROFILES
+from course_tools.parameters import check_profile
 from course_utils.errors import CourseError
 from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT
@@ -30,8 +30,7 @@ def check_parts(names: list[str] | None, profile: str) -> list[str]:
     """
     if unknown := [name for name in names or [] if name not in PARTS]:
         raise CourseError(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
-    if profile not in PROFILES:
-        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    check_profile(profile)
     return list(dict.fromkeys(names or SHORT))
 
 

@@ -1,8 +1,5 @@
 """Scores, intervals and thresholds by statsmodels and torchmetrics; DeLong's interval in NumPy."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import statsmodels.api as sm
 import torch
@@ -59,8 +56,7 @@ def delong(labels, scores):
     return wins.mean() + NORMAL_975 * np.sqrt(variance) * np.array([-1, 1])
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     labels, scores = torch.from_numpy(inputs["labels"]), torch.from_numpy(inputs["scores"])
     k_labels, k_scores = torch.from_numpy(inputs["k_labels"]), torch.from_numpy(inputs["k_scores"])
     sets = list(zip(labels, scores, strict=True))
@@ -68,7 +64,7 @@ def main(folder):
     def of_sets(function):
         return lambda: np.array([function(*each) for each in sets])
 
-    ways = {
+    return {
         "intervals": lambda: intervals(inputs["runs"]),
         "predicted": lambda: predicted(inputs["runs"]),
         "wilson": lambda: np.array([proportion_confint(k, n, method="wilson") for k, n in inputs["counts"]]),
@@ -78,8 +74,7 @@ def main(folder):
         "at specificity": of_sets(lambda y, p: tm.binary_sensitivity_at_specificity(p, y, min_specificity=0.9)[0]),
         "delong": lambda: np.mean([delong(y.numpy(), p.numpy()) for y, p in sets], 0)[None],
     }
-    serve(ways, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(ways_for)
