@@ -39,6 +39,11 @@ class Notebook:
         return self.path.parent / "profiles" / f"{self.number}.{profile}.yaml"
 
 
+def tags_of(cell: dict) -> list[str]:
+    """Return the tags of a cell, as nbformat or JSON reads it."""
+    return cell["metadata"].get("tags", [])
+
+
 def all_notebooks(storey: str = "all") -> list[Notebook]:
     """Return the notebooks of a storey in order, as their sources name them; a lesson stands before its experiment."""
     folder = ROOT / "notebooks" / "source"

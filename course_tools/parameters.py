@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.errors import CourseError
 
 PROFILES = ("smoke", "default", "full")
@@ -70,7 +70,7 @@ def default_parameters(path: Path) -> dict[str, object]:
         raise DamagedNotebook(f"{path.name} is not there; make it by `course build {path.name[:2]}`.")
     try:  # as a file of JSON: papermill and nbformat take seconds to import, and a wrong name is to be told at once
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        tagged = ["".join(cell["source"]) for cell in cells if "parameters" in tags_of(cell)]
         lines = [line for source in tagged for line in ast.parse(source).body]
         return {line.targets[0].id: ast.literal_eval(line.value) for line in lines if isinstance(line, ast.Assign)}
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:

@@ -12,7 +12,7 @@ from PIL import Image
 from course_tools import settings
 from course_tools.build import build, compose
 from course_tools.build.figures import shrink_figures
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.errors import CourseError
 
 LESSON, EXPERIMENT, SOURCE = Notebook("01_trial"), Notebook("01_trial", True), "notebooks/source/01_trial.py"
@@ -23,7 +23,7 @@ def text_of(composed):
 
 
 def cells_tagged(notebook, tag):
-    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+    return [cell for cell in notebook.cells if tag in tags_of(cell)]
 
 
 def outputs_of(notebook):

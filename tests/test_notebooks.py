@@ -13,7 +13,7 @@ import pytest
 from course_tools.build.build import differences
 from course_tools.build.compose import PLACEHOLDER
 from course_tools.measure.records import read_seconds
-from course_tools.notebooks import Notebook, all_notebooks
+from course_tools.notebooks import Notebook, all_notebooks, tags_of
 from course_tools.parameters import PROFILES, profile_parameters
 from course_tools.publish.readme import IMAGE, README, readme_text
 from course_tools.run.report import OF_THE_COURSE
@@ -64,10 +64,6 @@ def stored(notebook):
     if not notebook.path.exists():
         pytest.skip("not built, which another test tells")
     return nbformat.read(notebook.path, as_version=4)
-
-
-def tags_of(cell):
-    return cell.metadata.get("tags", [])
 
 
 def code_cells(notebook):

@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 
 from course_tools.build.compose import compose
 from course_tools.build.figures import shrink_figures
-from course_tools.build.fingerprint import fingerprint
+from course_tools.build.fingerprint import code_cells, fingerprint
 from course_tools.measure.records import update_seconds
 from course_tools.notebooks import Notebook
 from course_tools.run.alone import alone_in
@@ -66,14 +66,10 @@ def _executed(composed: NotebookNode, draft: Path, notebook: Notebook, on_cell) 
 
 def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
     """Give the code cells their outputs, and nothing of the times and paths that a run leaves in the metadata."""
-    for cell, run in zip(_code_cells(composed.cells), _code_cells(cells), strict=True):
+    for cell, run in zip(code_cells(composed.cells), code_cells(cells), strict=True):
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
         shrink_figures(cell.outputs)
     return composed
-
-
-def _code_cells(cells: list[NotebookNode]) -> list[NotebookNode]:
-    return [cell for cell in cells if cell.cell_type == "code" and "set-up" not in cell.metadata.get("tags", [])]
 
 
 def _store(notebook: Notebook, composed: NotebookNode, now: str) -> None:

@@ -8,7 +8,7 @@ from nbformat import NotebookNode
 
 from course_tools.build import frame
 from course_tools.measure.records import RESULTS_PATH, read_seconds, read_tables
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import read_bands
 
@@ -30,9 +30,9 @@ def compose(notebook: Notebook, measured: bool = True) -> NotebookNode:
     cells = [frame.title_cell(notebook, course, read_seconds(notebook.key)), *frame.set_up_cells()]
     for cell in source.cells:
         cells.append(_prepared(cell))
-        if "parameters" in cell.metadata.get("tags", []):
+        if "parameters" in tags_of(cell):
             cells.append(_prepared(frame.start_cell(notebook)))
-    headline = [cells.pop()] if "headline" in cells[-1].metadata.get("tags", []) else []
+    headline = [cells.pop()] if "headline" in tags_of(cells[-1]) else []
     quiz = next((at for at, cell in enumerate(cells) if cell.source.startswith("## Quiz")), len(cells))
     cells[quiz:quiz] = frame.recap_cells(course)
     cells += [*frame.reference_cells(course), *headline]
@@ -77,7 +77,7 @@ def _filled(text: str, quoting: str, short: dict[str | None, str]) -> str:
 
 def _prepared(cell: NotebookNode) -> NotebookNode:
     """Fold what is machinery or a solution; a folded cell still shows its first line, so that is a title."""
-    tags = cell.metadata.get("tags", [])
+    tags = tags_of(cell)
     if "solution" in tags and cell.cell_type == "markdown":
         cell.source = f"<details><summary>What was seen</summary>\n\n{cell.source}\n\n</details>"
     elif "solution" in tags:

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.data.catalog import load_catalog
 from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
@@ -43,9 +43,13 @@ def fingerprint(
 
 
 def code_of(cells: list[NotebookNode]) -> list[tuple[str, list[str]]]:
-    """Return source and tags of the code cells; the cell that installs the course decides nothing."""
-    code = [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in cells if cell.cell_type == "code"]
-    return [(source, tags) for source, tags in code if "set-up" not in tags]
+    """Return source and tags of the code cells."""
+    return [(cell.source, sorted(tags_of(cell))) for cell in code_cells(cells)]
+
+
+def code_cells(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Return the code cells without the one that installs the course, which decides nothing."""
+    return [cell for cell in cells if cell.cell_type == "code" and "set-up" not in tags_of(cell)]
 
 
 def is_stale(notebook: Notebook) -> bool:
