@@ -196,6 +196,19 @@ def test_data_that_are_not_there_yet_count_when_they_come(job, tmp_path):
     assert own.fingerprint() != before
 
 
+def test_chest_xrays_of_the_reader_count_only_where_they_are_shown(write_notebook, tmp_path, monkeypatch):
+    shows = write_notebook("07_shows", "from course_utils.data import load_chest_xrays", "!ls", "if True:\n    %pwd")
+    made = [
+        Job(path.stem, Notebook(path.stem), path, tmp_path / path.name) for path in (shows, write_notebook("01_one"))
+    ]
+    own, seen = tmp_path / "mine.npz", []
+    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(own))
+    for content in ("a child's chest", "another chest"):
+        own.write_text(content)
+        seen.append([job.fingerprint() for job in made])
+    assert [before != after for before, after in zip(*seen, strict=True)] == [True, False]
+
+
 def test_the_fetched_chest_xrays_count_where_the_reader_has_none(write_notebook, tmp_path, monkeypatch):
     path = write_notebook("07_shows", "from course_utils.data import load_chest_xrays")
     job = Job("shows", Notebook("07_shows"), path, tmp_path / "07_shows.ipynb")

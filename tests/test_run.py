@@ -73,39 +73,6 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     assert result_table(again).row_count == 2
 
 
-def test_changed_code_and_parameters_are_run_again(write_notebook, tmp_path):
-    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
-    before = job.fingerprint()
-    assert dataclasses.replace(job, parameters={"SEED": 1}).fingerprint() != before
-    write_notebook("01_one", "1 + 2")
-    changed = job.fingerprint()
-    assert changed != before
-    write_notebook("01_one", "1 +")  # no Python: which is for the run to tell
-    assert job.fingerprint() not in (before, changed)
-
-
-def test_chest_xrays_of_the_reader_count_only_where_they_are_shown(write_notebook, tmp_path, monkeypatch):
-    shows = write_notebook("07_shows", "from course_utils.data import load_chest_xrays", "!ls", "if True:\n    %pwd")
-    jobs = [make_job(path, tmp_path / "build") for path in (shows, write_notebook("01_one", "1 + 1"))]
-    own, seen = tmp_path / "mine.npz", []
-    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(own))
-    for content in ("a child's chest", "another chest"):
-        own.write_text(content)
-        seen.append([job.fingerprint() for job in jobs])
-    assert [before != after for before, after in zip(*seen, strict=True)] == [True, False]
-
-
-def test_data_of_the_reader_that_changed_are_run_again(write_notebook, tmp_path):
-    (tmp_path / "mine" / "cat").mkdir(parents=True)
-    (tmp_path / "mine" / "cat" / "1.png").write_text("a cat")
-    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build", DATA=str(tmp_path / "mine"))
-    before = job.fingerprint()
-    assert job.fingerprint() == before
-    (tmp_path / "mine" / "cat" / "2.png").write_text("another cat")
-    assert job.fingerprint() != before
-    assert dataclasses.replace(job, parameters={"DATA": str(tmp_path / "nowhere")}).fingerprint() != before
-
-
 def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_notebook, tmp_path):
     bar = "print(1, end='/2' + chr(13))\nprint(2, chr(8) * 4, 'it has', 'run')"
     writes = f"from pathlib import Path\nPath(OUT).mkdir()\n{bar}"
@@ -149,12 +116,6 @@ def test_a_home_that_is_missing_or_takes_no_file_stops_no_run(write_notebook, tm
     path = write_notebook("01_home", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
     result = execute(path, tmp_path / "output.ipynb", {"SEED": 3})
     assert result["status"] == "passed", result["error"]
-
-
-def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):
-    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
-    assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
-    assert job.failure(OSError("no space"))["status"] == "failed" and not job.record.exists()
 
 
 def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
