@@ -193,7 +193,7 @@ plt.show()
 # - 0.003 is a gamble. Some networks survive and some are ruined, so the interval is wide.
 # - 0.01 ends near chance level, *below* the frozen network.
 #
-# The red diamond is the subject of section 3, the green band of section 5.
+# The diamond is the subject of section 3, the green band of section 5.
 #
 # The best rate depends on task, steps and batch. So try three or four, a factor of three apart, and compare on *validation* images.
 #
@@ -205,7 +205,7 @@ plt.show()
 # %% [markdown]
 # ## 3. Fit the head first
 #
-# **Predict.** The red diamond has the same rate, 0.001 (it is drawn a little to the right), the same images and steps in stage two. Only its head started at random. Why is it so low?
+# **Predict.** The diamond has the same rate, 0.001 (it is drawn a little to the right), the same images and steps in stage two. Only its head started at random. Why is it so low?
 #
 # <details><summary>Answer</summary>
 #

@@ -98,9 +98,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." Shuffle your texts yourself.
+# Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." KerasHub's `fit` takes them in their order: shuffle yours first.
 #
-# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs (splits share sentences, so intervals are a little too narrow). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
+# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs (runs draw 500 of 2,943 sentences and share some: intervals are a little too narrow). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -190,13 +190,13 @@ for ax, head in zip(axes, (1, 7)):
 plt.show()
 
 # %% [markdown]
-# Read a row: the darker a cell, the more this position takes from that word. In the left head "not" takes nearly everything from "good"; in the right one every row takes most from `[CLS]`.
+# Read a row: the darker, the more it takes from that word. In the left head "not" takes nearly everything from "good"; in the right one every row takes most from `[CLS]`.
 #
 # We chose these two among 72. A map is no explanation: in recurrent classifiers, other weights often gave the same answer (Jain & Wallace 2019).
 #
 # ## 3. Frozen or fine-tuned?
 #
-# **Word counts** (TF-IDF) know no language at all. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. These three get a logistic regression, its `C` chosen by cross-validation.
+# **Word counts** (TF-IDF) know no language. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. These three get a logistic regression, its `C` chosen by cross-validation.
 #
 # **Predict.** With 200 sentences: which wins?
 #
@@ -253,7 +253,7 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 #
 # ## 4. A decoder guesses the next token
 #
-# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers, here from a file of some 4 bits a weight. It was then tuned to follow instructions (*Instruct*).
+# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers, here from a file of some 4 bits a weight. Ours was also tuned to follow instructions (*Instruct*). It is built like Llama, hence `Llama3` below.
 
 # %%
 from course_utils.text import load_smollm2
@@ -299,7 +299,7 @@ plt.show()
 #
 # - **greedy**: always the most probable token;
 # - **temperature** $T$: draw from $\operatorname{softmax}(z/T)$, with logits $z$; a small $T$ is nearly greedy;
-# - **top-p**: draw only among the most probable tokens that together have the probability $p$.
+# - **top-p**: draw only among the most probable tokens that together reach the probability $p$.
 #
 # Usually one writes `lm.compile(sampler="greedy")`. But after each `compile`, `generate` builds its graph anew, which takes over ten seconds. With $p$ and $T$ as variables one graph serves all: at $p = 0$ only the most probable token remains.
 #
@@ -307,7 +307,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# Greedy always gives the same. The last gives nonsense: no top-p keeps improbable tokens out.
+# Greedy always gives the same. The last gives nonsense. It has both a high $T$ and no top-p: try one at a time.
 #
 # </details>
 
@@ -341,13 +341,13 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt, too: answers break off.)
+# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt: answers break off.)
 #
 # ## 6. Two mistakes that everybody makes once
 #
 # ### No causal mask
 #
-# A decoder that sees the next token can copy it instead of guessing. A test takes a second: change the *last* position, and look which outputs move.
+# A decoder that sees the next token can copy it instead of guessing. A test: change the *last* position, and look which outputs move.
 #
 # **Predict.** Eight positions, the last one changed. Which outputs may move?
 #
@@ -374,6 +374,12 @@ for causal in (True, False):
 # To classify with a decoder, take the state of the last token: only this one has read everything. But `states[:, -1]` is the last *position*, which is padding for all but the longest text.
 #
 # **Predict.** The same 20 sentences, padded once to 20 and once to 40 positions. How many are the nearest neighbour of themselves, by the last position? And by the last real token?
+#
+# <details><summary>Answer</summary>
+#
+# By the last position {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} over five runs, where chance gives 5%. By the last real token, all.
+#
+# </details>
 
 # %%
 from sklearn.metrics.pairwise import cosine_similarity
@@ -390,7 +396,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
     print(f"{name}: {found[name]:.0%} of the sentences find themselves")
 
 # %% [markdown]
-# The last real token always finds itself. By the last position, {{found_last_position.mean:.0%}} ± {{found_last_position.half_width:.0%}} do over five runs; by chance 5%. **The symptom:** the vector of a text changes with the padding, so with its batch.
+# **The symptom:** the vector of a text changes with the padding, so with its batch.
 # A cure: `states[np.arange(n), mask.sum(axis=1) - 1]`, where padding comes behind; some libraries put it in front.
 #
 # ## 7. LoRA: a small file makes it yours
@@ -399,7 +405,7 @@ for name, at in {"last position": -1, "last real token": last}.items():
 #
 # $$W' = W + \frac{\alpha}{r} A B, \qquad A \in \mathbb R^{n \times r},\ B \in \mathbb R^{r \times m}$$
 #
-# $B$ starts at 0, so training starts at the pretrained model. By default KerasHub corrects the queries and values of attention, with $\alpha = r$.
+# $B$ starts at 0, so training starts at the pretrained model. By default KerasHub corrects the queries and values of attention, with the fixed factor $\alpha = r$.
 #
 # **Predict.** A query matrix is 576 × 576. How many numbers has LoRA of rank 8 for it, by the formula?
 #
@@ -416,7 +422,7 @@ trained = sum(int(np.prod(variable.shape)) for variable in gpt.trainable_variabl
 print(f"trainable {trained:,}; all weights {gpt.count_params() - trained:,}")
 
 # %% [markdown]
-# 1.3% of the numbers; by the formula it would be 460,800. With a GPU, call `lm.compile(keras.optimizers.Adam(LORA_RATE))` and `lm.fit(texts)`; its own rate of 2e-5 is small for LoRA (ours was tried for three layers only). On a processor we train LoRA in the upper three layers; the lower 27 run once.
+# 1.3% of the numbers. With a GPU, call `lm.compile(keras.optimizers.Adam(LORA_RATE))` and `lm.fit(texts)`; this rate was tried for three layers only. On a processor we train LoRA in the upper three layers; the lower 27 run once.
 #
 # **Perplexity** is the exponential of the mean of $-\log p$ over the real tokens: at 20 the model is as undecided as between 20 equally probable tokens. Use `weighted_metrics`: Keras' own loss is averaged over the padding too, so `exp(loss)` is too small.
 
@@ -448,9 +454,9 @@ for name in held_out:
     print(f"perplexity of 16 {name}: {before[name]:.0f} before, {corrected[name]:.0f} after")
 
 # %% [markdown]
-# Five runs: it falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those that are cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
+# Five runs: perplexity falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
 #
-# In the experiment, 200 tweets, without end tokens, for all weights of three layers lower that of others from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. A rival without training, three tweets in the prompt: {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
+# In the experiment, all weights of three layers learn from 200 tweets, without end tokens: the perplexity of others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. Without training, three tweets in the prompt give {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
 #
 # **Predict.** The weights fill 538 MB in 32 bits. How large is the file of the correction?
 #
@@ -470,7 +476,7 @@ again = upper.evaluate(**held_out["other reviews"], verbose=0)[1]
 print(f"loaded from {(home / 'mine.lora.h5').stat().st_size / 1e6:.1f} MB: {again:.0f}")
 
 # %% [markdown]
-# Before you let it write again, call `lm.compile(sampler=sampler)` again: the old graph of `generate` knows nothing of LoRA.
+# Before you let it write again, call `lm.compile(sampler=sampler)`: the old graph of `generate` knows nothing of LoRA.
 #
 # ## 8. What the experiments say
 
@@ -488,7 +494,7 @@ ax.figure.set_label("Five ways to classify tweets with 200 labels, with their in
 plt.show()
 
 # %% [markdown]
-# Is a tweet positive or negative? 200 labels, 200 test tweets; two of six blocks train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
+# Is a tweet positive or negative? 200 labels, 200 test tweets; two of six layers train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
 # {{experiment.lora_gain.half_width:.3f}}, all weights by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: no way of training was shown to help.
 #
 # The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (root mean squared error: fine-tuned {{experiment.rating_error_tuned.mean:.2f}}, frozen {{experiment.rating_error.mean:.2f}}, no difference shown; TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}) and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
@@ -619,7 +625,7 @@ assert np.allclose(loaded, positive, atol=0.01), "the loaded model answers other
 #
 # </details>
 #
-# **2.** Which of the two can fill a gap in the middle of a sentence from both sides, and which can continue a sentence? Why?
+# **2.** Which of the two can fill a gap in the middle of a sentence from both sides, and which can continue a sentence?
 #
 # <details><summary>Answer</summary>
 #
@@ -627,11 +633,11 @@ assert np.allclose(loaded, positive, atol=0.01), "the loaded model answers other
 #
 # </details>
 #
-# **3.** Your chat model repeats the question and does not stop. Do you lower the temperature, train it longer, or look at the prompt?
+# **3.** Your chat model gives empty answers, or answers beside the point. Do you lower the temperature, train it longer, or look at the prompt?
 #
 # <details><summary>Answer</summary>
 #
-# Look at the prompt: usually the template is missing or wrong. A lower temperature makes the same text more certain.
+# Look at the prompt first: is it in the template? Our answers without it were greedy already.
 #
 # </details>
 #

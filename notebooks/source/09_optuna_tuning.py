@@ -110,7 +110,7 @@ with plt.style.context({}):  # Optuna's plots change the style; here it comes ba
 # %% [markdown]
 # *Pictograms: [OpenMoji](https://openmoji.org), [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
-# Each blue point is one **trial**: a configuration, trained and scored on 245 validation images. The red line is the best so far. Then the best configuration was
+# Each blue point is a finished **trial**: a configuration, trained and scored on 245 validation images. The red line is the best so far. The best configuration was
 # trained anew, and the 248 test images were read. Over five runs, each with other training images, the search reports {{search_validation.mean:.2f}} ± {{search_validation.half_width:.2f}}, and the test images say
 # {{search_test.mean:.2f}} ± {{search_test.half_width:.2f}}. Always naming the largest class gives 0.25.
 #

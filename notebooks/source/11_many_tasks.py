@@ -32,7 +32,7 @@ EPISODES = 200  # of the training by episodes, and of each test
 # %% [markdown]
 # ## The whole thing first
 #
-# 1,372 pictograms and their Unicode names. One frozen network knows photographs, another knows sentences. Two small layers are trained so that a picture and its name get similar vectors.
+# 1,372 pictograms and their Unicode names. One frozen network knows photographs, another knows sentences. Two small layers, the *towers*, are trained so that a picture and its name get similar vectors.
 # Then we ask in words for pictures that were not trained on.
 
 # %%
@@ -132,9 +132,9 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# The loss asks for the largest number of each row and column to be on the diagonal. It is the cross-entropy of "which name belongs to this picture?". Its name is **InfoNCE** (van den Oord et al. 2018). The other pairs of the batch are the *negatives*.
+# The loss asks for the largest number of each row and column to be on the diagonal. It is the cross-entropy of "which name belongs to this picture?". Its name is **InfoNCE** (van den Oord et al. 2018). The other pairs of the batch are the *negatives*. The similarities are divided by a *temperature*; CLIP learns it, ours stays at 0.07.
 #
-# **Recall@5** is the share of names whose picture is among the first five. A strong simple rival has no contrast: a *ridge regression* from picture features to name vectors.
+# **Recall@5** is the share of names whose picture is among the first five. A strong simple rival has no contrast: a *ridge regression*, linear with a penalty on large weights, from picture features to name vectors.
 
 
 # %%
@@ -219,7 +219,7 @@ zero_shot.round(2).to_frame()
 #
 # ## 3. Two tasks on one trunk
 #
-# Task A: the category, one of eight, with ten labels a class. Task B: the meaning, a vector, known for all 1,072. In **multi-task learning** (Caruana 1997) a shared layer serves both. Images without a label get the weight 0 in task A; the others get more, so that the mean stays the same.
+# Task A: the category, one of eight, with ten labels a class. Task B: the meaning, a vector, known for all 1,072. In **multi-task learning** (Caruana 1997) a shared layer, the *trunk*, serves both. Images without a label get the weight 0 in task A; the others get more, so that the mean stays the same.
 #
 # **Predict.** Which task gains from sharing, A or B?
 #
@@ -294,7 +294,7 @@ plt.show()
 #
 # "Squared error" is the same network with `"mse"` for B. Recall@5 of B: {{squared_b.mean:.2f}} ± {{squared_b.half_width:.2f}} instead of {{shared_b.mean:.2f}} ± {{shared_b.half_width:.2f}}. The mean square of a unit vector of 384 numbers is only 1/384, so the usual story is: the loss of A drowns that of B.
 #
-# The last network tests the story. B *alone* with the squared error has {{squared_alone_b.mean:.2f}} ± {{squared_alone_b.half_width:.2f}}. So A is not needed for the failure. Nor is the loss alone to blame: the ridge regression minimises a squared error, too. It is this network, with this loss, in 20 epochs. It is less than chance (0.017); why, we did not look.
+# The row "B alone, squared error" tests the story. There B has {{squared_alone_b.mean:.2f}} ± {{squared_alone_b.half_width:.2f}}. So A is not needed for the failure. Nor is the loss alone to blame: the ridge regression minimises a squared error, too. It is this network, with this loss, in 20 epochs. It is less than chance (0.017); why, we did not look.
 #
 # **The symptom** to expect: the sum of the losses looks well, for a loss of 1/384 hardly shows in it, and one task learns little. Before you tune weights, train each task alone with its own loss.
 #

@@ -90,7 +90,7 @@ plt.show()
 # %% [markdown]
 # *Pictograms: [OpenMoji](https://openmoji.org), [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/).*
 #
-# One line of Keras wrote the file; after a first `predict`, `format="onnx"` writes one for ONNX Runtime. The cell under *Take it home* needs no TensorFlow. **LiteRT**, formerly TensorFlow Lite, is a small library that runs such files on phones, on small servers and here.
+# One line of Keras wrote the file; after a first `predict`, `format="onnx"` writes one for ONNX Runtime. **LiteRT**, formerly TensorFlow Lite, is a small library that runs such files on phones, on small servers and here.
 #
 # *As pairs*: within each run, on the same images. All "±" below are half the width of the 95% interval of the mean over five runs, each with its own split. All runs share the same pictograms, so read small differences with care.
 #
@@ -165,7 +165,7 @@ table.round(2)
 # %% [markdown]
 # The file of 32 bits gives the class of Keras for all images. Full int8 gives another class for some, and is right about as often: the difference of the accuracies, as pairs, is {{int8_minus_keras.mean:+.3f}} ± {{int8_minus_keras.half_width:.3f}}.
 #
-# Milliseconds depend on the machine and on what else it does. Run this cell on the machine that will serve.
+# Milliseconds depend on the machine: run this cell on the one that will serve.
 #
 # ### The mistake: calibrate with images of another scale
 #
@@ -175,7 +175,7 @@ table.round(2)
 #
 # ## 2. Served, without TensorFlow
 #
-# A service gets files, not arrays. Somebody must turn a file into the array that the model was trained on. When training and service do this in two ways, it is called **training-serving skew**. So write the preprocessing once, and let training and service import it. Our training images are drawn, not read; so we must measure the difference.
+# A service gets files, not arrays. Somebody must turn a file into the array that the model was trained on. When training and service do this in two ways, it is called **training-serving skew** (Breck et al. 2017). So write the preprocessing once, and let training and service import it. Our training images are drawn, not read; so we must measure the difference.
 
 # %%
 reader = """
@@ -293,7 +293,7 @@ print(f"same class as the file for pictures of 96 × 96: {service_agrees:.2f}")
 #
 # ### The mistake: a service that divides by 255
 #
-# Many tutorials scale pixels to 0-1. Our backbone expects 0-255 and scales inside. A colleague writes the service from habit:
+# Our backbone expects 0-255 and scales inside. A colleague's service scales to 0-1, as many tutorials do:
 
 # %%
 divided = outputs("model.tflite", images[test] / 255)["probabilities"].argmax(axis=1)
@@ -373,7 +373,7 @@ axes[-1].legend(["accuracy", "alarms: distance", "alarms: unsure"], loc="center 
 plt.show()
 
 # %% [markdown]
-# Five runs, strongest shift:
+# Five runs, strongest shift (most are simple forms of those of Hendrycks & Dietterich 2019):
 #
 # | | accuracy | alarms by distance | alarms by unsureness |
 # |---|---|---|---|
@@ -383,7 +383,7 @@ plt.show()
 # | contrast | {{accuracy_contrast.mean:.2f}} ± {{accuracy_contrast.half_width:.2f}} | {{distance_contrast.mean:.2f}} ± {{distance_contrast.half_width:.2f}} | {{unsure_contrast.mean:.2f}} ± {{unsure_contrast.half_width:.2f}} |
 # | rotation | {{accuracy_rotation.mean:.2f}} ± {{accuracy_rotation.half_width:.2f}} | {{distance_rotation.mean:.2f}} ± {{distance_rotation.half_width:.2f}} | {{unsure_rotation.mean:.2f}} ± {{unsure_rotation.half_width:.2f}} |
 #
-# With larger batches the distance notices more; the experiment has 5 to 50. A monitor is an alarm bell, not a measure of accuracy. No alarm does not mean that all is well: label some images of each week by hand.
+# With larger batches the distance notices more; the experiment has 5 to 50. A monitor is an alarm bell, not a measure of accuracy: label some images of each week by hand.
 #
 # ### The mistake: a limit from training images
 #
@@ -450,13 +450,13 @@ for rounds in (1, 5, 20):
 #
 # A **membership inference attack** (Yeom et al. 2018) asks: was this image trained on? The simple one says yes where the loss is small. Its strength is an AUC, the chance that a training image has a smaller loss than a test image: 0.5 is guessing.
 #
-# **Differentially private SGD** (Abadi et al. 2016) bounds what one image can do. It clips the gradient of *each* image to a length, sums, and adds noise. An *accountant*, a library, turns noise, share and steps into **ε** (epsilon). With one image more or less in the training, no outcome becomes more likely by more than the factor e^ε. So ε = 1 (factor 2.7) is a strong promise, and ε = 7 (factor 1,100) a weak one. δ, roughly the chance that the promise fails, should be well below 1 / number of images.
+# **Differentially private SGD** (Abadi et al. 2016) bounds what one image can do. It clips the gradient of *each* image to a length, sums, and adds noise. An *accountant*, a library (Gopi et al. 2021), turns the noise, the share of images in a step and the number of steps into **ε** (epsilon). With one image more or less in the training, no outcome becomes more likely by more than the factor e^ε. So ε = 1 (factor 2.7) is a strong promise, and ε = 7 (factor 1,100) a weak one. δ, here 0.0001, roughly the chance that the promise fails, should be well below 1 / number of images.
 #
 # **Predict.** The best head without privacy has an accuracy of about 0.6 here. What is left at ε near 7?
 #
 # <details><summary>Answer</summary>
 #
-# A few hundredths less, and mostly not for the noise: see below the table.
+# It changes by {{private_gain.mean:+.2f}} ± {{private_gain.half_width:.2f}}, mostly not for the noise: see below the table.
 #
 # </details>
 
@@ -520,11 +520,11 @@ plt.show()
 # %% [markdown]
 # The price of ε = 7, private minus penalty chosen on validation, as pairs: {{private_gain.mean:+.2f}} ± {{private_gain.half_width:.2f}} of accuracy. The noise takes little of it: in the experiment the same training reaches {{experiment.accuracy_noise_0.mean:.2f}} ± {{experiment.accuracy_noise_0.half_width:.2f}} without noise, {{experiment.accuracy_noise_2.mean:.2f}} ± {{experiment.accuracy_noise_2.half_width:.2f}} with noise 2, and {{experiment.accuracy_steps_x_3_noise_0.mean:.2f}} ± {{experiment.accuracy_steps_x_3_noise_0.half_width:.2f}} with three times the steps and no noise.
 #
-# The strong rival is a strong penalty, C = 1. Private minus strong penalty: accuracy {{private_minus_strong.mean:+.3f}} ± {{private_minus_strong.half_width:.3f}}, AUC of the attack {{attack_minus_strong.mean:+.3f}} ± {{attack_minus_strong.half_width:.3f}}. So against this one attack a plain penalty does nearly as much for less. What it lacks is the promise: ε holds for every attack, also for those not yet found, under two conditions: the noise and the drawing stay secret, and all heads that you publish count together. Here `SEED` makes both public, for you to see the same table. For a real product take a library with a cryptographic generator, such as Opacus (for PyTorch) with `secure_mode=True`.
+# The strong rival is a strong penalty, C = 1. Private minus strong penalty: accuracy {{private_minus_strong.mean:+.3f}} ± {{private_minus_strong.half_width:.3f}}, AUC of the attack {{attack_minus_strong.mean:+.3f}} ± {{attack_minus_strong.half_width:.3f}}. So against this one attack the penalty is a little more accurate and a little more open. What it lacks is the promise: ε holds for every attack, also for those not yet found, under two conditions: the noise and the drawing stay secret, and all heads that you publish count together. Here `SEED` makes both public, for you to see the same table. For a real product take a library with a cryptographic generator, such as Opacus (for PyTorch) with `secure_mode=True`.
 #
 # The noise itself does little against this attack: the same training without noise has an AUC of {{experiment.attack_noise_0.mean:.2f}} ± {{experiment.attack_noise_0.half_width:.2f}} in the experiment, and no ε at all.
 #
-# Learning rate and share were set by hand on one split. This choice looked at data, and is not counted in ε.
+# Learning rate and share were set by hand on one split, which ε does not count.
 #
 # ## Your turn
 #
@@ -619,7 +619,7 @@ agreement = check.check_file(my_model, my_file, my_images, my_labels)
 # %% [markdown]
 # ## Take it home
 #
-# The folder holds all that the service needs: `model.tflite`, `card.json`, `predict.py`, `service.py`. It needs `pip install ai-edge-litert pillow fastapi uvicorn` and no TensorFlow. Its head is not a private one: no ε holds for it. The monitor of section 3 is not in it, which would need its limit and the features of the training images: no ε covers these, either.
+# The folder holds all that the service needs: `model.tflite`, `card.json`, `predict.py`, `service.py`. It needs `pip install ai-edge-litert pillow fastapi uvicorn` and no TensorFlow. Its head is not a private one: no ε holds for it. The monitor of section 3 is not in it: it would need its limit and the features of the training images, and no ε covers these.
 
 # %%
 keras.utils.save_img(home / "new.png", images[test[0]], scale=False)

@@ -163,9 +163,9 @@ plt.show()
 #
 # The file of 32 bits is Keras, and that of 16 bits nearly so. Files of eight bits name another class for some images. That alone is no loss: about as many become right as wrong, and the intervals of one run say how little 300 images can tell.
 #
-# One calibration image gives a file whose accuracy shows no clear loss against 100 images, a **null result** for pictograms, which are alike in ground and colours. Photographs were not tried.
+# With one calibration image no loss of accuracy is shown, but the interval is wide: it does not exclude one of 0.09. Pictograms are alike in ground and colours; photographs were not tried.
 #
-# Zipping saves little. Calibration with noise or with images divided by 255 ruins the file, and nothing warns: the size is the same.
+# Zipping saves little. Calibration with images divided by 255 ruins the file, and nothing warns: the size is the same. After calibration with noise it names the class of Keras for {{int8_noise_agrees.mean:.2f}} ± {{int8_noise_agrees.half_width:.2f}} of the images only; what that costs differs so much between runs that the interval of the accuracy contains zero.
 #
 # ## 2. In which format? Images and strings
 #
@@ -386,7 +386,7 @@ print("30%, depthwise kernels too: old head {:.2f}, head refitted {:.2f}".format
 #
 # The strongest rival stands in the first table. The file with int8 weights has 3.7 MB without zip and without a new head, fewer than 70% of zeros zipped in 32 bits.
 #
-# Depthwise kernels hold few of the weights, and pruning libraries spare them. When 30% of them are zeros, too, the old head reaches {{pruned_everywhere_old.mean:.2f}} ± {{pruned_everywhere_old.half_width:.2f}}; the refitted one changes by {{pruned_everywhere_gain.mean:+.2f}} ± {{pruned_everywhere_gain.half_width:.2f}} against the pruning that spares them (pairs). Pruning while training goes on, step by step, is stronger than this; it was not tried.
+# Depthwise kernels hold few of the weights, and TensorFlow's pruning library spares them. When 30% of them are zeros, too, the old head reaches {{pruned_everywhere_old.mean:.2f}} ± {{pruned_everywhere_old.half_width:.2f}}; the refitted one changes by {{pruned_everywhere_gain.mean:+.2f}} ± {{pruned_everywhere_gain.half_width:.2f}} against the pruning that spares them (pairs). Pruning while training goes on, step by step, is stronger than this; it was not tried.
 #
 # ## 4. Distilled: does a small network learn more from the teacher than from labels?
 #
@@ -425,9 +425,9 @@ rows["teacher, full int8"] = tuple(table.loc["full int8, 100 images", ["MB", "ac
 pd.DataFrame(rows, index=["MB of weights", "accuracy"]).T.round(2)
 
 # %% [markdown]
-# Five runs: taught by the teacher {{distilled.mean:.2f}} ± {{distilled.half_width:.2f}}, by labels {{distilled_labels.mean:.2f}} ± {{distilled_labels.half_width:.2f}}; the difference, as pairs, is {{distilled_gain.mean:+.2f}} ± {{distilled_gain.half_width:.2f}}. The student by the teacher minus the full int8 file: {{distilled_minus_int8.mean:+.2f}} ± {{distilled_minus_int8.half_width:.2f}}.
+# Five runs: taught by the teacher {{distilled.mean:.2f}} ± {{distilled.half_width:.2f}}, by labels {{distilled_labels.mean:.2f}} ± {{distilled_labels.half_width:.2f}}; the difference, as pairs, is {{distilled_gain.mean:+.3f}} ± {{distilled_gain.half_width:.3f}}. The student by the teacher minus the full int8 file: {{distilled_minus_int8.mean:+.2f}} ± {{distilled_minus_int8.half_width:.2f}}.
 #
-# The student's size is its merit, 0.2 MB in 32 bits. Read the difference with its interval: where it contains zero, the teacher's probabilities taught no more than the labels. The teacher is nearly always right on images that it was trained on, so that its probabilities are near to labels; whether this is the reason was not tested. Nor were more images without labels, which a teacher could name.
+# The student's size is its merit, 0.2 MB in 32 bits. The interval of the difference lies just above zero: the teacher's probabilities taught a little more than the labels. Why not more was not tested. Nor were more images without labels, which a teacher could name.
 #
 # ## 5. Which shifts does a monitor notice?
 #
@@ -527,7 +527,7 @@ plt.show()
 # | rotation | {{lost_rotation.mean:.2f}} ± {{lost_rotation.half_width:.2f}} | {{distance_rotation.mean:.2f}} ± {{distance_rotation.half_width:.2f}} | {{mahalanobis_rotation.mean:.2f}} ± {{mahalanobis_rotation.half_width:.2f}} | {{length_rotation.mean:.2f}} ± {{length_rotation.half_width:.2f}} | {{unsure_rotation.mean:.2f}} ± {{unsure_rotation.half_width:.2f}} |
 # | division by 255 | {{lost_divided.mean:.2f}} ± {{lost_divided.half_width:.2f}} | {{distance_divided.mean:.2f}} ± {{distance_divided.half_width:.2f}} | {{mahalanobis_divided.mean:.2f}} ± {{mahalanobis_divided.half_width:.2f}} | {{length_divided.mean:.2f}} ± {{length_divided.half_width:.2f}} | {{unsure_divided.mean:.2f}} ± {{unsure_divided.half_width:.2f}} |
 #
-# An AUC below 0.5 means that shifted batches look *more* usual than clean ones to this monitor. One-sided limits never ring then. No monitor is best for all shifts, and the accuracy lost does not follow any of them: some shifts are noticed long before they harm.
+# An AUC below 0.5 means that shifted batches look *more* usual than clean ones to this monitor. A one-sided limit is of no use then. No monitor is best for all shifts. Nor does the unsureness tell how much accuracy is lost: of the first four, noise costs most and it is blind to it; contrast costs less and it sees it well.
 #
 # The probability of the class costs nothing and needs no training images. It is the rival to beat.
 #
@@ -826,7 +826,7 @@ plt.show()
 #
 # Up to C = 10, both lines run from the lower left to the upper right: what is worse at the task tells less of its training images. With still weaker penalties the attack gains and the accuracy does not. Look at the row of noise 0. It has no noise and promises nothing, and yet its attack is weak. So against this attack most of the protection comes from something else in this training, and the noise adds a little. Two rows change one thing each. A clip ten times as long changes the AUC of the attack by {{attack_longer_clip.mean:+.3f}} ± {{attack_longer_clip.half_width:.3f}}, three times the steps by {{attack_more_steps.mean:+.3f}} ± {{attack_more_steps.half_width:.3f}} (pairs). So it is the few steps more than the clipping.
 #
-# A penalty closes the gap, too: C = 1 is a little more accurate than noise 2 and a little more open to the attack. To stop early with clipped gradients is the stronger rival of the two. But only the noisy heads have an ε that holds against attacks which nobody has tried. That, more than the AUC, is what the lost accuracy buys.
+# A penalty closes the gap, too: C = 1 is a little more accurate than noise 2 and a little more open to the attack. To stop early with clipped gradients comes nearer to noise 2 in both. But only the noisy heads have an ε that holds against attacks which nobody has tried. That, more than the AUC, is what the lost accuracy buys.
 #
 # Rate and share were set by hand on one split of these pictograms. ε does not count that.
 #
