@@ -338,7 +338,7 @@ compare(before, named, "pseudo-labels")
 plt.show()
 
 # %% [markdown]
-# Five runs: {{self_labelled.mean:.2f}} ± {{self_labelled.half_width:.2f}} (in the experiment {{experiment.labels_inverted.mean:.2f}} ± {{experiment.labels_inverted.half_width:.2f}}; without the inversion {{experiment.labels.mean:.2f}} ± {{experiment.labels.half_width:.2f}}).
+# Five runs: {{self_labelled.mean:.2f}} ± {{self_labelled.half_width:.2f}} (in the experiment {{experiment.labels_inverted.mean:.3f}} ± {{experiment.labels_inverted.half_width:.3f}}; without the inversion {{experiment.labels.mean:.2f}} ± {{experiment.labels.half_width:.2f}}).
 #
 # **Predict.** Take away the augmentation, or the pseudo-labels. Which of the two alone brings more? (No inversion in these four.)
 

@@ -530,7 +530,7 @@ plt.show()
 # | AdaBN, augmented (the control) | {{adabn.mean:.2f}} ± {{adabn.half_width:.2f}} | below 0% | {{adabn_inverted.mean:.2f}} ± {{adabn_inverted.half_width:.2f}} | {{gap_adabn_inverted.mean:.0%}} ± {{gap_adabn_inverted.half_width:.0%}} |
 # | MMD | {{mmd.mean:.2f}} ± {{mmd.half_width:.2f}} | {{gap_mmd.mean:.0%}} ± {{gap_mmd.half_width:.0%}} | | |
 # | DANN | {{dann.mean:.2f}} ± {{dann.half_width:.2f}} | {{gap_dann.mean:.0%}} ± {{gap_dann.half_width:.0%}} | {{dann_inverted.mean:.2f}} ± {{dann_inverted.half_width:.2f}} | {{gap_dann_inverted.mean:.0%}} ± {{gap_dann_inverted.half_width:.0%}} |
-# | consistency pseudo-labels | {{labels.mean:.2f}} ± {{labels.half_width:.2f}} | {{gap_labels.mean:.0%}} ± {{gap_labels.half_width:.0%}} | {{labels_inverted.mean:.2f}} ± {{labels_inverted.half_width:.2f}} | {{gap_labels_inverted.mean:.0%}} ± {{gap_labels_inverted.half_width:.0%}} |
+# | consistency pseudo-labels | {{labels.mean:.2f}} ± {{labels.half_width:.2f}} | {{gap_labels.mean:.0%}} ± {{gap_labels.half_width:.0%}} | {{labels_inverted.mean:.3f}} ± {{labels_inverted.half_width:.3f}} | {{gap_labels_inverted.mean:.0%}} ± {{gap_labels_inverted.half_width:.0%}} |
 # | trained on target labels | {{bound.mean:.2f}} ± {{bound.half_width:.2f}} | 100% | | |
 #
 # What does the method add to the control with inversion? In pairs the adversary adds {{dann_over_control.mean:.2f}} ± {{dann_over_control.half_width:.2f}}, the pseudo-labels add {{labels_over_control.mean:.2f}} ± {{labels_over_control.half_width:.2f}}.
