@@ -64,14 +64,6 @@ def test_faint_images_are_near_up_to_a_bound():
     assert inspection.near_images(faint(30)).nnz == 2 and inspection.near_images(faint(31)).nnz == 0
 
 
-def test_distances_in_pieces_are_those_at_once(monkeypatch):
-    texts = pd.Series(["a b c", "d e f", "d e f", "g h i", "a b c"])
-    at_once = inspection.near_texts(texts).toarray()
-    assert sorted(zip(*at_once.nonzero(), strict=True)) == [(0, 4), (1, 2), (2, 1), (4, 0)]
-    monkeypatch.setattr(inspection, "MEMORY_MB", 0)  # a row at a time
-    assert np.array_equal(inspection.near_texts(texts).toarray(), at_once)
-
-
 def test_texts_with_another_word_are_near():
     long = "the parcel came late and the box was open but nothing was missing from it at all in the end"
     near = inspection.near_texts(pd.Series([long, long.replace("late", "early"), "the parcel came", "!!"]))
@@ -144,26 +136,6 @@ def test_one_word_a_class_is_asked_whether_it_is_there():
     assert inspection.telling_word(twice, labels) == ("", 0.5)  # how often it is there is not asked
     either = pd.Series(["good", "bad", "fine", "poor"] * 20)
     assert inspection.telling_word(either, labels)[1] < 0.8  # two words would tell all
-
-
-def test_a_word_of_fewer_than_five_texts_is_not_asked():
-    labels = pd.Series(["a"] * 5 + ["b"] * 5)
-    texts = pd.Series(["spam"] * 5 + ["x"] * 5)  # a single letter is no word
-    assert inspection.telling_word(texts, labels) == ("spam", 1.0)
-    assert inspection.telling_word(texts.where(texts.index > 0, "x"), labels) == ("", 0.0)
-
-
-def test_balance_names_twelve_classes_and_tells_a_long_tail():
-    def told(*counts):
-        names = [f"c{number}" for number, count in enumerate(counts) for _ in range(count)]
-        return inspection.balance(pd.Series(names))
-
-    assert told(3, 2) == "2 classes: 3 c0, 2 c1. Always saying c0 would be right for 60%."
-    assert told(16, 10).endswith(
-        "10 c1. The largest class has 1.6 times as many as the smallest. Always saying c0 would be right for 62%."
-    )
-    assert "2 c11. " in told(*[2] * 12) and "more" not in told(*[2] * 12)
-    assert "2 c11 and 1 more. " in told(*[2] * 13)
 
 
 def noise(seed):
