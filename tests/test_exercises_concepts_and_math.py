@@ -33,7 +33,7 @@ def carry_with(weights=True, shared=False, old_head=False, softmax=False, frozen
 
 def test_a_right_carry_is_accepted(capsys):
     check.check_carry(carry_with())
-    assert "carry is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "carry is right.\n"
 
 
 def test_a_carry_that_builds_the_network_of_the_lesson_is_accepted():
@@ -87,7 +87,7 @@ def make_ready_with(weights=True, pixels=(-1, 255), loss=LOGITS, compiled=True, 
 
 def test_a_mended_make_ready_is_accepted(capsys):
     check.check_make_ready(make_ready_with())
-    assert "mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "make_ready is mended.\n"
 
 
 def test_probabilities_with_their_own_loss_are_accepted():

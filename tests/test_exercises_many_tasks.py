@@ -33,7 +33,7 @@ def unwatched(w, x, y, rate, steps):
 
 def test_a_right_adapt_is_accepted(capsys):
     check.check_adapt(adapt_with())
-    assert "adapt is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "adapt is right.\n"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def measure_with(unseen=True, apart=True, mean=True):
 
 def test_a_right_measure_is_accepted(capsys):
     check.check_measure(measure_with())
-    assert "measure is mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "measure is mended.\n"
 
 
 @pytest.mark.parametrize(

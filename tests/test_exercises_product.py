@@ -40,7 +40,7 @@ def noisy(draws):
 
 def test_a_right_private_gradient_is_accepted(capsys):
     check.check_private_gradient(gradient_with())
-    assert "private_gradient is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "private_gradient is right.\n"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -88,7 +88,7 @@ def read_with(
 
 def test_a_right_read_is_accepted(capsys):
     check.check_read(read_with())
-    assert "read is mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "read is mended.\n"
 
 
 @pytest.mark.parametrize(
