@@ -76,6 +76,10 @@ def test_a_right_measure_is_accepted(capsys):
     assert capsys.readouterr().out == "measure is mended.\n"
 
 
+def test_an_accuracy_may_be_a_tensor():
+    check.check_measure(lambda *data: tf.constant(measure_with()(*data)))
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
@@ -84,6 +88,8 @@ def test_a_right_measure_is_accepted(capsys):
         (measure_with(mean=False), "the mean of its images"),
         (lambda *_: None, "instead of an accuracy"),
         (lambda *_: 3.0, "instead of an accuracy"),
+        (lambda *_: -0.1, "instead of an accuracy"),
+        (lambda *_: np.array([0.2]), "instead of an accuracy"),
     ],
 )
 def test_each_fault_of_measure_is_named(answer, sentence):
