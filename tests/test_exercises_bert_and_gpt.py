@@ -37,9 +37,10 @@ def attend_with(
 
 
 @pytest.mark.parametrize("hidden", [-1e9, -np.inf])
-def test_a_right_attend_is_accepted(hidden, capsys):
+def test_a_right_attend_is_accepted(hidden, capsys, recwarn):
     check.check_attend(attend_with(hidden=hidden))
-    assert "attend is right" in capsys.readouterr().out
+    said = "attend is right: scaled, no padding, and with causal=True nothing that comes later.\n"
+    assert capsys.readouterr().out == said and not recwarn.list
 
 
 @pytest.mark.parametrize(
@@ -104,11 +105,16 @@ def ready_with(length=32, logits=True, rate=1e-4, softmax=True, column=1, frozen
 
 def test_a_mended_ready_is_accepted(capsys):
     check.check_ready(ready_with())
-    assert "ready is mended" in capsys.readouterr().out
+    said = "ready is mended: whole sentences, a loss from logits, a small rate, and probabilities.\n"
+    assert capsys.readouterr().out == said
 
 
 def test_the_largest_rate_is_accepted():
     check.check_ready(ready_with(rate=check.LARGEST_RATE))
+
+
+def test_logits_above_zero_are_no_probabilities():
+    check.check_ready(ready_with(activation="softplus"))
 
 
 def test_a_softmax_in_the_model_is_accepted():

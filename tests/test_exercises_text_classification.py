@@ -31,7 +31,8 @@ def in_an_array(labels, scores, recall):
 @pytest.mark.parametrize("right", [by_sorting, by_curve, in_an_array])
 def test_a_right_threshold_is_accepted(right, capsys):
     check.check_threshold_for(right)
-    assert "threshold_for is right" in capsys.readouterr().out
+    said = "threshold_for is right: enough of class 1 is found, and no higher threshold would do.\n"
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,8 @@ def score_model_with(
 
 def test_a_mended_score_is_accepted(capsys):
     check.check_score_model(score_model_with())
-    assert "score_model is mended" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("score_model is mended: documents stay whole") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
