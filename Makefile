@@ -1,6 +1,7 @@
 # `make course` runs the lessons, `make test` tests, `make lab` opens the notebooks.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: course experiments site slides test test-all lab mutants faults peers bench lock
 course: .venv/ready
@@ -52,25 +53,26 @@ bench: .venv/ready .venv-peers/ready
 # PyTorch, for comparison only. On Linux it brings gigabytes of CUDA, unless PIP_EXTRA_INDEX_URL names its index of CPU wheels.
 .venv-peers/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --group peers
+	.venv-peers/bin/$(INSTALL) "pip>=25.1"
+	.venv-peers/bin/$(INSTALL) --group peers
 	touch $@
 
 # Locked versions with hashes; the packages themselves stay editable, so that notebooks see their source.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else 'The course needs Python 3.11 to 3.13; name one: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/$(INSTALL) --require-hashes -r requirements.lock
+	$(BIN)/$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 # Sphinx and its themes, for pages and slides only.
 .venv/site-ready: .venv/ready requirements-site.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-site.lock
+	$(BIN)/$(INSTALL) --require-hashes -r requirements-site.lock
 	touch $@
 
 # After a change of pyproject.toml: all versions with all hashes.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 lock: .venv/ready
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --output-file requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock --group site --output-file requirements-site.lock
+	$(BIN)/$(INSTALL) uv
+	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --group site --output-file requirements-site.lock

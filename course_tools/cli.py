@@ -404,14 +404,14 @@ def bench(
     profile: Profile = "default",
 ) -> None:
     """Measure how fast the course is, beside Keras' own ways and PyTorch."""
-    from course_tools.bench.peer import HOW_TO_GET, peers_python
+    from course_tools.bench.peer import MISSING, peers_python
     from course_tools.bench.run import BESIDE_PYTORCH, RESULTS, check_parts, run_part
     from course_tools.bench.table import bench_table
 
     names, rows = check_parts(parts, profile), []
     whole = peers_python() is not None or not set(names) & set(BESIDE_PYTORCH)
     if not whole:
-        console.print(f"[bold red]Incomplete:[/] {HOW_TO_GET}", soft_wrap=True)
+        console.print(f"[bold red]Incomplete:[/] {MISSING} Comparisons with it are left out.", soft_wrap=True)
     for name in names:
         try:
             with console.status(f"{name} …"):
@@ -476,7 +476,7 @@ def slides() -> None:
 @app.command()
 def handout(numbers: Numbers = None) -> None:
     """Write lessons to hand out into build/handout/: without outputs and solutions, with the checks."""
-    notebooks = _selected(numbers, experiments=False, all_=False)
+    notebooks = select_notebooks(numbers)
     from course_tools.publish.handout import write_handout
 
     for notebook in notebooks:

@@ -67,12 +67,12 @@ class Outcome:
     seconds: float
 
 
-def read_mutants(names: list[str] | None = None, path: Path = MUTANTS_PATH) -> list[Mutant]:
+def read_mutants(names: list[str] | None = None) -> list[Mutant]:
     """Return the mutants of the file, or those with the given names.
 
     Raises a CourseError for an unknown name, or a mutant whose text is not found exactly once.
     """
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    tables = tomllib.loads(MUTANTS_PATH.read_text(encoding="utf-8"))
     if unknown := [name for name in names or [] if name not in tables]:
         raise CourseError(f"There is no mutant {unknown[0]!r}; there are {', '.join(tables)}.")
     mutants = [Mutant(name, **table) for name, table in tables.items() if not names or name in names]
@@ -117,8 +117,7 @@ def _outcome(name: str, check: str, mutant: Mutant | None) -> Outcome:
     with _copy_of_the_course() as folder:
         if mutant:
             file = folder / mutant.file
-            text = file.read_text(encoding="utf-8").replace(mutant.before, mutant.after)
-            file.write_text(text, encoding="utf-8")
+            file.write_text(file.read_text(encoding="utf-8").replace(mutant.before, mutant.after), encoding="utf-8")
         begin = time.perf_counter()
         passed, found = _run_check(check, folder)
     return Outcome(name, passed, found, time.perf_counter() - begin)
@@ -147,11 +146,11 @@ def _copy_of_the_course():
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
         for entry in COPIED:
-            source = ROOT / entry
-            ignored = shutil.ignore_patterns("cache", "__pycache__")
-            shutil.copytree(source, folder / entry, ignore=ignored) if source.is_dir() else shutil.copy(
-                source, folder / entry
-            )
+            if (ROOT / entry).is_dir():
+                ignored = shutil.ignore_patterns("cache", "__pycache__")
+                shutil.copytree(ROOT / entry, folder / entry, ignore=ignored)
+            else:
+                shutil.copy(ROOT / entry, folder / entry)
         for kind in cache_dir().absolute().glob("*/"):
             (folder / "data" / "cache" / kind.name).mkdir(parents=True)
             for entry in kind.iterdir():

@@ -6,9 +6,6 @@ from pathlib import Path
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 
-STOREYS = ("lessons", "experiments", "all")
-PROJECT = "10_your_project"  # a lesson that is a tool: it has no experiment, no exercises, no quiz and no slides
-
 
 @dataclass(frozen=True, order=True)
 class Notebook:
@@ -21,11 +18,6 @@ class Notebook:
     def key(self) -> str:
         """What names it in files and tables: ``02_feature_extraction`` or ``experiments/02_feature_extraction``."""
         return f"experiments/{self.name}" if self.is_experiment else self.name
-
-    @property
-    def is_project(self) -> bool:
-        """Whether it is the notebook for the reader's own data, with the bounds of a lesson but not its parts."""
-        return self.name == PROJECT
 
     @property
     def number(self) -> str:
@@ -47,6 +39,11 @@ class Notebook:
         return self.path.parent / "profiles" / f"{self.number}.{profile}.yaml"
 
 
+def tags_of(cell: dict) -> list[str]:
+    """Return the tags of a cell, as nbformat or JSON reads it."""
+    return cell["metadata"].get("tags", [])
+
+
 def all_notebooks(storey: str = "all") -> list[Notebook]:
     """Return the notebooks of a storey in order, as their sources name them; a lesson stands before its experiment."""
     folder = ROOT / "notebooks" / "source"
@@ -55,7 +52,7 @@ def all_notebooks(storey: str = "all") -> list[Notebook]:
     return sorted({"lessons": lessons, "experiments": experiments, "all": lessons + experiments}[storey])
 
 
-def select_notebooks(numbers: list[str] | None, storey: str = "lessons") -> list[Notebook]:
+def select_notebooks(numbers: list[str] | None = None, storey: str = "lessons") -> list[Notebook]:
     """Return the notebooks of a storey with these numbers (``"2"``, ``"02"`` or a whole name); all when none are named.
 
     While a number has no lesson yet, its experiment stands in for it.

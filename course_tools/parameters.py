@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.errors import CourseError
 
 PROFILES = ("smoke", "default", "full")
@@ -36,8 +36,7 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
     It is for the file of cells at `path`, by default the stored notebook. Raises a CourseError for an unknown profile,
     a file that is missing or no mapping, or a name or type that the notebook does not have.
     """
-    if profile not in PROFILES:
-        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    check_profile(profile)
     if profile == "default":
         return {}
     file = notebook.parameter_file(profile)
@@ -56,6 +55,12 @@ def profile_parameters(notebook: Notebook, profile: str, path: Path | None = Non
     return {name: checked(path, defaults, name, value) for name, value in values.items()}
 
 
+def check_profile(profile: str) -> None:
+    """Raise a CourseError for a profile that no notebook has."""
+    if profile not in PROFILES:
+        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+
+
 def default_parameters(path: Path) -> dict[str, object]:
     """Return names and defaults of the cell tagged ``parameters`` of the notebook at ``path``.
 
@@ -65,7 +70,7 @@ def default_parameters(path: Path) -> dict[str, object]:
         raise DamagedNotebook(f"{path.name} is not there; make it by `course build {path.name[:2]}`.")
     try:  # as a file of JSON: papermill and nbformat take seconds to import, and a wrong name is to be told at once
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        tagged = ["".join(cell["source"]) for cell in cells if "parameters" in tags_of(cell)]
         lines = [line for source in tagged for line in ast.parse(source).body]
         return {line.targets[0].id: ast.literal_eval(line.value) for line in lines if isinstance(line, ast.Assign)}
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:

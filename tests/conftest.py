@@ -1,11 +1,13 @@
 """Fixtures shared by the tests."""
 
+import sys
+
 import matplotlib
 import nbformat
 import pytest
 
-from course_tools import notebooks
-from course_tools.build import fingerprint, frame
+from course_tools import cli, notebooks
+from course_tools.build import build, fingerprint, frame
 from course_tools.measure import records
 from course_utils.data import catalog
 from course_utils.evaluation import expectations
@@ -80,6 +82,7 @@ def course(tmp_path, monkeypatch):
     """A course in a folder of its own: lesson 01, its experiment, experiment 02, a package of two loaders."""
     for module in (notebooks, frame, fingerprint):
         monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "BUILD", tmp_path / "build")
     monkeypatch.setattr(records, "SECONDS_PATH", tmp_path / "data" / "seconds.toml")
     monkeypatch.setattr(catalog, "CATALOG_PATH", tmp_path / "data" / "catalog.toml")
     monkeypatch.setattr(expectations, "BANDS_PATH", tmp_path / "bands.toml")
@@ -119,6 +122,20 @@ def edit(course):
         catalog.load_catalog.cache_clear()
 
     return change
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs the command line in this process; it returns the exit code and what was printed."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["course", *words])
+        monkeypatch.setattr(cli.console, "width", 120)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -15,12 +15,9 @@ from course_utils.settings import ROOT
 
 ECHO = """
 import sys
-from pathlib import Path
 sys.path.append({peers!r})
-import numpy as np
 from serving import serve
-folder = Path(sys.argv[1])
-serve({{"x": lambda: np.load(folder / "inputs.npz")["x"]}}, folder)
+serve(lambda inputs: {{"x": lambda: inputs["x"]}})
 """
 
 

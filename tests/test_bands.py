@@ -1,12 +1,11 @@
 """Bands from runs: wide enough for one more run, too narrow for the broken variant; the runs are those of a sweep."""
 
 import math
-import sys
 
 import nbformat
 import pytest
 
-from course_tools import cli, notebooks
+from course_tools import notebooks
 from course_tools.build import frame
 from course_tools.build.compose import compose
 from course_tools.measure import bands, records
@@ -109,33 +108,21 @@ def course(tmp_path, monkeypatch):
     return Notebook("01_trial", True)
 
 
-def call(monkeypatch, *words):
-    """Run the command line in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["course", *words])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return stop.code
-
-
-def test_bands_and_a_sweep_share_their_runs(course, monkeypatch, capsys):
-    assert not call(monkeypatch, "bands", "01", "--experiments", "--seeds", "2")
-    told = capsys.readouterr().out
-    assert told.count(": passed in") == 2 and "0.9 ± 0.0064" in told
+def test_bands_and_a_sweep_share_their_runs(course, call):
+    code, told, _ = call("bands", "01", "--experiments", "--seeds", "2")
+    assert code == 0 and told.count(": passed in") == 2 and "0.9 ± 0.0064" in told
     band = expectations.read_bands()[course.key]["default"]["bands"]["score"]
     assert (band.mean, band.high, band.contrast, band.seeds) == (0.9005, 0.956, 0.1, [0, 1])
     assert records.read_seconds(course.key)["default"] > 0
 
     # Stored: the code is the same, so only the third seed is run.
     nbformat.write(compose(course), course.path)
-    assert call(monkeypatch, "sweep", "01", "-p", "SEED", "0..2") == 1
-    told = capsys.readouterr().out
-    assert told.count(" in ") and ": passed in" not in told and "2 figures of 2 runs, 1 failed" in told
+    code, told, _ = call("sweep", "01", "-p", "SEED", "0..2")
+    assert code == 1 and told.count(" in ") and ": passed in" not in told and "2 figures of 2 runs, 1 failed" in told
 
     # A run that fails leaves the bands as they were.
-    assert call(monkeypatch, "bands", "01", "--seeds", "3") == 2
-    told = capsys.readouterr()
-    assert "assert SEED < 2" in told.out and "not every run passed" in told.err
+    code, told, error = call("bands", "01", "--seeds", "3")
+    assert code == 2 and "assert SEED < 2" in told and "not every run passed" in error
     assert expectations.read_bands()[course.key]["default"]["bands"]["score"].seeds == [0, 1]
 
 
@@ -147,6 +134,6 @@ def test_bands_and_a_sweep_share_their_runs(course, monkeypatch, capsys):
         (["-p", "RATTE", "1"], "has no parameter 'RATTE'"),
     ],
 )
-def test_bad_bands_are_refused_before_anything_runs(course, words, sentence, monkeypatch, capsys):
-    assert call(monkeypatch, "bands", "01", *words) == 2
-    assert sentence in " ".join(capsys.readouterr().err.split())
+def test_bad_bands_are_refused_before_anything_runs(course, words, sentence, call):
+    code, _, error = call("bands", "01", *words)
+    assert code == 2 and sentence in " ".join(error.split())

@@ -15,16 +15,14 @@ from course_utils.evaluation.expectations import read_bands
 
 SCRIPT = """
 import sys
-from pathlib import Path
 sys.path.append({peers!r})
-import numpy as np
 from serving import serve
-folder = Path(sys.argv[1])
-x = np.load(folder / "inputs.npz")["x"]
-def twice():
-    print("what a library prints is no answer")
-    return 2 * x
-serve({{"twice": twice, "wrong": lambda: 1 / 0}}, folder)
+def ways_for(inputs):
+    def twice():
+        print("what a library prints is no answer")
+        return 2 * inputs["x"]
+    return {{"twice": twice, "wrong": lambda: 1 / 0}}
+serve(ways_for)
 """
 
 
@@ -93,21 +91,27 @@ def test_parts_and_profiles_are_checked():
         run.check_parts(["heads"], "quick")
 
 
-def test_the_file_keeps_other_parts(tmp_path):
-    path = tmp_path / "build" / "bench.json"
-    run.write_part("heads", "smoke", [limit("a", "s", 1.0)], path)
-    run.write_part("trials", "smoke", [limit("b", "s", 2.0)], path)
-    run.write_part("heads", "default", [limit("c", "s", np.float32(3.0), 4.0)], path)
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """The file of results, in a folder that is not there yet."""
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "build" / "bench.json")
+    return run.RESULTS
+
+
+def test_the_file_keeps_other_parts(path):
+    run.write_part("heads", "smoke", [limit("a", "s", 1.0)])
+    run.write_part("trials", "smoke", [limit("b", "s", 2.0)])
+    run.write_part("heads", "default", [limit("c", "s", np.float32(3.0), 4.0)])
     parts = json.loads(path.read_text())
     assert parts["trials"]["rows"][0]["what"] == "b"
     (row,) = parts["heads"]["rows"]
     assert parts["heads"]["profile"] == "default" and (row["what"], row["ours"], row["met"]) == ("c", 3.0, True)
 
 
-def test_a_damaged_file_does_not_lose_the_measurement(tmp_path):
-    path = tmp_path / "bench.json"
+def test_a_damaged_file_does_not_lose_the_measurement(path):
+    path.parent.mkdir()
     path.write_bytes(b"\xff damaged")
-    run.write_part("heads", "smoke", [limit("a", "s", 1.0)], path)
+    run.write_part("heads", "smoke", [limit("a", "s", 1.0)])
     assert list(json.loads(path.read_text())) == ["heads"]
 
 

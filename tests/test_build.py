@@ -9,9 +9,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from course_tools import settings
 from course_tools.build import build, compose
 from course_tools.build.figures import shrink_figures
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.errors import CourseError
 
 LESSON, EXPERIMENT, SOURCE = Notebook("01_trial"), Notebook("01_trial", True), "notebooks/source/01_trial.py"
@@ -22,7 +23,7 @@ def text_of(composed):
 
 
 def cells_tagged(notebook, tag):
-    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+    return [cell for cell in notebook.cells if tag in tags_of(cell)]
 
 
 def outputs_of(notebook):
@@ -48,13 +49,15 @@ def test_each_storey_links_the_other(course):
     assert "lesson above" not in compose.compose(Notebook("02_other", True)).cells[0].source
 
 
-def test_without_an_address_badge_and_clone_are_left_out(course):
-    text = text_of(compose.compose(LESSON, address=""))
+def test_without_an_address_badge_and_clone_are_left_out(course, monkeypatch):
+    monkeypatch.setattr(settings, "REPOSITORY_URL", "")
+    text = text_of(compose.compose(LESSON))
     assert "colab" not in text.lower() and "git clone" not in text
 
 
-def test_with_an_address_badge_and_clone_are_there(course):
-    text = text_of(compose.compose(EXPERIMENT, address="https://github.com/someone/course"))
+def test_with_an_address_badge_and_clone_are_there(course, monkeypatch):
+    monkeypatch.setattr(settings, "REPOSITORY_URL", "https://github.com/someone/course")
+    text = text_of(compose.compose(EXPERIMENT))
     place = "github/someone/course/blob/main/notebooks/experiments/01_trial.ipynb"
     assert f"https://colab.research.google.com/{place}" in text
     assert "git clone --quiet --depth 1 https://github.com/someone/course course" in text
@@ -156,3 +159,11 @@ def test_a_failing_source_leaves_the_stored_notebook_alone(course, edit):
         build.build(LESSON)
     assert LESSON.path.read_bytes() == before
     assert [path.name for path in LESSON.path.parent.glob("*.ipynb")] == ["01_trial.ipynb"]
+
+
+def test_a_second_build_of_a_notebook_is_refused_and_one_of_another_is_not(course, monkeypatch):
+    monkeypatch.setattr(build, "execute", lambda *_: build.build(LESSON))
+    with pytest.raises(CourseError, match="Another build of 01_trial is at work; wait until it has finished."):
+        build.build(LESSON)
+    with pytest.raises(CourseError, match="Another build of 01_trial is at work"):
+        build.build(EXPERIMENT)  # which builds the lesson, whose own build is under way

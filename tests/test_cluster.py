@@ -14,6 +14,7 @@ import optuna
 import optuna_integration
 import pytest
 from distributed import Client
+from test_run import waited_for
 
 from course_tools.notebooks import Notebook
 from course_tools.run import cluster
@@ -87,16 +88,6 @@ def pair(tmp_path_factory):
         client.wait_for_workers(2, timeout=60)
     yield address
     started.stop()
-
-
-def waited_for(condition, seconds=300):
-    """Return what the condition returns once that is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 def noted_jobs(write_notebook, folder, count):

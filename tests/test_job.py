@@ -15,6 +15,7 @@ import pytest
 from course_tools.notebooks import Notebook
 from course_tools.run import job as jobs
 from course_tools.run import jobs as runner
+from course_tools.run.alone import alone_in
 from course_tools.run.job import Job, facts_of, job_for
 from course_tools.run.jobs import run_jobs
 from course_tools.settings import LIMIT_MINUTES
@@ -195,6 +196,19 @@ def test_data_that_are_not_there_yet_count_when_they_come(job, tmp_path):
     assert own.fingerprint() != before
 
 
+def test_chest_xrays_of_the_reader_count_only_where_they_are_shown(write_notebook, tmp_path, monkeypatch):
+    shows = write_notebook("07_shows", "from course_utils.data import load_chest_xrays", "!ls", "if True:\n    %pwd")
+    made = [
+        Job(path.stem, Notebook(path.stem), path, tmp_path / path.name) for path in (shows, write_notebook("01_one"))
+    ]
+    own, seen = tmp_path / "mine.npz", []
+    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(own))
+    for content in ("a child's chest", "another chest"):
+        own.write_text(content)
+        seen.append([job.fingerprint() for job in made])
+    assert [before != after for before, after in zip(*seen, strict=True)] == [True, False]
+
+
 def test_the_fetched_chest_xrays_count_where_the_reader_has_none(write_notebook, tmp_path, monkeypatch):
     path = write_notebook("07_shows", "from course_utils.data import load_chest_xrays")
     job = Job("shows", Notebook("07_shows"), path, tmp_path / "07_shows.ipynb")
@@ -263,14 +277,14 @@ def test_what_killed_runs_left_is_swept_out_of_all_folders_before_and_after(job,
         seen.extend(path.name for path in job.output.parent.glob(".partial-*"))
         for one in waiting:
             (one.output.parent / ".partial-left").mkdir()
-        with pytest.raises(CourseError, match="Another run is writing to deep/"), runner._alone_in(deep.output.parent):
-            pass
+        with pytest.raises(CourseError, match="Another run is writing to deep/"):
+            run_jobs([deep], 1)
         return run_on(client, waiting, limit, alone)
 
     monkeypatch.setattr(runner, "_run_on", leaving)
     run_jobs([deep, job], 1)
     assert seen == [] and not list(job.output.parent.rglob(".partial-*"))
-    with runner._alone_in(deep.output.parent):  # the lock is free again
+    with alone_in(deep.output.parent, "Another"):  # the lock is free again
         pass
 
 

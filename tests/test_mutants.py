@@ -16,13 +16,14 @@ def test_every_mutant_finds_its_text_once():
     assert all(mutant.before != mutant.after for mutant in known)
 
 
-def test_unknown_names_and_lost_texts_are_told(tmp_path):
+def test_unknown_names_and_lost_texts_are_told(tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="no mutant 'moon'; there are other_preprocessing"):
         read_mutants(["moon"])
     lost = tmp_path / "mutants.toml"
     lost.write_text('[a]\nfile = "README.md"\nbefore = "no such text"\nafter = ""\nteaches = ""\ncheck = ""\n')
+    monkeypatch.setattr(mutants, "MUTANTS_PATH", lost)
     with pytest.raises(CourseError, match="looks for a text that is 0 times in README.md"):
-        read_mutants(path=lost)
+        read_mutants()
 
 
 def test_the_file_keeps_other_mutants(tmp_path, monkeypatch):

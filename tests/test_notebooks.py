@@ -13,7 +13,7 @@ import pytest
 from course_tools.build.build import differences
 from course_tools.build.compose import PLACEHOLDER
 from course_tools.measure.records import read_seconds
-from course_tools.notebooks import all_notebooks
+from course_tools.notebooks import Notebook, all_notebooks, tags_of
 from course_tools.parameters import PROFILES, profile_parameters
 from course_tools.publish.readme import IMAGE, README, readme_text
 from course_tools.run.report import OF_THE_COURSE
@@ -21,12 +21,9 @@ from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
 
 every_notebook = pytest.mark.parametrize("notebook", all_notebooks(), ids=lambda notebook: notebook.key)
-# With no lesson yet there is nothing to test.
-LESSONS = [notebook for notebook in all_notebooks("lessons") if not notebook.is_project]
+PROJECT = Notebook("10_your_project")  # a tool: it has no experiment, no exercises, no quiz and no slides
+LESSONS = [notebook for notebook in all_notebooks("lessons") if notebook != PROJECT]
 every_lesson = pytest.mark.parametrize("notebook", LESSONS, ids=lambda notebook: notebook.key)
-every_project = pytest.mark.parametrize(
-    "notebook", [notebook for notebook in all_notebooks("lessons") if notebook.is_project], ids=lambda one: one.key
-)
 CHECKED = "nbval-check-output"
 # Cells that a reader sees only when he unfolds them.
 FOLDED = {"set-up", "parameters", "start", "fold", "headline", "solution"}
@@ -67,10 +64,6 @@ def stored(notebook):
     if not notebook.path.exists():
         pytest.skip("not built, which another test tells")
     return nbformat.read(notebook.path, as_version=4)
-
-
-def tags_of(cell):
-    return cell.metadata.get("tags", [])
 
 
 def code_cells(notebook):
@@ -238,15 +231,13 @@ def test_a_lesson_is_whole(notebook):
     assert text[places[3] :].count("<details>") >= 4, "a quiz has four questions, each with a folded answer"
 
 
-@every_project
-def test_figures_of_the_course_stay_out_of_reports_of_own_data(notebook):
-    prose = [cell for cell in jupytext.read(notebook.source, fmt="py:percent").cells if cell.cell_type == "markdown"]
+def test_figures_of_the_course_stay_out_of_reports_of_own_data():
+    prose = [cell for cell in jupytext.read(PROJECT.source, fmt="py:percent").cells if cell.cell_type == "markdown"]
     assert {OF_THE_COURSE in tags_of(cell) for cell in prose if PLACEHOLDER.search(cell.source)} == {True}
 
 
-@every_project
-def test_the_project_is_whole(notebook):
-    text = "\n".join(cell.source for cell in stored(notebook).cells if cell.cell_type == "markdown")
+def test_the_project_is_whole():
+    text = "\n".join(cell.source for cell in stored(PROJECT).cells if cell.cell_type == "markdown")
     steps = ["The whole thing first", *(rf"{n}\. .+" for n in range(1, 8)), "Take it home", "Recap", "References"]
     places = [re.search(rf"^## {step}$", text, flags=re.MULTILINE) for step in steps]
     assert all(places) and sorted(place.start() for place in places) == [place.start() for place in places]

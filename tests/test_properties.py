@@ -31,10 +31,8 @@ from course_utils.data import (
 from course_utils.errors import CourseError
 from course_utils.evaluation import (
     bootstrap_interval,
-    calibration_error,
     choose_threshold,
     classification_metrics,
-    fit_temperature,
     mean_and_interval,
     mean_plus_minus,
     plot_images,
@@ -42,7 +40,6 @@ from course_utils.evaluation import (
     sensitivity_at_specificity,
     threshold_at_sensitivity,
     threshold_at_specificity,
-    with_temperature,
 )
 from course_utils.text.sentences import checked_texts
 from course_utils.zoo.cost import measure_cost
@@ -116,15 +113,15 @@ def test_intervals(function, values):
 @pytest.mark.parametrize(
     "function",
     [
-        calibration_error, choose_threshold, classification_metrics, fit_temperature, sensitivity_at_specificity,
-        threshold_at_sensitivity, threshold_at_specificity,
+        choose_threshold, classification_metrics, sensitivity_at_specificity, threshold_at_sensitivity,
+        threshold_at_specificity,
     ],
 )  # fmt: skip
 @given(labels_and(st.sampled_from([0.0, 0.25, 0.5, 1.0]), (0,), (0, 1)))
 def test_scores_of_anything(function, drawn):
     result = called(function, *drawn)
     if isinstance(result, float):
-        assert 0 <= result <= (20.01 if function is fit_temperature else 1)
+        assert 0 <= result <= 1
 
 
 TWO_CLASSES = st.integers(2, 12).flatmap(
@@ -147,15 +144,6 @@ def test_thresholds_are_as_good_as_any(drawn):
     low, high = threshold_at_sensitivity(labels, scores, 0.6), threshold_at_specificity(labels, scores, 0.6)
     assert (scores[labels == 0] <= high).mean() >= 0.6 - 1e-9
     assert low == 0 or (scores[labels == 1] > low).mean() >= 0.6 - 1e-9
-
-
-@given(TWO_CLASSES, st.sampled_from([1.0, 1.5, 7.0, 20.0]))
-def test_temperature_keeps_every_curve(drawn, temperature):
-    labels, scores = map(np.array, drawn)
-    scores = np.round(scores, 12)  # closer ones may become equal
-    cooled = with_temperature(scores, temperature)
-    assert sklearn.metrics.roc_auc_score(labels, cooled) == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores))
-    assert (np.abs(cooled - 0.5) <= np.abs(scores - 0.5) + 1e-12).all()
 
 
 @pytest.mark.parametrize("score", [log_evidence, h_score])
@@ -225,7 +213,6 @@ NUMERIC = {
     "specificity": lambda v: threshold_at_specificity(LABELS, SCORES, v),
     "sensitivity": lambda v: threshold_at_sensitivity(LABELS, SCORES, v),
     "demand": lambda v: sensitivity_at_specificity(LABELS, SCORES, v),
-    "temperature": lambda v: with_temperature(SCORES, v),
     "threshold": lambda v: classification_metrics(LABELS, SCORES, "" if v is None else v),  # None is 0.5
     "columns": lambda v: plot_images(PIXELS, columns=v),
     "batch_size of a cost": lambda v: measure_cost(standardised(), v),

@@ -1,7 +1,6 @@
 """The runner: parallel, going on after a failure, resumable, never half-written."""
 
 import dataclasses
-import errno
 import json
 import os
 import shutil
@@ -14,22 +13,14 @@ import time
 import nbformat
 import psutil
 import pytest
-import typer
-from nbformat.v4 import new_markdown_cell, new_notebook
 
-from course_tools import cli, notebooks, settings
-from course_tools.build.compose import compose
 from course_tools.notebooks import Notebook
-from course_tools.parameters import checked, run_parameters
+from course_tools.run.alone import alone_in
 from course_tools.run.execute import execute
 from course_tools.run.job import Job
-from course_tools.run.jobs import _alone_in, run_jobs
-from course_tools.run.report import leave_report
+from course_tools.run.jobs import run_jobs
 from course_tools.run.table import result_table, written_folders
-from course_utils.errors import CourseError
-from course_utils.whole_file import replacing
 
-PATH = Notebook.path.fget
 RECORD = """
 import json, os
 record = {"name": "figure", "value": SEED + 0.5, "contrast": None, "timing": False, "low": 0, "high": 9}
@@ -82,54 +73,6 @@ def test_a_failing_notebook_is_told_and_does_not_stop_the_others(write_notebook,
     assert result_table(again).row_count == 2
 
 
-def test_a_damaged_notebook_is_told_and_its_neighbours_run(monkeypatch, tmp_path, capsys):
-    """The runs are left out: what matters is which notebooks are handed to them."""
-    handed = []
-    lesson = notebooks.select_notebooks(["02"])[0]
-    empty = Notebook("98_empty")
-    monkeypatch.setattr(Notebook, "path", property(lambda self: tmp_path / "98.ipynb" if self == empty else PATH(self)))
-    (tmp_path / "98.ipynb").touch()
-    monkeypatch.setattr(cli, "select_notebooks", lambda *_: [lesson, empty])
-    monkeypatch.setattr(cli, "_executed", lambda jobs, *_: (handed.extend(jobs) or [], 0))
-    with pytest.raises(typer.Exit) as ended:
-        cli.run(parameter=None)
-    assert ended.value.exit_code == 1 and [job.notebook for job in handed] == [lesson]
-    assert "98.ipynb is no notebook that can be read" in capsys.readouterr().out
-
-
-def test_changed_code_and_parameters_are_run_again(write_notebook, tmp_path):
-    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
-    before = job.fingerprint()
-    assert dataclasses.replace(job, parameters={"SEED": 1}).fingerprint() != before
-    write_notebook("01_one", "1 + 2")
-    changed = job.fingerprint()
-    assert changed != before
-    write_notebook("01_one", "1 +")  # no Python: which is for the run to tell
-    assert job.fingerprint() not in (before, changed)
-
-
-def test_chest_xrays_of_the_reader_count_only_where_they_are_shown(write_notebook, tmp_path, monkeypatch):
-    shows = write_notebook("07_shows", "from course_utils.data import load_chest_xrays", "!ls", "if True:\n    %pwd")
-    jobs = [make_job(path, tmp_path / "build") for path in (shows, write_notebook("01_one", "1 + 1"))]
-    own, seen = tmp_path / "mine.npz", []
-    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(own))
-    for content in ("a child's chest", "another chest"):
-        own.write_text(content)
-        seen.append([job.fingerprint() for job in jobs])
-    assert [before != after for before, after in zip(*seen, strict=True)] == [True, False]
-
-
-def test_data_of_the_reader_that_changed_are_run_again(write_notebook, tmp_path):
-    (tmp_path / "mine" / "cat").mkdir(parents=True)
-    (tmp_path / "mine" / "cat" / "1.png").write_text("a cat")
-    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build", DATA=str(tmp_path / "mine"))
-    before = job.fingerprint()
-    assert job.fingerprint() == before
-    (tmp_path / "mine" / "cat" / "2.png").write_text("another cat")
-    assert job.fingerprint() != before
-    assert dataclasses.replace(job, parameters={"DATA": str(tmp_path / "nowhere")}).fingerprint() != before
-
-
 def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_notebook, tmp_path):
     bar = "print(1, end='/2' + chr(13))\nprint(2, chr(8) * 4, 'it has', 'run')"
     writes = f"from pathlib import Path\nPath(OUT).mkdir()\n{bar}"
@@ -144,37 +87,6 @@ def test_what_a_notebook_writes_gets_the_executed_notebook_and_its_page(write_no
             assert "it has run" in page and "<script" not in page
             assert "it has run" in (tmp_path / "out" / "report.ipynb").read_text()
         shutil.rmtree(tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    "address, resolved",
-    [
-        ("", "rubric (<code>docs/teaching.md</code> of the course, section <em>a project</em>)"),
-        (
-            "https://example.org/c.git",
-            '<a href="https://example.org/c/blob/main/docs/teaching.md#a-project">rubric</a>',
-        ),
-    ],
-)
-def test_a_report_of_own_data_has_no_dead_link_and_no_word_of_other_data(tmp_path, monkeypatch, address, resolved):
-    monkeypatch.setattr(settings, "REPOSITORY_URL", address)
-    prose = "A [rubric](../docs/teaching.md#a-project), [a host](https://example.com), ![x](data:image/png;base64,AA==)"
-    cells = [new_markdown_cell(prose), new_markdown_cell("On pictograms.", metadata={"tags": ["course-data"]})]
-    nbformat.write(new_notebook(cells=cells), tmp_path / "run.ipynb")
-    for data in ("", "mine"):
-        leave_report(tmp_path / "run.ipynb", {"OUT": str(tmp_path), "DATA": data})
-        page = (tmp_path / "report.html").read_text()
-        assert resolved in page and '"../' not in page and '<a href="https://example.com">a host</a>' in page
-        assert ("On pictograms." in page) == (data == "")
-
-
-def test_a_report_of_own_data_cites_nothing_of_other_data(tmp_path):
-    notebook = next(notebook for notebook in notebooks.all_notebooks() if notebook.name == "10_your_project")
-    nbformat.write(compose(notebook, measured=False), tmp_path / "run.ipynb")
-    for data, credited in (("", True), ("mine", False)):
-        leave_report(tmp_path / "run.ipynb", {"OUT": str(tmp_path), "DATA": data})
-        page = (tmp_path / "report.html").read_text()
-        assert ("openmoji" in page.lower().partition("references")[2]) == credited and "Salton" in page
 
 
 def test_the_folder_of_a_project_is_named_and_made_again_when_it_is_gone(write_notebook, tmp_path):
@@ -206,17 +118,6 @@ def test_a_home_that_is_missing_or_takes_no_file_stops_no_run(write_notebook, tm
     assert result["status"] == "passed", result["error"]
 
 
-def test_a_run_that_could_not_begin_leaves_no_earlier_success(write_notebook, tmp_path):
-    job = make_job(write_notebook("01_one", "1 + 1"), tmp_path / "build")
-    assert run_jobs([job], workers=1)[0]["status"] == "passed" and job.record.exists()
-    assert job.failure(OSError("no space"))["status"] == "failed" and not job.record.exists()
-
-
-def test_a_program_called_may_end_by_itself_after_ctrl_c():
-    code = "import os, signal, sys, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(1); sys.exit(7)"
-    assert cli._call([sys.executable, "-c", code]) == 7
-
-
 def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
     pid = tmp_path / "pid"
     path = write_notebook("01_slow", BUSY.format(pid=str(pid)))
@@ -236,117 +137,8 @@ def test_a_killed_run_leaves_nothing_half_written(write_notebook, tmp_path):
 
     assert waited_for(lambda: not living(family), seconds=30)
     assert not (folder / path.name).exists() and not (folder / "01_slow.json").exists()
-    with _alone_in(folder):  # the lock of the killed run is free, and its rest is swept away
+    with alone_in(folder, "Another"):  # the lock of the killed run is free, and its rest is swept away
         assert list(folder.glob(".partial-*")) == []
-
-
-def test_two_runs_into_one_folder_are_refused(tmp_path):
-    with _alone_in(tmp_path), pytest.raises(CourseError, match="Another run is writing"):
-        with _alone_in(tmp_path):
-            pass
-
-
-@pytest.fixture
-def one(write_notebook, tmp_path, monkeypatch):
-    """A notebook with three parameters and a file for the profile `smoke`."""
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
-    (tmp_path / "notebooks" / "profiles" / "01.smoke.yaml").write_text("PROFILE: smoke\nRATE: 1\n")
-    path = write_notebook("01_one", parameters='PROFILE = "default"\nSEED = 0\nRATE = 0.5')
-    return Notebook(path.rename(tmp_path / "notebooks" / path.name).stem)
-
-
-@pytest.mark.parametrize(
-    ("profile", "given", "sentence"),
-    [
-        ("default", {"SEDE": "3"}, "has no parameter 'SEDE'; it takes PROFILE, RATE, SEED"),
-        ("default", {"SEED": "three"}, "SEED takes a value of type int, such as 0; got 'three'"),
-        ("default", {"PROFILE": "full"}, "choose it with --profile"),
-        ("quick", {}, "The profile 'quick' is unknown; choose one of smoke, default, full"),
-        ("full", {}, "01_one has no profile 'full': there is no file profiles/01.full.yaml beside it"),
-    ],
-)
-def test_bad_parameters_are_refused_by_name(one, profile, given, sentence):
-    with pytest.raises(CourseError, match=sentence):
-        run_parameters(one, profile, given)
-
-
-@pytest.mark.parametrize("text", ["not: [closed", "just a word", "PROFILE: smoke\nRATTE: 3"])
-def test_a_bad_file_of_a_profile_is_named(one, text):
-    one.parameter_file("smoke").write_text(text)
-    with pytest.raises(CourseError, match="01.smoke.yaml|has no parameter 'RATTE'"):
-        run_parameters(one, "smoke", {})
-
-
-def test_what_is_typed_goes_before_the_profile_and_takes_the_type_of_the_default(one):
-    assert run_parameters(one, "default", {"SEED": "7", "RATE": "1"}) == {"SEED": 7, "RATE": 1.0}
-    assert run_parameters(one, "smoke", {}) == {"PROFILE": "smoke", "RATE": 1.0}
-    assert run_parameters(one, "smoke", {"RATE": "0.5"}) == {"PROFILE": "smoke"}  # the stored value, typed
-
-
-DEFAULTS = {"SEED": 0, "RATE": 0.5, "SIZES": (1, 2), "NAMES": ["A"], "DRAW": True, "DEPTH": 3}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "taken"),
-    [
-        ("SEED", 0, 0),
-        ("SEED", 2**32 - 1, 2**32 - 1),
-        ("DEPTH", -1, -1),
-        ("RATE", 1, 1.0),
-        ("SIZES", [3], (3,)),
-        ("NAMES", ["B", "C"], ["B", "C"]),
-        ("DRAW", False, False),
-    ],
-)
-def test_a_value_is_taken_as_one_of_the_type_of_the_default(tmp_path, name, value, taken):
-    found = checked(tmp_path, DEFAULTS, name, value)
-    assert found == taken and type(found) is type(DEFAULTS[name])
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        ("SEED", -1, "from 0 to 4294967295; got -1"),
-        ("SEED", 2**32, "from 0 to 4294967295; got 4294967296"),
-        ("SEED", True, "of type int, such as 0; got True"),
-        ("SEED", 1.0, "of type int, such as 0; got 1.0"),
-        ("RATE", True, "of type float, such as 0.5; got True"),
-        ("SIZES", 3, "of type tuple"),
-        ("NAMES", (1, 2), "of type list"),
-        ("DRAW", 1, "of type bool, such as True; got 1"),
-    ],
-)
-def test_a_value_of_another_type_is_refused(tmp_path, name, value, sentence):
-    with pytest.raises(CourseError, match=sentence):
-        checked(tmp_path, DEFAULTS, name, value)
-
-
-def test_a_path_that_is_typed_begins_where_the_command_was_called(write_notebook, one, tmp_path, monkeypatch):
-    parameters = 'PROFILE = "default"\nSEED = 0\nDATA = ""\nNAME = ""'
-    write_notebook("01_one", parameters=parameters).rename(one.path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    given = run_parameters(one, "default", {"DATA": "mine", "NAME": "mine"})
-    assert given == {"DATA": str(tmp_path / "mine"), "NAME": "mine"}
-    assert run_parameters(one, "default", {"DATA": "~/mine"}) == {"DATA": str(tmp_path / "home" / "mine")}
-
-
-def test_a_notebook_that_is_missing_or_none_is_named(one):
-    one.path.write_text("no notebook")
-    with pytest.raises(CourseError, match="01_one.ipynb is no notebook that can be read"):
-        run_parameters(one, "default", {})
-    one.path.unlink()
-    with pytest.raises(CourseError, match="01_one.ipynb is not there; make it by `course build 01`"):
-        run_parameters(one, "default", {})
-
-
-def test_the_command_line_tells_bad_input_in_one_line():
-    tell = "import atexit, sys; atexit.register(lambda: print({'papermill', 'distributed', 'keras'} & {*sys.modules}))"
-    command = [sys.executable, "-c", f"{tell}; from course_tools.cli import main; main()", "run", "77"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
-    assert done.returncode == 2 and done.stdout == "set()\n"  # nothing was imported for it
-    assert done.stderr.strip().count("\n") == 0 and "There is no notebook '77'" in done.stderr
 
 
 def test_a_notebook_that_kills_its_kernel_fails_alone(write_notebook, tmp_path):
@@ -452,39 +244,3 @@ def test_the_output_of_a_cell_is_cut(write_notebook, tmp_path):
     assert [text.count(told) for text in texts] == [0, 1, 1, 0]
     assert 3_900_000 < texts[1].count("x") <= 4_000_000
     assert texts[2].startswith("begin") and texts[3] == "z" * 900 + "\n"
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    path = tmp_path / "page.html"
-    path.write_text("old")
-    with pytest.raises(OSError), replacing(path) as partial:
-        partial.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_is_told_in_a_sentence(monkeypatch, capsys):
-    def app(number):
-        raise OSError(number, os.strerror(number), "build/01.ipynb")
-
-    monkeypatch.setattr(cli, "app", lambda: app(errno.ENOSPC))
-    with pytest.raises(SystemExit):
-        cli.main()
-    told = "No space left on device (build/01.ipynb): free some space, and call the same command again"
-    assert told in " ".join(capsys.readouterr().err.split())
-    monkeypatch.setattr(cli, "app", lambda: app(errno.ECONNRESET))
-    with pytest.raises(OSError):
-        cli.main()
-
-
-def test_ctrl_c_ends_in_one_sentence(monkeypatch, capsys):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    only = typer.Typer()
-    only.command()(interrupted)
-    monkeypatch.setattr(cli, "app", lambda: only([]))
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    told = "Interrupted: what is finished is kept, and the same command goes on from there."
-    assert ended.value.code == 130 and " ".join(capsys.readouterr().err.split()) == told

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
+from test_notebooks import LESSONS
 
 from course_tools.notebooks import all_notebooks
 from course_tools.publish.site import build_site
@@ -16,7 +17,6 @@ from course_tools.publish.site import build_site
 pytestmark = pytest.mark.slow
 pytest.importorskip("sphinx", reason="`make site` installs Sphinx")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-LESSONS = [notebook for notebook in all_notebooks("lessons") if not notebook.is_project]
 CUT_OFF = "[...document.querySelectorAll('.cell_input pre')].filter(code => code.scrollWidth > code.clientWidth).length"
 
 

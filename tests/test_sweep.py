@@ -1,13 +1,12 @@
 """Sweeps: values as typed, every combination once, one table, and what fails is told."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
 from rich.text import Text
 
-from course_tools import cli, notebooks
+from course_tools import notebooks
 from course_tools.run import job as run
 from course_tools.run import sweep
 from course_tools.run.sweep import gather, parse_values, shown, summarise, summary_table, sweep_jobs
@@ -40,15 +39,6 @@ def course(write_notebook, tmp_path, monkeypatch):
     for module in (run, sweep):
         monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     return notebooks.all_notebooks()
-
-
-def call(monkeypatch, capsys, *words):
-    """Run the command line in this process; return its exit code and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["course", *words])
-    monkeypatch.setattr(cli.console, "width", 120)
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code, capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -125,10 +115,10 @@ def test_each_run_writes_a_folder_of_its_own(course, write_notebook):
     assert len(sweep_jobs(course[:1], "default", {"OUT": "mine,yours"}, paths)) == 2
 
 
-def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, capsys):
+def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, call):
     words = "sweep", "08", "09", "-p", "SEED", "1..2", "-p", "BACKBONE", "BB"
 
-    code, told = call(monkeypatch, capsys, *words)
+    code, told, _ = call(*words)
 
     assert code == 1 and "08 BACKBONE=BB,SEED=2 failed" in told and "this one fails" in told
     table = pd.read_csv(run.BUILD / "sweep.csv")
@@ -141,7 +131,7 @@ def test_a_sweep_ends_in_one_table_also_when_a_run_fails(course, monkeypatch, ca
     assert "3 figures of 3 runs, 1 failed" in told
 
     # Resumed: only the failed run is executed again, and the table is as whole as before.
-    code, told = call(monkeypatch, capsys, *words)
+    code, told, _ = call(*words)
     assert code == 1 and "08 BACKBONE=BB,SEED=2: failed" in told and ": passed" not in told
     assert pd.read_csv(run.BUILD / "sweep.csv").equals(table)
 
@@ -203,9 +193,6 @@ def test_nothing_passed_leaves_an_empty_table(course):
         (["77", "-p", "SEED", "1"], "There is no notebook '77'"),
     ],
 )
-def test_the_command_line_tells_bad_sweeps_in_one_line(words, sentence, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["course", "sweep", *words])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    error = capsys.readouterr().err
-    assert stop.value.code == 2 and sentence in error and error.strip().count("\n") == 0
+def test_the_command_line_tells_bad_sweeps_in_one_line(words, sentence, call):
+    code, _, error = call("sweep", *words)
+    assert code == 2 and sentence in error and error.strip().count("\n") == 0

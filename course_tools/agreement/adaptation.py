@@ -31,30 +31,15 @@ def measure() -> list[Agreement]:
     adversary = built_adversary()
     given |= {f"adversary_{i}": weights for i, weights in enumerate(adversary.get_weights()[1:])}
     given |= {"strength": STRENGTH, "shares": SHARES}
-    return beside(
-        "agree_adaptation.py",
-        given,
-        [
-            ("CORAL, gradients", "torch, formula of the paper", "coral", FLOAT32, penalised(Coral(), given)),
-            (
-                "MMD, gradients",
-                "torch, formula of the papers",
-                "mmd",
-                FLOAT32,
-                penalised(MaximumMeanDiscrepancy(), given),
-            ),
-            ("domain adversary, gradients", "torch, own reversal", "adversary", FLOAT32, penalised(adversary, given)),
-            ("pseudo-labels", "torch, formula of the paper", "fixmatch", FLOAT32, self_labelled(None, given)),
-            (
-                "pseudo-labels, aligned",
-                "torch, formula of the papers",
-                "aligned",
-                FLOAT32,
-                self_labelled(SHARES, given),
-            ),
-            ("AdaBN", "torch", "statistics", 1e-5, adapted_statistics(given["batches"])),
-        ],
-    )
+    rows = [
+        ("CORAL, gradients", "torch, formula of the paper", "coral", FLOAT32, penalised(Coral(), given)),
+        ("MMD, gradients", "torch, formula of the papers", "mmd", FLOAT32, penalised(MaximumMeanDiscrepancy(), given)),
+        ("domain adversary, gradients", "torch, own reversal", "adversary", FLOAT32, penalised(adversary, given)),
+        ("pseudo-labels", "torch, formula of the paper", "fixmatch", FLOAT32, self_labelled(None, given)),
+        ("pseudo-labels, aligned", "torch, formula of the papers", "aligned", FLOAT32, self_labelled(SHARES, given)),
+        ("AdaBN", "torch", "statistics", 1e-5, adapted_statistics(given["batches"])),
+    ]
+    return beside("agree_adaptation.py", given, rows)
 
 
 def built_adversary() -> DomainAdversary:

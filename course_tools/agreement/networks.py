@@ -48,16 +48,11 @@ def rows(given: dict) -> list[tuple]:
     score = keras.layers.Dense(1, use_bias=False)
     scored = keras.Model(backbone.input, score(backbone.output))
     score.set_weights([given["head"][:, None]])
+    folded = fold_batch_norm(backbone)
     return [
         ("checkpoint, legacy", "torch", "legacy", 0, flat(given["checkpoints"][0])),
         ("checkpoint, zip", "torch", "zip", 0, lambda: flat(given["zip"])),
-        (
-            "features, folded",
-            "torch",
-            "features",
-            FEATURES,
-            fold_batch_norm(backbone).predict(given["images"], verbose=0),
-        ),
+        ("features, folded", "torch", "features", FEATURES, folded.predict(given["images"], verbose=0)),
         ("operations of three networks", "torch, flop_counter", "operations", 0, operations()),
         ("Grad-CAM", "captum", "maps", FEATURES, grad_cam(scored, given["images"], LAYER)),
         ("gradients, 1 x 1 convolution", "torch", "pointwise", FLOAT32, gradients(given, "pointwise")),

@@ -1,4 +1,4 @@
-"""Scores, thresholds, calibration and intervals, beside statsmodels and torchmetrics."""
+"""Scores, thresholds and intervals, beside statsmodels and torchmetrics."""
 
 import numpy as np
 from scipy.stats import binomtest, rankdata
@@ -6,19 +6,15 @@ from scipy.stats import binomtest, rankdata
 from course_tools.agreement.table import Agreement, beside
 from course_utils.evaluation import (
     bootstrap_interval,
-    calibration_error,
     choose_threshold,
     classification_metrics,
-    fit_temperature,
     mean_and_interval,
     prediction_interval,
     sensitivity_at_specificity,
-    with_temperature,
 )
 
 SETS, ROWS, CLASSES = 40, 300, 4
 EXACT, FLOAT32 = 1e-10, 1e-6  # torchmetrics counts in float32
-FITTED = 1e-3  # of a temperature near 1; the course seeks its logarithm to 1e-4
 DRAWN = 5e-3  # a bootstrap and DeLong's normal approximation are two methods; their intervals are some 0.1 wide
 
 
@@ -48,29 +44,17 @@ def measure() -> list[Agreement]:
     sets, runs = list(zip(given["labels"], given["scores"], strict=True)), given["runs"]
     many = zip(given["k_labels"], given["k_scores"], strict=True)
     wilson = [binomtest(int(k), int(n)).proportion_ci(method="wilson") for k, n in given["counts"]]
-    return beside(
-        "agree_scores.py",
-        given,
-        [
-            ("mean, 95% interval", "statsmodels", "intervals", EXACT, [mean_and_interval(row) for row in runs]),
-            ("interval of one more run", "statsmodels", "predicted", EXACT, [prediction_interval(row) for row in runs]),
-            ("Wilson interval of lesson 07", "statsmodels", "wilson", EXACT, wilson),
-            ("metrics, two classes", "torchmetrics", "two classes", FLOAT32, [metrics(*pair) for pair in sets]),
-            ("metrics, four classes", "torchmetrics", "many classes", FLOAT32, [metrics(*pair) for pair in many]),
-            ("best threshold", "torchmetrics", "best balanced", FLOAT32, [best(*pair) for pair in sets]),
-            (
-                "sensitivity at specificity 0.9",
-                "torchmetrics",
-                "at specificity",
-                FLOAT32,
-                [at_90(*pair) for pair in sets],
-            ),
-            ("calibration error", "torchmetrics", "calibration", FLOAT32, [calibration_error(*pair) for pair in sets]),
-            ("temperature applied", "torch", "tempered", EXACT, [with_temperature(scores, 1.7) for _, scores in sets]),
-            ("temperature fitted", "torch", "temperature", FITTED, [fit_temperature(*pair) for pair in sets]),
-            (f"interval of the AUC, mean of {SETS}", "numpy, DeLong's formula", "delong", DRAWN, [auc_interval(sets)]),
-        ],
-    )
+    rows = [
+        ("mean, 95% interval", "statsmodels", "intervals", EXACT, [mean_and_interval(row) for row in runs]),
+        ("interval of one more run", "statsmodels", "predicted", EXACT, [prediction_interval(row) for row in runs]),
+        ("Wilson interval of lesson 07", "statsmodels", "wilson", EXACT, wilson),
+        ("metrics, two classes", "torchmetrics", "two classes", FLOAT32, [metrics(*pair) for pair in sets]),
+        ("metrics, four classes", "torchmetrics", "many classes", FLOAT32, [metrics(*pair) for pair in many]),
+        ("best threshold", "torchmetrics", "best balanced", FLOAT32, [best(*pair) for pair in sets]),
+        ("sensitivity at specificity 0.9", "torchmetrics", "at specificity", FLOAT32, [at_90(*pair) for pair in sets]),
+        (f"interval of the AUC, mean of {SETS}", "numpy, DeLong's formula", "delong", DRAWN, [auc_interval(sets)]),
+    ]
+    return beside("agree_scores.py", given, rows)
 
 
 def metrics(labels: np.ndarray, scores: np.ndarray) -> list[float]:

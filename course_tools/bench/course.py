@@ -46,5 +46,5 @@ def run_course(profile: str, workers: int, cache: str) -> tuple[float, dict[str,
     minutes = (time.perf_counter() - start) / 60
     if done.returncode:
         raise CourseError(f"`course run` failed:\n{(done.stderr or done.stdout).strip()[-1000:]}")
-    keys = [notebook.key for notebook in select_notebooks(None)]
+    keys = [notebook.key for notebook in select_notebooks()]
     return minutes, {key: read_json(BUILD / f"{key}.json")["gigabytes"] for key in keys}

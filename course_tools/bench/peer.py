@@ -15,9 +15,7 @@ from course_utils.settings import ROOT
 
 ENVIRONMENT = ROOT / ".venv-peers"
 SCRIPTS = Path(__file__).parent / "peers"
-HOW_TO_GET = (
-    "There is no .venv-peers/ with PyTorch: `make .venv-peers/ready` sets it up. The comparisons with it are left out."
-)
+MISSING = "There is no .venv-peers/ with PyTorch; `make .venv-peers/ready` sets it up."
 LAST_LINES = 12
 # OpenMP and MKL serve PyTorch, Rayon the tokenizers of Hugging Face.
 VARIABLES = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
@@ -32,7 +30,7 @@ def peers_python() -> Path | None:
 def needed_python() -> Path:
     """Return the Python of the peers; raise a CourseError when it is not set up."""
     if not (python := peers_python()):
-        raise CourseError("There is no .venv-peers/ with PyTorch; `make .venv-peers/ready` sets it up.")
+        raise CourseError(MISSING)
     return python
 
 

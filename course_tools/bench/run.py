@@ -7,11 +7,10 @@ import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from course_tools.bench import speedups
 from course_tools.bench.table import Row
-from course_tools.parameters import PROFILES
+from course_tools.parameters import check_profile
 from course_utils.errors import CourseError
 from course_utils.quiet import stderr_to
 from course_utils.settings import ROOT
@@ -31,8 +30,7 @@ def check_parts(names: list[str] | None, profile: str) -> list[str]:
     """
     if unknown := [name for name in names or [] if name not in PARTS]:
         raise CourseError(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
-    if profile not in PROFILES:
-        raise CourseError(f"The profile {profile!r} is unknown; choose one of {', '.join(PROFILES)}.")
+    check_profile(profile)
     return list(dict.fromkeys(names or SHORT))
 
 
@@ -48,10 +46,10 @@ def run_part(name: str, profile: str) -> list[Row]:
     return rows
 
 
-def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -> None:
+def write_part(name: str, profile: str, rows: list[Row]) -> None:
     """Replace one part in the file of results, with what its figures depend on: time, processor, cores, versions."""
-    path.parent.mkdir(exist_ok=True)
-    parts = read_json(path) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
+    RESULTS.parent.mkdir(exist_ok=True)
+    parts = read_json(RESULTS) or {}  # of a damaged file nothing: an hour's measurement must not be lost to that
     parts[name] = {
         "profile": profile,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,5 +58,5 @@ def write_part(name: str, profile: str, rows: list[Row], path: Path = RESULTS) -
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "rows": [asdict(row) for row in rows],
     }
-    with replacing(path) as partial:
+    with replacing(RESULTS) as partial:
         partial.write_text(json.dumps(parts, indent=1), encoding="utf-8")

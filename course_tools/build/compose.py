@@ -6,10 +6,9 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from course_tools import settings
 from course_tools.build import frame
 from course_tools.measure.records import RESULTS_PATH, read_seconds, read_tables
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.errors import CourseError
 from course_utils.evaluation.expectations import read_bands
 
@@ -17,11 +16,10 @@ PLACEHOLDER = re.compile(r"\{\{\s*(?:([\w/]+)\.)?(\w+)\.(\w+)(?::([^{}]+))?\s*\}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def compose(notebook: Notebook, measured: bool = True, address: str | None = None) -> NotebookNode:
+def compose(notebook: Notebook, measured: bool = True) -> NotebookNode:
     """Return the notebook as its source and the shared frame make it, without outputs.
 
-    Its prose is filled with the figures when they are `measured`, else with "…", as while they are being measured. The
-    public `address` of the repository is by default ``settings.REPOSITORY_URL``.
+    Its prose is filled with the figures when they are `measured`, else with "…", as while they are being measured.
 
     Raises a CourseError when the source lacks its front matter or quotes a figure that has no band.
     """
@@ -29,14 +27,12 @@ def compose(notebook: Notebook, measured: bool = True, address: str | None = Non
     course = source.metadata.get("course")
     if course is None:
         raise CourseError(f"{notebook.source.name} has no `course:` front matter.")
-    address = settings.REPOSITORY_URL if address is None else address
-    cells = [frame.title_cell(notebook, course, read_seconds(notebook.key), address)]
-    cells += frame.set_up_cells(address)
+    cells = [frame.title_cell(notebook, course, read_seconds(notebook.key)), *frame.set_up_cells()]
     for cell in source.cells:
         cells.append(_prepared(cell))
-        if "parameters" in cell.metadata.get("tags", []):
+        if "parameters" in tags_of(cell):
             cells.append(_prepared(frame.start_cell(notebook)))
-    headline = [cells.pop()] if "headline" in cells[-1].metadata.get("tags", []) else []
+    headline = [cells.pop()] if "headline" in tags_of(cells[-1]) else []
     quiz = next((at for at, cell in enumerate(cells) if cell.source.startswith("## Quiz")), len(cells))
     cells[quiz:quiz] = frame.recap_cells(course)
     cells += [*frame.reference_cells(course), *headline]
@@ -81,7 +77,7 @@ def _filled(text: str, quoting: str, short: dict[str | None, str]) -> str:
 
 def _prepared(cell: NotebookNode) -> NotebookNode:
     """Fold what is machinery or a solution; a folded cell still shows its first line, so that is a title."""
-    tags = cell.metadata.get("tags", [])
+    tags = tags_of(cell)
     if "solution" in tags and cell.cell_type == "markdown":
         cell.source = f"<details><summary>What was seen</summary>\n\n{cell.source}\n\n</details>"
     elif "solution" in tags:

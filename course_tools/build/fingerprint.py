@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_tools.notebooks import Notebook
+from course_tools.notebooks import Notebook, tags_of
 from course_utils.data.catalog import load_catalog
 from course_utils.evaluation.expectations import read_bands
 from course_utils.settings import ROOT
@@ -32,19 +32,24 @@ def fingerprint(
     """
     code = code_of(cells)
     texts = [file.read_text(encoding="utf-8") for file in imported_files(cells)]
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     bands = "" if measuring else _bands_of(notebook)
     digest = hashlib.sha256(
         f"{sys.version_info[:2]} {json.dumps(code)} {json.dumps(parameters, sort_keys=True)}".encode()
     )
-    for part in (*texts, bands, _assets_named_in(texts), _text_of(ROOT / "requirements.lock")):
+    for part in (*texts, bands, _assets_named_in(texts), lock):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
 
 
 def code_of(cells: list[NotebookNode]) -> list[tuple[str, list[str]]]:
-    """Return source and tags of the code cells; the cell that installs the course decides nothing."""
-    code = [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in cells if cell.cell_type == "code"]
-    return [(source, tags) for source, tags in code if "set-up" not in tags]
+    """Return source and tags of the code cells."""
+    return [(cell.source, sorted(tags_of(cell))) for cell in code_cells(cells)]
+
+
+def code_cells(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Return the code cells without the one that installs the course, which decides nothing."""
+    return [cell for cell in cells if cell.cell_type == "code" and "set-up" not in tags_of(cell)]
 
 
 def is_stale(notebook: Notebook) -> bool:
@@ -102,13 +107,11 @@ def _resolve(module: str, name: str) -> tuple[Path | None, list[tuple[str, str]]
     return (None, passed_on) if passed_on else (package, [])
 
 
-@functools.cache
-def _tree_of(file: Path, changed: int) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+_parsed = functools.cache(ast.parse)  # the same files are imported by many notebooks
 
 
 def _tree(file: Path) -> ast.Module:
-    return _tree_of(file, file.stat().st_mtime_ns)
+    return _parsed(file.read_text(encoding="utf-8"))
 
 
 def _python(source: str) -> str:
@@ -138,7 +141,3 @@ def _assets_named_in(texts: list[str]) -> str:
         if any(name == word if end == '"' else name.startswith(word) for word, end in words)
     )
     return "\n".join(f"{row['name']} {row['sha256']} {row['member_sha256']} {row['md5']}" for row in rows)
-
-
-def _text_of(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.exists() else ""

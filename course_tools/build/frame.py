@@ -1,11 +1,12 @@
 """The cells that every notebook shares: title, set-up, start, recap and references."""
 
-import re
 import tomllib
+from urllib.parse import urlsplit
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from course_tools import settings
 from course_tools.notebooks import Notebook, all_notebooks
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
@@ -43,11 +44,11 @@ little; the table at the end shows both. Where a figure has a baseline or a brok
 the notebook when a run does not show the difference."""
 
 
-def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float], address: str) -> NotebookNode:
+def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float]) -> NotebookNode:
     """Return the first cell: title, launch badge, question, goals, prerequisites, minutes, the other storey."""
     parts = [f"# {notebook.number} · {course['title']}"]
-    if address:
-        repository = address.removeprefix("https://github.com/").removesuffix(".git")
+    if settings.REPOSITORY_URL:
+        repository = settings.REPOSITORY_URL.removeprefix("https://github.com/").removesuffix(".git")
         parts.append(BADGE.format(repository=repository, path=f"notebooks/{notebook.key}.ipynb"))
     storey = "experiment" if notebook.is_experiment else "lesson"
     parts += [
@@ -60,11 +61,12 @@ def title_cell(notebook: Notebook, course: dict, seconds: dict[str, float], addr
     return new_markdown_cell("\n\n".join(part for part in parts if part))
 
 
-def set_up_cells(address: str) -> list[NotebookNode]:
+def set_up_cells() -> list[NotebookNode]:
     """Return the cell that installs the course on Colab; none while the course has no public address."""
-    if not address:
+    if not settings.REPOSITORY_URL:
         return []
-    return [new_code_cell(f"# @title {FOLDED['set-up']}\n{SET_UP.format(url=address)}", metadata={"tags": ["set-up"]})]
+    source = f"# @title {FOLDED['set-up']}\n{SET_UP.format(url=settings.REPOSITORY_URL)}"
+    return [new_code_cell(source, metadata={"tags": ["set-up"]})]
 
 
 def start_cell(notebook: Notebook) -> NotebookNode:
@@ -90,7 +92,7 @@ def reference_cells(course: dict) -> list[NotebookNode]:
         raise CourseError(f"References {', '.join(missing)} are not in data/references.toml.")
 
     def listed(keys: list[str]) -> str:
-        return _bullets([f"{known[key]['text']} [{_host(known[key]['url'])}]({known[key]['url']})" for key in keys])
+        return _bullets([_reference(**known[key]) for key in keys])
 
     cells = [new_markdown_cell("## References\n\n" + listed(of_all))]
     if of_the_course:
@@ -113,8 +115,8 @@ def _bullets(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _host(url: str) -> str:
-    return re.sub(r"^https?://(www\.)?([^/]+).*$", r"\2", url)
+def _reference(text: str, url: str) -> str:
+    return f"{text} [{urlsplit(url).netloc.removeprefix('www.')}]({url})"
 
 
 def _time_line(course: dict, seconds: dict[str, float]) -> str:

@@ -1,7 +1,6 @@
 """The figures of the last `full` runs, kept in a tracked file for the site."""
 
 import json
-from pathlib import Path
 
 from course_tools.measure.records import RESULTS_PATH, read_tables, write_tables
 from course_tools.notebooks import Notebook, all_notebooks
@@ -11,19 +10,19 @@ from course_utils.errors import CourseError
 from course_utils.whole_file import read_json
 
 
-def keep_full_runs(folder: Path = BUILD) -> list[str]:
-    """Put the figures of the finished `full` runs in ``folder`` into ``data/results.toml``; return the notebooks' keys.
+def keep_full_runs() -> list[str]:
+    """Put the figures of the finished `full` runs in ``build/`` into ``data/results.toml``; return the notebooks' keys.
 
     Notebooks without such a run keep the figures of their last one. Raises a CourseError when none has one.
     """
     runs = {
         notebook.key: _figures(run)
         for notebook in all_notebooks()
-        if isinstance(run := read_json(folder / f"{notebook.key}.json"), dict) and _is_full(notebook, run)
+        if isinstance(run := read_json(BUILD / f"{notebook.key}.json"), dict) and _is_full(notebook, run)
     }
     if not runs:
         raise CourseError(
-            f"{folder.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`."
+            f"{BUILD.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`."
         )
     write_tables(RESULTS_PATH, read_tables(RESULTS_PATH) | runs)
     return list(runs)

@@ -1,15 +1,18 @@
 """The page "What was measured": every headline figure with its interval, and the status of the last run here."""
 
-from pathlib import Path
+import re
 
 import jupytext
+from nbformat import NotebookNode
 
+from course_tools.build.compose import PLACEHOLDER
 from course_tools.measure.records import RESULTS_PATH, read_tables
 from course_tools.notebooks import Notebook, all_notebooks
 from course_tools.run.job import BUILD
 from course_utils.evaluation.expectations import Band, read_bands
 from course_utils.whole_file import read_json
 
+IN_CODE = re.compile(r'"(\w+)"')
 HEAD = ["| Figure | Mean ± 95% | Compared with | `full` |", "|---|---|---|---|"]
 
 
@@ -24,7 +27,8 @@ def measured_tables() -> list[str]:
 
 
 def _table(notebook: Notebook, measured: dict, full: dict) -> list[str]:
-    course = jupytext.read(notebook.source, fmt="py:percent").metadata["course"]
+    source = jupytext.read(notebook.source, fmt="py:percent")
+    course, sections = source.metadata["course"], _sections(source.cells)
     storey = "experiment" if notebook.is_experiment else "lesson"
     versions = ", ".join(f"{name} {version}" for name, version in measured.get("versions", {}).items())
     about = f"[Open the {storey}](../notebooks/{notebook.key}.ipynb). {len(measured['seeds'])} runs; {versions}."
@@ -32,8 +36,23 @@ def _table(notebook: Notebook, measured: dict, full: dict) -> list[str]:
     for name in dict.fromkeys([*bands, *(name for name in titles if name in full)]):  # some only `full` has
         mean, contrast = (_mean(bands[name]), bands[name].contrast) if name in bands else ("–", None)
         figure = _number(full.get(name, {}).get("value"))
-        rows.append(f"| {titles.get(name, f'`{name}`')} | {mean} | {_number(contrast)} | {figure} |")
+        title = titles.get(name, f"`{name}` ({sections[name]})" if name in sections else f"`{name}`")
+        rows.append(f"| {title} | {mean} | {_number(contrast)} | {figure} |")
     return [f"## {notebook.number} {course['title']}", "", about, "", *HEAD, *rows, ""]
+
+
+def _sections(cells: list[NotebookNode]) -> dict[str, str]:
+    """Return the heading under which each figure is first quoted in prose, or named in code."""
+    section, found = "", {}
+    for cell in cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "code":
+                names = IN_CODE.findall(line)
+            else:
+                names = [name for other, name, *_ in PLACEHOLDER.findall(line) if not other]
+                section = line.lstrip("# ") if line.startswith("#") else section
+            found |= {name: section for name in names if name not in found}
+    return found
 
 
 def _mean(band: Band) -> str:
@@ -44,8 +63,8 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def status_table(folder: Path = BUILD) -> list[str]:
+def status_table() -> list[str]:
     """Return the lines of a Markdown table of the notebooks that were run here, or one sentence where none was."""
-    runs = {notebook.key: read_json(folder / f"{notebook.key}.json") for notebook in all_notebooks()}
+    runs = {notebook.key: read_json(BUILD / f"{notebook.key}.json") for notebook in all_notebooks()}
     rows = [f"| {key} | {run['status']} | {run['seconds'] / 60:.1f} |" for key, run in runs.items() if run]
     return ["| Notebook | Status | Minutes |", "|---|---|---|", *rows] if rows else ["No notebook was run here yet."]

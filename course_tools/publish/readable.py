@@ -5,6 +5,8 @@ from itertools import groupby
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from course_tools.notebooks import tags_of
+
 TITLE = "# @title "  # the first line of a folded cell, which Colab shows as a form
 
 
@@ -12,7 +14,7 @@ def readable(notebook: NotebookNode) -> NotebookNode:
     """Return a notebook whose cells are folded, and carry their alt text, in the ways that myst-nb knows."""
     notebook.metadata.language_info["pygments_lexer"] = "ipython3"  # knows %%time
     cells = []
-    for is_solution, run in groupby(notebook.cells, lambda cell: "solution" in cell.metadata.get("tags", [])):
+    for is_solution, run in groupby(notebook.cells, lambda cell: "solution" in tags_of(cell)):
         prepared = [_markdown(cell) if cell.cell_type == "markdown" else _code(cell) for cell in run]
         if is_solution:
             begin, end = "<details><summary>Solution</summary>", "</details>"
@@ -25,14 +27,14 @@ def readable(notebook: NotebookNode) -> NotebookNode:
 def _markdown(cell: NotebookNode) -> NotebookNode:
     # A badge is an image of another host, and the page has buttons.
     lines = [line for line in cell.source.splitlines() if not line.startswith("[![Open in Colab]")]
-    if "solution" in cell.metadata.get("tags", []):  # already folded, by itself
+    if "solution" in tags_of(cell):  # already folded, by itself
         lines = lines[1:-1]
     cell.source = "\n".join(lines)
     return cell
 
 
 def _code(cell: NotebookNode) -> NotebookNode:
-    tags, shown = cell.metadata.get("tags", []), {}
+    tags, shown = tags_of(cell), {}
     if cell.source.startswith(TITLE):
         title, _, cell.source = cell.source.removeprefix(TITLE).partition("\n")
         if "solution" not in tags:

@@ -8,7 +8,7 @@ import nbformat
 
 from course_tools.build.compose import with_figures
 from course_tools.measure.records import read_seconds
-from course_tools.notebooks import Notebook, all_notebooks
+from course_tools.notebooks import Notebook, all_notebooks, tags_of
 from course_utils.errors import CourseError
 from course_utils.settings import ROOT
 from course_utils.whole_file import replacing
@@ -62,7 +62,7 @@ def _address(notebook: Notebook) -> str:
 def _image() -> bytes:
     for notebook in all_notebooks():
         for cell in nbformat.read(notebook.path, as_version=4).cells:
-            if IMAGE_TAG in cell.metadata.get("tags", []):
+            if IMAGE_TAG in tags_of(cell):
                 return base64.b64decode(
                     next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
                 )

@@ -11,7 +11,7 @@ STATIC = Path(__file__).with_name("static")
 COMMON = {
     "project": "Transfer learning with TensorFlow and Keras",
     "author": "the authors of the course",
-    "exclude_patterns": [".*", "build", "data", "**.draft.ipynb", "**/.ipynb_checkpoints"],
+    "exclude_patterns": [".*", "build", "data", "**/.ipynb_checkpoints"],
     "nb_execution_mode": "off",
     "nb_merge_streams": True,
     "show_warning_types": True,

@@ -53,17 +53,9 @@ def execute(
         records, told, log = folder / "records.jsonl", folder / "told.jsonl", folder / "log"
         job = {"input_path": str(notebook), "output_path": str(output), "parameters": parameters}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        with told.open("wb") as stdout, log.open("wb") as stderr:
-            runner = subprocess.Popen(
-                [sys.executable, "-m", "course_tools.run.one", str(folder / "job.json")],
-                cwd=ROOT,
-                # What runner and kernel leave in the folder of temporary files goes with this run, when killed too.
-                env=os.environ | (environment or {}) | {MARK: str(records), "TMPDIR": name},
-                stdin=subprocess.PIPE,  # never written to; it is closed when this process ends, however it ends
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
+        # What runner and kernel leave in the folder of temporary files goes with this run, when killed too.
+        variables = os.environ | (environment or {}) | {MARK: str(records), "TMPDIR": name}
+        runner = _started(folder / "job.json", variables, told, log)
         try:
             gigabytes, in_time = _watch(runner, told, limit, on_cell)
         finally:
@@ -78,6 +70,19 @@ def execute(
             "records": _lines(records),
             "error": error,
         }
+
+
+def _started(job: Path, variables: dict[str, str], told: Path, log: Path) -> subprocess.Popen:
+    with told.open("wb") as stdout, log.open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "course_tools.run.one", str(job)],
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.PIPE,  # never written to; it is closed when this process ends, however it ends
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
 
 def _watch(runner: subprocess.Popen, told: Path, limit: float, on_cell) -> tuple[float, bool]:

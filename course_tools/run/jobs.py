@@ -1,17 +1,16 @@
 """Many notebooks at once on a Dask cluster, resumable and with a live progress display."""
 
-import shutil
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from distributed import Client, Future, Reschedule, as_completed, get_worker
 from distributed.core import Status
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from course_tools.run.alone import alone_in
 from course_tools.run.cluster import open_cluster
 from course_tools.run.job import Job
 from course_tools.settings import LIMIT_MINUTES
@@ -40,7 +39,7 @@ def run_jobs(
         with ExitStack() as stack:
             folders = sorted({job.output.parent for job in waiting})
             for folder in folders:
-                stack.enter_context(_alone_in(folder))
+                stack.enter_context(alone_in(folder, f"Another run is writing to {folder.name}/"))
             client = stack.enter_context(open_cluster(min(workers, len(waiting)), scheduler, folders[0]))
             results |= _run_on(client, waiting, limit, alone=scheduler is not None)
     return [results[job.output] for job in jobs]
@@ -120,23 +119,3 @@ def _result_of(future: Future, job: Job) -> dict:
     raise CourseError(
         "The Dask scheduler went away; what is finished is kept, and the same command goes on from there."
     )
-
-
-@contextmanager
-def _alone_in(folder: Path):
-    """Let one run at a time write to a folder, and clear what killed runs and killed workers left."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            _clear_partials(folder)
-            try:
-                yield
-            finally:
-                _clear_partials(folder)
-    except Timeout:
-        raise CourseError(f"Another run is writing to {folder.name}/; wait until it has finished.") from None
-
-
-def _clear_partials(folder: Path) -> None:
-    for partial in folder.glob(".partial-*"):
-        shutil.rmtree(partial, ignore_errors=True)

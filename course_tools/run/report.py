@@ -8,6 +8,7 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from course_tools import settings
+from course_tools.notebooks import tags_of
 from course_utils.settings import ROOT
 
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)  # of formulas and diagrams, loaded from other hosts
@@ -31,7 +32,7 @@ def leave_report(executed: Path, parameters: dict[str, object]) -> Path | None:
         return None
     notebook = nbformat.read(executed, as_version=4)
     if parameters.get("DATA"):
-        notebook.cells = [cell for cell in notebook.cells if OF_THE_COURSE not in cell.metadata.get("tags", [])]
+        notebook.cells = [cell for cell in notebook.cells if OF_THE_COURSE not in tags_of(cell)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = LINK_IN_THE_COURSE.sub(_resolved, cell.source)

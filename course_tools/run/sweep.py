@@ -76,13 +76,8 @@ def parse_values(name: str, text: str, default: object) -> list[str]:
 def gather(jobs: list[Job], results: list[dict], names: list[str]) -> pd.DataFrame:
     """Return a row per figure of each run that passed: notebook, parameters of these names, figure, value and so on."""
     rows = [
-        {
-            "notebook": job.notebook.key,
-            **{name: shown(job.parameters[name]) for name in names},
-            "figure": record["name"],
-        }
-        | {field: record[field] for field in ("value", "contrast", "timing")}
-        | {"seconds": result["seconds"]}
+        [job.notebook.key, *(shown(job.parameters[name]) for name in names), record["name"]]
+        + [record["value"], record["contrast"], record["timing"], result["seconds"]]
         for job, result in zip(jobs, results, strict=True)
         if result["status"] == "passed"
         for record in result["records"]

@@ -1,7 +1,6 @@
 """Measure, draw, and hold a notebook's figures to what its text says."""
 
 from course_utils.evaluation.bootstrap import bootstrap_interval
-from course_utils.evaluation.calibration import calibration_error, fit_temperature, with_temperature
 from course_utils.evaluation.curves import plot_history, plot_learning_curves
 from course_utils.evaluation.expectations import Band, BandError, Expectations, read_bands
 from course_utils.evaluation.images import plot_images

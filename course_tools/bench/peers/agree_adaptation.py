@@ -1,8 +1,5 @@
 """Penalties of domain adaptation and their gradients in PyTorch, written from the papers."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
 from serving import serve
@@ -80,8 +77,7 @@ def batch_statistics(batches):
     return np.stack([norm.running_mean.numpy(), norm.running_var.numpy() * (n - 1) / n])  # PyTorch divides by n - 1
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     pairs = list(zip(inputs["source"], inputs["target"], strict=True))
     logits = list(zip(inputs["clean"], inputs["augmented"], strict=True))
     shares = torch.from_numpy(inputs["shares"]).double()
@@ -93,7 +89,7 @@ def main(folder):
         penalties = [disagreement(*map(torch.from_numpy, pair), *shares) for pair in logits]
         return np.array([penalty.item() for penalty in penalties])
 
-    ways = {
+    return {
         "coral": of_pairs(coral),
         "mmd": of_pairs(mmd),
         "adversary": of_pairs(adversary(inputs)),
@@ -101,8 +97,7 @@ def main(folder):
         "aligned": lambda: of_logits(shares, shares),
         "statistics": lambda: batch_statistics(inputs["batches"]),
     }
-    serve(ways, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(ways_for)

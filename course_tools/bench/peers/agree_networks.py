@@ -1,8 +1,5 @@
 """Checkpoints, features, operations, maps and gradients of networks, by PyTorch and captum."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
@@ -48,8 +45,7 @@ def gradients(depthwise, *given):
     return np.concatenate([each.numpy().ravel() for each in torch.autograd.grad(y.square().mean(), (x, kernel))])
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     checkpoints = inputs["checkpoints"].tolist()
     network = efficientnet_lite(0, checkpoints[0], inputs["images"].shape[1])
     pixels = torch.from_numpy(inputs["images"]).permute(0, 3, 1, 2).float()
@@ -64,7 +60,7 @@ def main(folder):
         found = cam.attribute(pixels, relu_attributions=True)[:, 0].detach()
         return (found / found.amax((1, 2), keepdim=True)).numpy()
 
-    ways = {
+    return {
         "legacy": lambda: flat(torch.load(checkpoints[0], map_location="cpu", weights_only=True)),
         "zip": lambda: saved(str(inputs["zip"])),
         "features": features,
@@ -74,8 +70,7 @@ def main(folder):
         "three": lambda: gradients(True, inputs["x"], inputs["three"]),
         "five": lambda: gradients(True, inputs["x"], inputs["five"]),
     }
-    serve(ways, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(ways_for)

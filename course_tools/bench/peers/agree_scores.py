@@ -1,8 +1,5 @@
 """Scores, intervals and thresholds by statsmodels and torchmetrics; DeLong's interval in NumPy."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import statsmodels.api as sm
 import torch
@@ -51,22 +48,6 @@ def best_balanced(labels, scores):
     return ((true + 1 - false) / 2).max()
 
 
-def temperature(labels, scores):
-    """Return the temperature with the smallest log loss, found by L-BFGS on its logarithm."""
-    logits, target = torch.logit(scores), labels.double()
-    log = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-12)
-
-    def loss():
-        optimizer.zero_grad()
-        value = torch.nn.functional.binary_cross_entropy_with_logits(logits / log.exp(), target)
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return log.exp().item()
-
-
 def delong(labels, scores):
     """Return the ends of the 95% interval of the AUC: DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44."""
     positive, negative = scores[labels == 1], scores[labels == 0]
@@ -75,8 +56,7 @@ def delong(labels, scores):
     return wins.mean() + NORMAL_975 * np.sqrt(variance) * np.array([-1, 1])
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     labels, scores = torch.from_numpy(inputs["labels"]), torch.from_numpy(inputs["scores"])
     k_labels, k_scores = torch.from_numpy(inputs["k_labels"]), torch.from_numpy(inputs["k_scores"])
     sets = list(zip(labels, scores, strict=True))
@@ -84,21 +64,17 @@ def main(folder):
     def of_sets(function):
         return lambda: np.array([function(*each) for each in sets])
 
-    ways = {
+    return {
         "intervals": lambda: intervals(inputs["runs"]),
         "predicted": lambda: predicted(inputs["runs"]),
         "wilson": lambda: np.array([proportion_confint(k, n, method="wilson") for k, n in inputs["counts"]]),
         "two classes": of_sets(two_classes),
         "many classes": lambda: np.array([many_classes(*each) for each in zip(k_labels, k_scores, strict=True)]),
-        "calibration": of_sets(lambda y, p: tm.binary_calibration_error(p, y, n_bins=10, norm="l1")),
         "best balanced": of_sets(best_balanced),
         "at specificity": of_sets(lambda y, p: tm.binary_sensitivity_at_specificity(p, y, min_specificity=0.9)[0]),
-        "tempered": of_sets(lambda y, p: torch.sigmoid(torch.logit(p) / 1.7).numpy()),
-        "temperature": of_sets(temperature),
         "delong": lambda: np.mean([delong(y.numpy(), p.numpy()) for y, p in sets], 0)[None],
     }
-    serve(ways, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(ways_for)

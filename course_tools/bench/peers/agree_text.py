@@ -1,6 +1,5 @@
 """Word pieces by transformers, sentence vectors by sentence-transformers."""
 
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -26,8 +25,7 @@ def encoder(folder):
     )
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     texts, minilm, smollm2 = inputs["texts"].tolist(), str(inputs["minilm"]), Path(str(inputs["smollm2"]))
 
     def byte_pairs():
@@ -36,15 +34,14 @@ def main(folder):
         cut = [[part for part in regex.split(r"(\p{N})", text) if part] for text in texts]
         return np.array([" ".join(pieces(tokenizer, parts)) for parts in cut])
 
-    ways = {
+    return {
         "word pieces": lambda: pieces(
             AutoTokenizer.from_pretrained(minilm), texts, truncation=True, max_length=LONGEST
         ),
         "byte pairs": byte_pairs,
         "vectors": lambda: encoder(minilm).encode(inputs["sentences"].tolist(), show_progress_bar=False),
     }
-    serve(ways, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(ways_for)

@@ -1,8 +1,5 @@
 """Scores of transferability by their definitions, in NumPy and SciPy, without eigenvectors."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 from scipy.linalg import helmert
 from scipy.optimize import minimize
@@ -39,12 +36,10 @@ def h_score(features, labels):
     return np.trace(np.linalg.pinv(np.cov(x.T), rcond=1e-9) @ np.cov(means.T))
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     sets = [*zip(inputs["narrow"], inputs["labels"], strict=True), *zip(inputs["wide"], inputs["labels"], strict=True)]
-    ways = {way.__name__: lambda way=way: np.array([way(*each) for each in sets]) for way in (evidence, h_score)}
-    serve(ways, folder)
+    return {way.__name__: lambda way=way: np.array([way(*each) for each in sets]) for way in (evidence, h_score)}
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(ways_for)

@@ -1,9 +1,5 @@
 """Sentence vectors by sentence-transformers, on PyTorch: the mean over the pieces of each sentence."""
 
-import sys
-from pathlib import Path
-
-import numpy as np
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Pooling, Transformer
 from serving import serve
@@ -12,15 +8,14 @@ WIDTH, LONGEST = 384, 256
 BATCHES = (32, 64)  # the library's own size, which is the course's too, and twice as many
 
 
-def main(folder):
-    inputs = np.load(folder / "inputs.npz")
+def ways_for(inputs):
     modules = [Transformer(str(inputs["model"]), max_seq_length=LONGEST), Pooling(WIDTH, "mean")]
     encoder, texts = SentenceTransformer(modules=modules, device="cpu"), inputs["texts"].tolist()
 
     def vectors(batch):
         return lambda: encoder.encode(texts, batch_size=batch, show_progress_bar=False)
 
-    serve({f"sentence-transformers, batches of {batch}": vectors(batch) for batch in BATCHES}, folder)
+    return {f"sentence-transformers, batches of {batch}": vectors(batch) for batch in BATCHES}
 
 
-main(Path(sys.argv[1]))
+serve(ways_for)
