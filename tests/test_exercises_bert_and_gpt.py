@@ -78,7 +78,9 @@ def test_a_stub_of_attend_is_named():
         check.check_attend(lambda *_: None)
 
 
-def ready_with(length=32, logits=True, rate=1e-4, softmax=True, column=1, frozen=False, compiled=True, activation=None):
+def ready_with(
+    length=32, logits=True, rate=1e-4, softmax=True, axis=-1, column=1, frozen=False, compiled=True, activation=None
+):
     """Return a `ready` that has the faults asked for."""
 
     def ready(backbone, tokenizer):
@@ -95,7 +97,7 @@ def ready_with(length=32, logits=True, rate=1e-4, softmax=True, column=1, frozen
             outputs = model.predict(texts, verbose=0)
             if softmax == "sigmoid":
                 return np.array(keras.ops.sigmoid(outputs))[:, column]
-            outputs = np.array(keras.ops.softmax(outputs)) if softmax else outputs
+            outputs = np.array(keras.ops.softmax(outputs, axis=axis)) if softmax else outputs
             return outputs if column is None else outputs[:, column]
 
         return model, probability
@@ -131,7 +133,9 @@ def test_a_softmax_in_the_model_is_accepted():
         ({"compiled": False}, "not compiled"),
         ({"logits": False}, "does the loss know that they are logits"),
         ({"softmax": False}, "turn the logits into probabilities"),
-        ({"softmax": "sigmoid"}, "a sigmoid of one of two logits"),
+        ({"activation": "softmax", "softmax": False}, "they are probabilities, not logits"),
+        ({"softmax": "sigmoid"}, "a sigmoid of one of them"),
+        ({"axis": 0}, "over the two logits of each text"),
         ({"column": 0}, "probability of class 0"),
         ({"column": None}, "returns the shape"),
     ],

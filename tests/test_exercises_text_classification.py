@@ -53,6 +53,10 @@ def test_a_right_threshold_is_accepted(right, capsys):
             lambda labels, scores, recall: np.quantile(scores[labels == 1], 1 - recall, method="lower"),
             "not the highest",
         ),
+        (
+            lambda labels, scores, recall: by_sorting(labels, scores, recall) - 1e-5,
+            r"threshold (\S+) is not the .*: (?!\1 )",
+        ),
         (without_tolerance, "Asked for a recall of 0.07, .* is not the highest"),
         (lambda labels, scores, recall: np.array([0.5]), "instead of a number"),
         (lambda labels, scores, recall: "0.5", "instead of a number"),
