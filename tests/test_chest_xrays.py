@@ -104,11 +104,17 @@ def test_file_loads_by_path_and_by_variable(write, monkeypatch):
     path = write()
     check(load_chest_xrays(path))
     check(load_chest_xrays(str(path)))
-    monkeypatch.setenv(chest_xrays.VARIABLE, str(path))
+    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", str(path))
     check(load_chest_xrays())
     check(load_chest_xrays(""))
     with pytest.raises(CourseError, match="no file .*other.npz"):
         load_chest_xrays("other.npz")  # the path comes before the variable
+
+
+def test_a_relative_path_in_the_variable_begins_at_the_checkout(monkeypatch):
+    assert chest_xrays.own_file() is None
+    monkeypatch.setenv("COURSE_PNEUMONIA_MNIST", "data/mine.npz")
+    assert chest_xrays.own_file() == chest_xrays.ROOT / "data" / "mine.npz"
 
 
 def test_flat_labels_are_accepted(write):

@@ -72,6 +72,15 @@ def test_of_several_windows_the_first_is_taken():
     assert read_dicom(record).tolist() == [[1, 128, 255], [255, 255, 255]]
 
 
+def test_a_file_may_ask_for_a_smooth_window_of_its_own():
+    smooth = record_of(WindowCenter=250, WindowWidth=200, VOILUTFunction="SIGMOID")
+    expected = 255 / (1 + np.exp(-4 * (RAMP - 250.0) / 200))
+    assert np.abs(read_dicom(smooth) - expected).max() <= 0.5
+    straight = read_dicom(record_of(WindowCenter=250, WindowWidth=200))
+    assert not np.array_equal(read_dicom(smooth), straight)
+    assert np.array_equal(read_dicom(smooth, window=(250, 200)), straight)  # what is asked for is linear
+
+
 def test_a_window_of_width_one_cuts():
     assert read_dicom(record_of(WindowCenter=250, WindowWidth=1)).tolist() == [[0, 0, 0], [255, 255, 255]]
 

@@ -37,9 +37,10 @@ def attend_with(
 
 
 @pytest.mark.parametrize("hidden", [-1e9, -np.inf])
-def test_a_right_attend_is_accepted(hidden, capsys):
+def test_a_right_attend_is_accepted(hidden, capsys, recwarn):
     check.check_attend(attend_with(hidden=hidden))
-    assert "attend is right" in capsys.readouterr().out
+    said = "attend is right: scaled, no padding, and with causal=True nothing that comes later.\n"
+    assert capsys.readouterr().out == said and not recwarn.list
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,9 @@ def test_a_stub_of_attend_is_named():
         check.check_attend(lambda *_: None)
 
 
-def ready_with(length=32, logits=True, rate=1e-4, softmax=True, column=1, frozen=False, compiled=True, activation=None):
+def ready_with(
+    length=32, logits=True, rate=1e-4, softmax=True, axis=-1, column=1, frozen=False, compiled=True, activation=None
+):
     """Return a `ready` that has the faults asked for."""
 
     def ready(backbone, tokenizer):
@@ -94,7 +97,7 @@ def ready_with(length=32, logits=True, rate=1e-4, softmax=True, column=1, frozen
             outputs = model.predict(texts, verbose=0)
             if softmax == "sigmoid":
                 return np.array(keras.ops.sigmoid(outputs))[:, column]
-            outputs = np.array(keras.ops.softmax(outputs)) if softmax else outputs
+            outputs = np.array(keras.ops.softmax(outputs, axis=axis)) if softmax else outputs
             return outputs if column is None else outputs[:, column]
 
         return model, probability
@@ -104,11 +107,16 @@ def ready_with(length=32, logits=True, rate=1e-4, softmax=True, column=1, frozen
 
 def test_a_mended_ready_is_accepted(capsys):
     check.check_ready(ready_with())
-    assert "ready is mended" in capsys.readouterr().out
+    said = "ready is mended: whole sentences, a loss from logits, a small rate, and probabilities.\n"
+    assert capsys.readouterr().out == said
 
 
 def test_the_largest_rate_is_accepted():
     check.check_ready(ready_with(rate=check.LARGEST_RATE))
+
+
+def test_logits_above_zero_are_no_probabilities():
+    check.check_ready(ready_with(activation="softplus"))
 
 
 def test_a_softmax_in_the_model_is_accepted():
@@ -125,7 +133,9 @@ def test_a_softmax_in_the_model_is_accepted():
         ({"compiled": False}, "not compiled"),
         ({"logits": False}, "does the loss know that they are logits"),
         ({"softmax": False}, "turn the logits into probabilities"),
-        ({"softmax": "sigmoid"}, "a sigmoid of one of two logits"),
+        ({"activation": "softmax", "softmax": False}, "they are probabilities, not logits"),
+        ({"softmax": "sigmoid"}, "a sigmoid of one of them"),
+        ({"axis": 0}, "over the two logits of each text"),
         ({"column": 0}, "probability of class 0"),
         ({"column": None}, "returns the shape"),
     ],

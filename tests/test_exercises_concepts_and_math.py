@@ -1,6 +1,7 @@
 """The checks of lesson 01 accept right answers and name each planted fault."""
 
 import keras
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -33,7 +34,7 @@ def carry_with(weights=True, shared=False, old_head=False, softmax=False, frozen
 
 def test_a_right_carry_is_accepted(capsys):
     check.check_carry(carry_with())
-    assert "carry is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "carry is right.\n"
 
 
 def test_a_carry_that_builds_the_network_of_the_lesson_is_accepted():
@@ -87,7 +88,7 @@ def make_ready_with(weights=True, pixels=(-1, 255), loss=LOGITS, compiled=True, 
 
 def test_a_mended_make_ready_is_accepted(capsys):
     check.check_make_ready(make_ready_with())
-    assert "mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "make_ready is mended.\n"
 
 
 def test_probabilities_with_their_own_loss_are_accepted():
@@ -112,6 +113,13 @@ def test_probabilities_with_their_own_loss_are_accepted():
 def test_each_fault_of_make_ready_is_named(faults, sentence):
     with pytest.raises(ExerciseError, match=sentence):
         check.check_make_ready(make_ready_with(**faults))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "are"), [([[0.2, 0.8]], True), ([[0, 1]], True), ([[0.2, 0.9]], False), ([[-0.2, 1.2]], False)]
+)
+def test_probabilities_are_told_from_logits(outputs, are):
+    assert check._are_probabilities(np.array(outputs)) == are
 
 
 @pytest.fixture

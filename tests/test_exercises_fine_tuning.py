@@ -1,5 +1,7 @@
 """The checks of lesson 03 accept right answers and name each planted fault."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from course_utils.exercises import fine_tuning as check
 from course_utils.exercises.answers import ExerciseError
+from course_utils.exercises.rates import largest_rate
 
 
 def let_train_with(base=True, norm=False, below=False, off_by_one=False, only_on=False, nothing=False):
@@ -33,7 +36,7 @@ def let_train_with(base=True, norm=False, below=False, off_by_one=False, only_on
 
 def test_a_right_let_train_is_accepted(capsys):
     check.check_let_train(let_train_with())
-    assert "let_train is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "let_train is right.\n"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def stage_two_with(base=True, still=True, new_head=False, rate=1e-4, compiled=Tr
 
 def test_a_mended_stage_two_is_accepted(capsys):
     check.check_stage_two(stage_two_with())
-    assert "mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "stage_two is mended.\n"
 
 
 def test_a_rate_that_warms_up_is_accepted():
@@ -158,7 +161,8 @@ def red_or_blue(*, outputs=2, right=True, trained=True):
 
 def test_a_model_of_the_readers_own_data_is_evaluated(folder, capsys):
     assert check.check_own_data(red_or_blue(), folder, frozen=0.5) == 1.0
-    assert "6 test images (one is 0.17): fine-tuned 1.00, frozen 0.50" in capsys.readouterr().out
+    said = "6 test images (one is 0.17): fine-tuned 1.00, frozen 0.50, most frequent class 0.50.\n"
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize(
@@ -183,3 +187,17 @@ def test_an_accuracy_that_the_frozen_network_cannot_have_is_named(frozen, folder
 def test_a_model_that_is_not_there_is_named(folder):
     with pytest.raises(ExerciseError, match="The model is None"):
         check.check_own_data(None, folder, 0.5)
+
+
+def test_the_largest_rate_within_a_thousand_steps_is_found_and_the_steps_taken_stay():
+    rises = keras.optimizers.schedules.CosineDecay(0.0, 500, warmup_target=0.3, warmup_steps=100)
+    falls, late = (
+        keras.optimizers.schedules.PiecewiseConstantDecay([step], rates)
+        for step, rates in ((0, [0.9, 0.1]), (995, [0.1, 0.5]))
+    )
+    for rate, largest in ((rises, 0.3), (falls, 0.9), (late, 0.5), (0.002, 0.002)):
+        optimizer = keras.optimizers.SGD(rate)
+        optimizer.iterations.assign(7)
+        assert largest_rate(optimizer) == pytest.approx(largest) and int(optimizer.iterations) == 7
+    several = SimpleNamespace(optimizers=[keras.optimizers.SGD(rate) for rate in (0.1, 0.4, 0.2)])
+    assert largest_rate(several) == pytest.approx(0.4)

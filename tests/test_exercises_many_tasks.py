@@ -33,7 +33,7 @@ def unwatched(w, x, y, rate, steps):
 
 def test_a_right_adapt_is_accepted(capsys):
     check.check_adapt(adapt_with())
-    assert "adapt is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "adapt is right.\n"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,11 @@ def measure_with(unseen=True, apart=True, mean=True):
 
 def test_a_right_measure_is_accepted(capsys):
     check.check_measure(measure_with())
-    assert "measure is mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "measure is mended.\n"
+
+
+def test_an_accuracy_may_be_a_tensor():
+    check.check_measure(lambda *data: tf.constant(measure_with()(*data)))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +88,8 @@ def test_a_right_measure_is_accepted(capsys):
         (measure_with(mean=False), "the mean of its images"),
         (lambda *_: None, "instead of an accuracy"),
         (lambda *_: 3.0, "instead of an accuracy"),
+        (lambda *_: -0.1, "instead of an accuracy"),
+        (lambda *_: np.array([0.2]), "instead of an accuracy"),
     ],
 )
 def test_each_fault_of_measure_is_named(answer, sentence):

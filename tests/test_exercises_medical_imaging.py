@@ -37,7 +37,7 @@ def at_specificity_with(
 
 def test_a_right_at_specificity_is_accepted(capsys):
     check.check_at_specificity(at_specificity_with())
-    assert "at_specificity is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "at_specificity is right.\n"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def report_with(part="validation", share="sensitivity", auc="scores", drawn="pat
 
 def test_a_right_report_is_accepted(capsys):
     check.check_report(report_with())
-    assert "report is mended" in capsys.readouterr().out
+    assert capsys.readouterr().out == "report is mended.\n"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def suggest_with(log=True, always=False, asked_always=False, whole=True, low=8, 
 
 def test_a_right_suggest_is_accepted(capsys):
     check.check_suggest(suggest_with())
-    assert "suggest is right" in capsys.readouterr().out
+    assert capsys.readouterr().out == "suggest is right.\n"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def search_with(log=True, part="validation", prune=True, direction="maximize", b
 def test_a_right_search_is_accepted_and_optuna_speaks_as_before(capsys):
     before = optuna.logging.get_verbosity()
     check.check_search(search_with())
-    assert "search is mended" in capsys.readouterr().out and optuna.logging.get_verbosity() == before
+    assert capsys.readouterr().out == "The search is mended.\n" and optuna.logging.get_verbosity() == before
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,12 @@ def test_true_labels_and_a_fit_on_the_test_part_are_doubted(own, doubted, capsys
 
 @pytest.mark.parametrize(
     ("rival", "doubt"),
-    [(TRUE, "rival is right for 100%"), (OTHER, "rival is no better than the most frequent label"), (MOST, "")],
+    [
+        (TRUE, "rival is right for 100%"),
+        (OTHER, "rival is no better than the most frequent label"),
+        (MOST, ""),
+        (np.full(20, "good"), "rival is no better than the most frequent label"),
+    ],
 )
 def test_a_rival_that_is_no_rival_is_doubted(rival, doubt, capsys):
     gain(MOST, rival)

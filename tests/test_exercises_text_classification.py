@@ -31,7 +31,8 @@ def in_an_array(labels, scores, recall):
 @pytest.mark.parametrize("right", [by_sorting, by_curve, in_an_array])
 def test_a_right_threshold_is_accepted(right, capsys):
     check.check_threshold_for(right)
-    assert "threshold_for is right" in capsys.readouterr().out
+    said = "threshold_for is right: enough of class 1 is found, and no higher threshold would do.\n"
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,10 @@ def test_a_right_threshold_is_accepted(right, capsys):
         (
             lambda labels, scores, recall: np.quantile(scores[labels == 1], 1 - recall, method="lower"),
             "not the highest",
+        ),
+        (
+            lambda labels, scores, recall: by_sorting(labels, scores, recall) - 1e-5,
+            r"threshold (\S+) is not the .*: (?!\1 )",
         ),
         (without_tolerance, "Asked for a recall of 0.07, .* is not the highest"),
         (lambda labels, scores, recall: np.array([0.5]), "instead of a number"),
@@ -88,7 +93,8 @@ def score_model_with(
 
 def test_a_mended_score_is_accepted(capsys):
     check.check_score_model(score_model_with())
-    assert "score_model is mended" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("score_model is mended: documents stay whole") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,13 @@ def test_the_table_shows_this_run_beside_the_others(expect):
     assert alone.table().columns[2] == "0 runs: mean ± 95%"
 
 
+def test_the_table_writes_everyday_sizes_without_exponent(expect):
+    shown = {999_400: "999000", 999_600: "1e+06", 1e6: "1e+06", 1e-4: "0.0001", 9.9e-5: "9.9e-05", -1234: "-1230"}
+    for number, value in enumerate(shown):
+        expect(f"figure_{number}", value)
+    assert expect.table()["this run"].tolist() == list(shown.values())
+
+
 def test_records(expect, records):
     expect("frozen_10", np.float32(0.625), contrast=0.4, limits=(0, 1))
     expect("speedup", 20, contrast=1, timing=True)

@@ -51,6 +51,19 @@ def test_plain_images_are_no_noise_blown_up():
     assert sorted(zip(*inspection.near_images(plain).nonzero(), strict=True)) == [(0, 1), (1, 0), (2, 3), (3, 2)]
 
 
+def faint(values):
+    """Two plain images, each a grey level brighter in so many of its 768 values."""
+    images = np.full((2, 768), 128, np.uint8)
+    images[0, :values] += 1
+    images[1, -values:] += 1
+    return images.reshape(2, 16, 16, 3)
+
+
+def test_faint_images_are_near_up_to_a_bound():
+    # Root mean square: (2 values / 768) ** 0.5 / FAINTEST, here 0.0699 and 0.0710.
+    assert inspection.near_images(faint(30)).nnz == 2 and inspection.near_images(faint(31)).nnz == 0
+
+
 def test_texts_with_another_word_are_near():
     long = "the parcel came late and the box was open but nothing was missing from it at all in the end"
     near = inspection.near_texts(pd.Series([long, long.replace("late", "early"), "the parcel came", "!!"]))
@@ -71,11 +84,58 @@ def test_a_fact_that_tells_the_class_is_a_leak_and_noise_is_none():
     assert inspection.is_leak(1.0, labels) and not inspection.is_leak(noise, labels)
 
 
+def bands(number):
+    """Widths in so many bands, whose class alternates."""
+    width = np.arange(20 * number) // 20
+    return pd.DataFrame({"width": width}), pd.Series(np.where(width % 2, "b", "a"))
+
+
+def test_a_fact_is_asked_for_two_ranges_a_class_and_no_more():
+    assert inspection.told_by(*bands(4)) == 1 and inspection.told_by(*bands(6)) < 0.9
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one():
+    labels, wide = pd.Series(["b"] * 20 + ["a"] * 80), np.arange(100) < 45  # each "b" is wide, and 25 of "a"
+    expected = (1 + 55 / 80) / 2
+    assert inspection.told_by(pd.DataFrame({"width": wide}), labels) == pytest.approx(expected)
+    texts = pd.Series(np.where(wide, "wide", "slim"))
+    assert inspection.telling_word(texts, labels)[1] == pytest.approx(expected)
+
+
+def test_held_out_rows_come_from_the_whole_table():
+    """Told by its last fifth alone, the first would be told wrong."""
+    labels, first = pd.Series(["a", "b"] * 50), np.arange(100) < 20
+    facts = pd.DataFrame({"width": (labels == "a") ^ first, "first": first})
+    assert inspection.told_by(facts, labels) == 1
+
+
+def test_a_table_of_noise_is_told_the_same_each_time():
+    labels = pd.Series(["a", "b"] * 20)
+    facts = pd.DataFrame(np.random.default_rng(0).integers(0, 2, (40, 6)))
+    texts = pd.Series([f"{word} mail" for word in np.where(labels == "a", "subject red", "hello")])
+    assert len({inspection.told_by(facts, labels) for _ in range(8)}) == 1
+    assert len({inspection.telling_word(texts, labels) for _ in range(8)}) == 1
+
+
+@pytest.mark.parametrize(("classes", "bound"), [(2, 0.65), (4, 0.475)])
+def test_a_leak_lies_three_tenths_of_the_way_above_chance(classes, bound):
+    labels = pd.Series(range(classes))
+    assert inspection.is_leak(bound + 1e-9, labels) and not inspection.is_leak(bound - 1e-9, labels)
+
+
 def test_a_word_that_tells_the_class_is_named():
     labels = pd.Series(["spam", "ham"] * 30)
     texts = pd.Series([f"mail {i} {'subject' if label == 'spam' else 'hello'}" for i, label in enumerate(labels)])
     assert inspection.telling_word(texts, labels) in {("subject", 1.0), ("hello", 1.0)}
     assert inspection.telling_word(pd.Series(["a"] * 60), labels) == ("", 0.0)
+
+
+def test_one_word_a_class_is_asked_whether_it_is_there():
+    labels = pd.Series(["a", "b"] * 40)
+    twice = pd.Series(["mail", "mail mail"] * 40)
+    assert inspection.telling_word(twice, labels) == ("", 0.5)  # how often it is there is not asked
+    either = pd.Series(["good", "bad", "fine", "poor"] * 20)
+    assert inspection.telling_word(either, labels)[1] < 0.8  # two words would tell all
 
 
 def noise(seed):

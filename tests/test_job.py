@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from distributed import Reschedule
+from distributed.core import Status
 
 from course_tools.notebooks import Notebook
 from course_tools.run import job as jobs
@@ -296,3 +298,85 @@ def test_a_task_that_broke_is_a_failed_run_and_one_that_is_lost_is_told(job, cal
     for status in ("pending", "lost", "cancelled"):
         with pytest.raises(CourseError, match="what is finished is kept, and the same command goes on from there"):
             runner._result_of(SimpleNamespace(status=status), job)
+
+
+class Done:
+    status = "finished"
+
+    def __init__(self, found):
+        self.found = found
+
+    def result(self):
+        return self.found
+
+
+class Client:
+    """Stands for a cluster that has done each task as soon as it is submitted."""
+
+    def __init__(self, results):
+        self.results, self.submitted, self.topics = results, [], []
+
+    def submit(self, function, job, *arguments, **options):
+        self.submitted.append((function, job.name, arguments, options))
+        return Done(self.results[job.name])
+
+    def subscribe_topic(self, topic, handler):
+        self.topics.append(topic)
+        for name in ("one[1]", "of another run"):
+            for done in range(3):
+                handler((0, {"name": name, "done": done, "total": 2}))
+
+    def unsubscribe_topic(self, topic):
+        self.topics.remove(topic)
+
+
+def test_each_job_is_submitted_once_the_first_first_and_told_when_it_is_done(job, monkeypatch, capsys):
+    named = [dataclasses.replace(job, name=n, output=job.output.with_name(n)) for n in ("one[1]", "two", "three")]
+    client = Client({one.name: {"status": "passed", "seconds": 2.4, "of": one.name} for one in named})
+    monkeypatch.setattr(runner, "as_completed", lambda futures: reversed(list(futures)))
+    results = runner._run_on(client, named, 7.0, True)
+    assert {output.name: result["of"] for output, result in results.items()} == {one.name: one.name for one in named}
+    assert client.submitted == [
+        (runner._run_job, one.name, (7.0, True), {"pure": False, "priority": -place}) for place, one in enumerate(named)
+    ]
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if " in " in line] == [f"{one.name}: passed in 2 s" for one in reversed(named)]
+    bars = [line for line in lines if "━" in line]
+    assert [line.split()[0] for line in bars] == ["all", "one[1]", "two", "three"] and "3/3" in bars[0]
+    assert ["passed" in line for line in bars[1:]] == [True] * 3 and client.topics == []
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker at work, which keeps what it is told."""
+    told = []
+    found = SimpleNamespace(status=Status.running, told=told, log_event=lambda *event: told.append(event))
+    monkeypatch.setattr(runner, "get_worker", lambda: found)
+    return found
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_worker_tells_each_finished_cell_once_and_keeps_its_room_to_itself(worker, alone):
+    def run(limit, tell):
+        assert runner.ROOM.locked() == alone and limit == 7.0
+        for done in (1, 1, 2):
+            tell(done, 2)
+        return "result"
+
+    assert runner._run_job(SimpleNamespace(name="one", run=run), 7.0, alone) == "result"
+    told = [(topic, event["name"], event["done"], event["total"]) for topic, event in worker.told]
+    assert told == [(runner.TOPIC, "one", done, total) for done, total in ((0, 1), (1, 2), (2, 2))]
+    assert not runner.ROOM.locked()
+
+
+def test_a_worker_that_has_no_room_or_closes_gives_its_job_back(worker):
+    one = SimpleNamespace(name="one", run=lambda limit, tell: "result")
+    with runner.ROOM:
+        with pytest.raises(Reschedule):
+            runner._run_job(one, 7.0, True)
+        assert runner._run_job(one, 7.0, False) == "result"  # on this machine each has a process of its own
+    for status in (Status.closing, Status.closed):
+        worker.status = status
+        with pytest.raises(Reschedule):
+            runner._run_job(one, 7.0, True)
+        assert not runner.ROOM.locked()

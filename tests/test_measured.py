@@ -31,6 +31,21 @@ def test_means_and_intervals_are_those_of_the_bands():
     assert ax.get_title(loc="left") + ax.get_title() == "Mean of 5 runs and its 95% interval"
 
 
+def test_one_series_stands_on_its_ticks():
+    ax = plot_measured("experiments/x", {"A": ["a_1", "a_2"]}, ["1", "2"])
+    assert ax.containers[0].lines[0].get_xdata().tolist() == [0, 1]
+
+
+def test_intervals_end_in_caps_heights_can_be_read_and_the_legend_hides_nothing():
+    ax = plot_measured("experiments/x", {"A": ["a_1", "a_2"]}, ["1", "2"])
+    ax.figure.canvas.draw()
+    assert len(ax.containers[0].lines[1]) == 2
+    grids = [{line.get_visible() for line in axis.get_gridlines()} for axis in (ax.xaxis, ax.yaxis)]
+    assert grids == [{False}, {True}] and ax.yaxis.get_gridlines()[0].get_alpha() < 1
+    legend, panel = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert legend.x0 >= panel.x1 and (legend.y0 + legend.y1) == pytest.approx(panel.y0 + panel.y1, abs=2)
+
+
 def test_refusals():
     with pytest.raises(CourseError, match="no measured figure 'c_1'"):
         plot_measured("experiments/x", {"C": ["c_1"]}, ["1"])

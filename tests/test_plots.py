@@ -23,6 +23,11 @@ def style():
     plt.close("all")
 
 
+def rules(ax):
+    """Return whether the lines behind a figure are drawn along x and along y."""
+    return [any(line.get_visible() for line in axis.get_gridlines()) for axis in (ax.xaxis, ax.yaxis)]
+
+
 def runs(seeds=3):
     rows = [
         {"per_class": size, "accuracy": np.log10(size) / 2 + 0.1 * transfer + 0.01 * seed, "method": method}
@@ -72,9 +77,9 @@ def test_learning_curves_draw_mean_interval_and_measured_sizes():
 
 
 def test_learning_curves_take_the_given_axes_and_name_their_columns():
-    given = plt.subplots()[1]
+    given, _ = plt.subplots(1, 2)[1]  # beside the current ones
     ax = plot_learning_curves(runs().rename(columns={"accuracy": "top_5"}), "per_class", "top_5", "method", given)
-    assert ax is given and ax.get_xscale() == "log"
+    assert ax is given and len(ax.lines) >= 2 and ax.get_xscale() == "log"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("per class", "top 5")
     assert [text.get_text() for text in ax.get_legend().texts] == ["scratch", "transfer"]
     assert ax.get_legend().get_title().get_text() == ""
@@ -86,6 +91,29 @@ def test_ten_methods_have_ten_colours_and_markers():
     ax = plot_learning_curves(frame, "per_class", "accuracy", "method")
     lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
     assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == len(lines) == 10
+
+
+def test_learning_curves_are_whole_lines_over_faint_bands_and_rules():
+    ax = plot_learning_curves(runs(seeds=2), "per_class", "accuracy", "method")
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    assert {line.get_linestyle() for line in lines} == {"-"} and "2 runs" in ax.get_title("left")
+    assert {band.get_alpha() < 0.5 for band in ax.collections} == {True}
+    assert {band.get_linewidth()[0] for band in ax.collections} == {0}
+    assert rules(ax) == [False, True] and ax.yaxis.get_gridlines()[0].get_alpha() < 1
+    ax.figure.canvas.draw()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["5", "10", "20"]  # and no power of ten
+    assert len(ax.xaxis.get_minorticklocs()) == 0
+
+
+def test_a_method_without_a_role_has_none_of_the_roles_drawn():
+    names = {"new": 0, "wrong way": 1, "transfer": 2, "newer": 3}
+    frame = pandas.concat([runs(2).assign(method=name) for name in names])
+    ax = plot_learning_curves(frame, "per_class", "accuracy", "method")
+    legend = ax.get_legend()
+    colours = {text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    free = [colour for colour in PALETTE if colour not in (ROLE_COLOURS["transfer"], ROLE_COLOURS["wrong way"])]
+    roles = {name: ROLE_COLOURS[name] for name in ("transfer", "wrong way")}
+    assert colours == roles | {"new": free[0], "newer": free[1]}
 
 
 def test_learning_curves_of_one_seed_have_no_band(recwarn):
@@ -102,7 +130,11 @@ def test_learning_curves_refuse():
     assert (
         1 in plot_learning_curves(frame.replace({"per_class": {5: 1}}), "per_class", "accuracy", "method").get_xticks()
     )
-    for broken in (frame.assign(per_class=0), frame.assign(accuracy=np.nan), frame.iloc[:0]):
+    plot_learning_curves(
+        frame.assign(note=np.nan), "per_class", "accuracy", "method"
+    )  # what is not drawn may be missing
+    gaps = [frame.assign(**{name: frame[name].where(frame.index != 4)}) for name in frame]
+    for broken in (frame.assign(per_class=0), frame.assign(per_class=[-1, *frame["per_class"][1:]]), frame[:0], *gaps):
         with pytest.raises(CourseError, match="accepted are results"):
             plot_learning_curves(broken, "per_class", "accuracy", "method")
     with pytest.raises(CourseError, match="18 methods; accepted are at most 10"):
@@ -135,6 +167,17 @@ def test_panels_are_named_in_plain_words_and_long_ones_have_no_markers():
     assert [ax.lines[0].get_marker() for ax in axes] == ["None", "o", "None"]
     assert {ax.get_xlabel() for ax in axes} == {"epoch"} and axes[1].get_xlim() == (0.5, 20.5)
     assert [text.get_text() for text in axes[0].get_legend().texts] == ["training"]
+
+
+def test_panels_of_a_history_are_alike():
+    records = {name: [0.5] * 100 for name in ("loss", "val_loss", "accuracy", "val_accuracy")}
+    axes, alone = plot_history(records), plot_history({"loss": [1.0]})
+    for ax in axes:
+        assert [line.get_color() for line in ax.lines] == list(PALETTE[:2])
+        assert rules(ax) == [False, True] and ax.yaxis.get_gridlines()[0].get_alpha() < 1
+        assert 4 <= len(ax.get_xticks()) <= 9
+    assert axes[0].figure.axes == list(axes) and axes[0].figure.get_figwidth() == 2 * alone[0].figure.get_figwidth()
+    assert [tick for tick in alone[0].get_xticks() if 0.5 <= tick <= 1.5] == [1]
 
 
 @pytest.mark.parametrize("history", [None, {}, [1, 2]])

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from course_utils.data import load_openmoji_folder, predict_images
+from course_utils.data import load_openmoji_folder, predict_images, predict_texts
 from course_utils.data.photos import read_upright
 from course_utils.data.project_folder import OF_THE_COURSE, earlier_projects, predict_program, project_folder
 from course_utils.errors import CourseError
@@ -180,6 +180,92 @@ def test_the_program_classifies_a_table_of_texts(tmp_path):
         assert [row[:2] for row in rows] == [["row", "class"], ["1", "喜"], ["2", "悲"], ["3", "?"]]
     with pytest.raises(AssertionError, match="has no column 'text'"):
         answers(tmp_path / "out", tmp_path / "new.csv", "text")
+
+
+@pytest.mark.parametrize(("mode", "read"), [("I;16", True), ("I", False), ("F", False)])
+def test_of_sixteen_bits_a_channel_the_upper_eight_are_read_and_more_are_refused(tmp_path, monkeypatch, mode, read):
+    monkeypatch.setattr(predict_images, "SIZE", 4)
+    levels = np.full((4, 4), 0x12FF, {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
+    Image.fromarray(levels).save(tmp_path / "scan.tiff")
+    if read:
+        assert (predict_images.read_with_pillow(tmp_path / "scan.tiff") == 0x12).all()
+    else:
+        with pytest.raises(ValueError, match="more than 16 bits a channel"):
+            predict_images.read_with_pillow(tmp_path / "scan.tiff")
+
+
+class Loaded:
+    """Stands for the saved network: the probability of the second class is a share of what it is given."""
+
+    def __init__(self, monkeypatch, program, share):
+        self.batches, self.share = [], share
+        monkeypatch.setattr(program.keras.saving, "load_model", self.load)
+        monkeypatch.setattr(program, "CLASSES", ["no", "yes"])
+        monkeypatch.setattr(program, "BATCH", 2)
+
+    def load(self, path, compile):
+        assert path.name == "model.keras" and not compile
+        return self
+
+    def predict(self, batch, verbose):
+        assert verbose == 0
+        pieces = batch["token_ids"] if isinstance(batch, dict) else batch
+        self.batches.append(np.shape(pieces))
+        share = np.array([self.share(x) for x in np.asarray(pieces)])
+        return np.stack([1 - share, share], axis=1)
+
+
+@pytest.mark.parametrize("pillow", [True, False])
+def test_each_file_of_a_folder_has_a_row_in_order_whatever_lies_between(tmp_path, monkeypatch, capsys, pillow):
+    loaded = Loaded(monkeypatch, predict_images, lambda image: image.mean() / 255)
+    monkeypatch.setattr(predict_images, "SIZE", 3)
+    if not pillow:
+        monkeypatch.setattr(predict_images, "Image", None)
+    (tmp_path / "b").mkdir()
+    levels = {"a.png": 51, "b/c.png": 204, "d.png": 102, "e.png": 255, "f.png": 0}
+    for name, level in levels.items():
+        Image.new("RGB", (5, 4), (level,) * 3).save(tmp_path / name)
+    for name in ("a1.txt", "a2.txt", "a3.txt", ".hidden.png"):
+        (tmp_path / name).write_text("no image")
+    predict_images.main([str(tmp_path), str(tmp_path / "a.png")])
+    said = capsys.readouterr()
+    rows = list(csv.reader(io.StringIO(said.out)))
+    assert rows[0] == ["file", "class", "no", "yes"] and loaded.batches == [(n, 3, 3, 3) for n in (1, 2, 2, 1)]
+    assert rows[1:] == [
+        [str(tmp_path / name), "yes" if level > 127 else "no", f"{1 - level / 255:.4f}", f"{level / 255:.4f}"]
+        for name, level in [*levels.items(), ("a.png", 51)]
+    ]
+    assert [line.partition(" cannot be read: ")[0] for line in said.err.splitlines() if "cannot" in line] == [
+        str(tmp_path / f"a{number}.txt") for number in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_each_text_of_a_table_has_a_row_with_its_number(tmp_path, monkeypatch, capsys, mark):
+    loaded = Loaded(monkeypatch, predict_texts, lambda text: len(text) / 8)
+    lines = [mark + "note,text", "1,good film", '2,"two\n lines"', "3,", "4", "5,ten"]
+    (tmp_path / "new.csv").write_text("\n".join(lines), encoding="utf-8")
+    predict_texts.main(tmp_path / "new.csv", "text")
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows[0] == ["row", "class", "no", "yes"] and loaded.batches == [(2,), (2,), (1,)]
+    shares = [len(text) / 8 for text in ("good film", "two lines", "", "", "ten")]  # blanks are one
+    assert rows[1:] == [
+        [str(row), "yes" if share > 0.5 else "no", f"{1 - share:.4f}", f"{share:.4f}"]
+        for row, share in enumerate(shares, 1)
+    ]
+    with pytest.raises(SystemExit, match=r"new.csv has no column 'title'; it has \['note', 'text'\]"):
+        predict_texts.main(tmp_path / "new.csv", "title")
+
+
+def test_a_vocabulary_beside_the_program_makes_pieces_of_the_texts(tmp_path, monkeypatch, capsys):
+    loaded = Loaded(monkeypatch, predict_texts, lambda pieces: pieces[1] / 8)
+    monkeypatch.setattr(predict_texts, "__file__", str(tmp_path / "predict.py"))
+    monkeypatch.setattr(predict_texts, "LENGTH", 5)
+    (tmp_path / "vocabulary.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ngood\nfilm\n")
+    (tmp_path / "new.csv").write_text("text\nGood film\n" + "film " * 40_000)
+    predict_texts.main(tmp_path / "new.csv", "text")
+    assert capsys.readouterr().out.splitlines()[1:] == ["1,yes,0.3750,0.6250", "2,yes,0.2500,0.7500"]
+    assert loaded.batches == [(2, 5)]
 
 
 def test_predict_refuses_what_holds_no_image(tmp_path, monkeypatch, capsys):

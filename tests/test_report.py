@@ -47,6 +47,29 @@ def test_more_than_three_names_stand_upright(classes, rotation):
     assert {label.get_rotation() for label in matrix.get_xticklabels()} == {rotation}
 
 
+def test_figures_tell_what_they_show_and_have_no_scale_of_colours():
+    figures = evaluate(LABELS, SIGMOID).figures
+    assert figures["confusion_matrix"].get_label().startswith("Confusion matrix: number of samples")
+    assert figures["curves"].get_label() == "ROC curve and precision-recall curve"
+    (matrix,) = figures["confusion_matrix"].axes
+    assert matrix.images[0].get_cmap().name == "Blues"  # many samples are dark
+    assert {type(figure.get_layout_engine()).__name__ for figure in figures.values()} == {"ConstrainedLayoutEngine"}
+
+
+def test_a_matrix_of_more_classes_takes_more_room():
+    two, four = (evaluate(range(n), np.eye(n)).figures["confusion_matrix"].get_size_inches() for n in (2, 4))
+    assert four - two == pytest.approx(1) and (two[0] > two[1] > 4)
+
+
+def test_a_threshold_counts_in_table_matrix_and_metrics():
+    for threshold, found in ((0.65, ["3", "0", "0", "2"]), (0.7, ["3", "0", "1", "1"]), (0.6, ["3", "0", "0", "2"])):
+        evaluation = evaluate(LABELS, SIGMOID, threshold=threshold)
+        (matrix,) = evaluation.figures["confusion_matrix"].axes
+        assert [text.get_text() for text in matrix.texts] == found
+        sensitivity = evaluation.metrics["sensitivity"]
+        assert evaluation.table.loc["class 1", "recall"] == sensitivity == int(found[3]) / 2
+
+
 def test_table_agrees_with_the_macro_metrics():
     evaluation = evaluate(LABELS, SIGMOID)
     assert evaluation.table["f1-score"].mean() == pytest.approx(evaluation.metrics["macro_f1"])

@@ -153,6 +153,17 @@ def test_few_shot_draws_per_class_and_nests():
     assert set(small.x) != set(few_shot(train, 5, seed=4).x)
 
 
+def test_few_shot_takes_a_whole_class_where_no_more_are_there():
+    assert np.bincount(few_shot(toy_split().train, 12).y).tolist() == [12] * 3
+
+
+@pytest.mark.parametrize("draw", [stratified_split, lambda y, **seed: few_shot(Samples(np.arange(100), y), 5, **seed)])
+def test_a_seed_below_zero_is_refused(draw):
+    draw(Y, seed=0)
+    with pytest.raises(CourseError, match="^seed=-1 is impossible: give a whole number, at least 0"):
+        draw(Y, seed=-1)
+
+
 def test_few_shot_refuses_by_name():
     with pytest.raises(CourseError, match="Class 2 has 12 samples, fewer than the 13"):
         few_shot(toy_split().train, 13)

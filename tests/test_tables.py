@@ -1,3 +1,5 @@
+import codecs
+import re
 import tracemalloc
 
 import numpy as np
@@ -85,6 +87,30 @@ def test_one_long_text_does_not_make_all_long(write):
     assert peak < 20e6  # an array of strings of one width would take 160 MB
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_columns_are_separated_by_what_the_header_has_most_of(write, separator):
+    table = sentences()
+    table.loc[0, "text"] = ", ; \t | " * 3
+    split = load_text_csv(write(table, sep=separator))
+    found = {text for part in PARTS for text in getattr(split, part).x}
+    assert found == set(table["text"])
+
+
+@pytest.mark.parametrize("before", ["sep=;\n", "\n\n", "\n  \n"])
+def test_what_stands_before_the_header_is_passed_over(tmp_path, before):
+    lines = [f"Sentence {i}, it says;{i % 2}" for i in range(10)]
+    (tmp_path / "mine.csv").write_text(before + " text ;label, or so; label\n" + "\n".join(lines).replace(";", ";x;"))
+    assert load_text_csv(tmp_path / "mine.csv").class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_both_orders_of_utf_16_are_read_and_nul_bytes_dropped(tmp_path, mark):
+    text = sentences().assign(text=[f"crème {i}\0" for i in range(30)]).to_csv(index=False)
+    (tmp_path / "mine.csv").write_bytes(mark + text.encode("utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"))
+    split = load_text_csv(tmp_path / "mine.csv")
+    assert {text for part in PARTS for text in getattr(split, part).x} == {f"crème {i}" for i in range(30)}
+
+
 def changed(column, value, rows=slice(2, 3)):
     table = sentences()
     table.loc[table.index[rows], column] = value
@@ -103,17 +129,33 @@ def changed(column, value, rows=slice(2, 3)):
         (changed("text", "the same", slice(0, None, 3)), "label 'complaint' of mine.csv has 1 different sentences"),
         (changed("label", "Praise"), "labels 'Praise', 'praise' of mine.csv differ by case only"),
         (sentences().assign(label=["GOOD", "Good"] * 15), "labels 'GOOD', 'Good' of mine.csv differ by case only"),
-        (
-            changed("label", "nan", slice(0, None, 4)),
-            "'nan' in the column 'label' of mine.csv looks like a missing label",
-        ),
-        (changed("label", "None", slice(0, None, 4)), "'None' in the column"),
         (sentences(0), "no line below its header"),
     ],
 )
 def test_bad_tables_get_one_sentence(write, table, message):
     with pytest.raises(CourseError, match=message):
         load_text_csv(write(table))
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "null", "NA", "n/a", "?"])
+def test_words_for_a_missing_label_are_no_label(write, word):
+    with pytest.raises(CourseError, match=f"'{re.escape(word)}' in the column 'label' of mine.csv looks like"):
+        load_text_csv(write(changed("label", word, slice(0, None, 4))))
+
+
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [
+        (b"PK\x03\x04", "is a workbook or another zip file"),
+        (b"\xd0\xcf\x11\xe0", "is an old workbook"),
+        (b"\x1f\x8b", "is compressed: unpack it"),
+        (b"PAR1", "is a Parquet file: save it as CSV"),
+    ],
+)
+def test_other_kinds_of_files_are_told_by_name(tmp_path, begin, told):
+    (tmp_path / "mine.csv").write_bytes(begin + b" and more")
+    with pytest.raises(CourseError, match=f"mine.csv {told}"):
+        load_text_csv(tmp_path / "mine.csv")
 
 
 def test_bad_files_get_one_sentence(write, tmp_path):

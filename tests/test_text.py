@@ -175,6 +175,22 @@ def test_key_depends_on_all_that_matters(minilm, monkeypatch):
     assert vectors.vector_key(tokenizer, backbone, ["a"]) not in keys
 
 
+def test_key_is_the_same_in_whatever_order_a_configuration_comes(minilm, monkeypatch):
+    tokenizer, backbone = minilm
+    key, config = vectors.vector_key(tokenizer, backbone, ["a"]), backbone.get_config()
+    monkeypatch.setattr(backbone, "get_config", lambda: dict(reversed(config.items())))
+    assert vectors.vector_key(tokenizer, backbone, ["a"]) == key
+    monkeypatch.setattr(backbone, "get_config", lambda: config | {"dtype": keras.DTypePolicy("float16")})  # no JSON
+    assert vectors.vector_key(tokenizer, backbone, ["a"]) != key
+
+
+def test_sentences_that_differ_in_their_last_byte_are_two(minilm, empty_cache, monkeypatch):
+    """NumPy's own strings drop a NUL at the end."""
+    monkeypatch.setattr(vectors, "sentence_encoder", lambda backbone: None)
+    monkeypatch.setattr(vectors, "predict_sorted", lambda _, tokens, size: np.arange(len(tokens["token_ids"]))[:, None])
+    assert sentence_vectors(*minilm, ["one\0", "one", "one"]).tolist() == [[1], [0], [0]]
+
+
 def test_sentences_are_computed_as_many_at_a_time_as_asked(minilm, empty_cache, monkeypatch):
     sizes = []
     monkeypatch.setattr(vectors, "sentence_encoder", lambda backbone: None)

@@ -141,10 +141,10 @@ def check_ready(ready: Callable) -> None:
     p = outputs if are_probabilities else _softmax(outputs)
     expected = float(-np.log(p[np.arange(len(labels)), labels]).mean())
     loss = float(model.compute_loss(tokens, labels, outputs))
+    hint = "they are probabilities, not logits." if are_probabilities else "does the loss know that they are logits?"
     require(
         bool(np.isclose(loss, expected, rtol=0.01)),
-        f"The loss of these outputs is {loss:.2f}, but their cross-entropy is {expected:.2f}: "
-        "does the loss know that they are logits?",
+        f"The loss of these outputs is {loss:.2f}, but their cross-entropy is {expected:.2f}: {hint}",
     )
     _check_probability(np.asarray(probability(texts)), p)
     print("ready is mended: whole sentences, a loss from logits, a small rate, and probabilities.")
@@ -162,7 +162,8 @@ def _check_probability(found: np.ndarray, expected: np.ndarray) -> None:
     require(not np.allclose(found, expected[:, 0], atol=1e-4), "The function returns the probability of class 0.")
     require(
         np.allclose(found, expected[:, 1], atol=1e-4),
-        "The function does not return the softmax of the logits: a sigmoid of one of two logits is another number.",
+        "The function does not return the softmax over the two logits of each text, the last axis; "
+        "a sigmoid of one of them is another number.",
     )
 
 

@@ -64,8 +64,8 @@ def _check_threshold(answer: float, labels: np.ndarray, scores: np.ndarray, reca
     enough = [score for score in higher if np.mean(of_class >= score) >= recall - 1e-9]
     require(
         not enough,
-        f"Asked for a recall of {recall}, the threshold {answer:.3f} is not the highest: "
-        f"{max(enough, default=0):.3f} finds enough, too.",
+        f"Asked for a recall of {recall}, the threshold {answer:.6g} is not the highest: "
+        f"{max(enough, default=0):.6g} finds enough, too.",
     )
 
 

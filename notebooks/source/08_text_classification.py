@@ -57,7 +57,8 @@ train, validation, test = (part[part["label"] != "neutral"] for part in parts)
 # %%
 preset = str(fetch("minilm"))  # a folder; with internet also a name, such as "bert_small_en_uncased"
 names = sorted(train["label"].unique())
-pack = bert.BertTextClassifierPreprocessor.from_preset(preset, sequence_length=LENGTH)
+tokenizer = bert.BertTokenizer.from_preset(preset, strip_accents=True)  # else "café" is unknown (lesson 06)
+pack = bert.BertTextClassifierPreprocessor(tokenizer, sequence_length=LENGTH)
 model = bert.BertTextClassifier.from_preset(preset, num_classes=len(names), activation="softmax", preprocessor=pack)
 for layer in model.backbone.layers[:-4]:  # all but the upper three transformer layers and the pooler
     layer.trainable = False

@@ -236,7 +236,7 @@ if not is_images:
     from course_utils.data.assets import fetch
 
     preset = str(fetch("minilm"))
-    tokenizer = bert.BertTokenizer.from_preset(preset)
+    tokenizer = bert.BertTokenizer.from_preset(preset, strip_accents=True)  # else "café" is unknown (lesson 06)
     pieces = [len(tokenizer(text)) + 2 for text in parts["train"]["x"][:1000]]
     LENGTH = int(np.clip(8 * np.ceil(np.quantile(pieces, 0.95) / 8), 16, 256))  # longer texts lose their end
     pack = bert.BertTextClassifierPreprocessor(tokenizer, sequence_length=LENGTH)
