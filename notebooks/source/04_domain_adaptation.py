@@ -159,10 +159,6 @@ plt.show()
 # {{experiment.no_norm.mean:.2f}} ± {{experiment.no_norm.half_width:.2f}} to {{experiment.inverted.mean:.2f}} ± {{experiment.inverted.half_width:.2f}}, without any target image. Preprocessing of this sort is the first
 # rival of every method below. It is also where every method can start: from section 3 on we train with half of the source inverted.
 
-# %%
-inverted = np.arange(len(x_source)) % 2 == 1  # every second image
-x_mixed = np.where(inverted[:, None, None, None], 255 - x_source, x_source)
-
 # %% [markdown]
 # ## 2. What did AdaBN gain?
 #
@@ -228,11 +224,13 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# Batches of two domains: 64 images with their labels, 64 target images, and an augmented copy of the latter.
+# Batches of two domains: 64 images with their labels, every second image of the source inverted, 64 target images, and an augmented copy of the latter.
 
 # %%
 import tensorflow as tf
 
+inverted = np.arange(len(x_source)) % 2 == 1
+x_mixed = np.where(inverted[:, None, None, None], 255 - x_source, x_source)
 shake = keras.Sequential([layers.RandomTranslation(0.07, 0.07, "nearest"), layers.RandomRotation(0.03, "nearest")])
 
 

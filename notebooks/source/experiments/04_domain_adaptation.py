@@ -770,7 +770,8 @@ NAMES = {
 }  # fmt: skip
 GAPS = {
     "inverted": "no BatchNorm, half inverted", "adabn_inverted": "AdaBN, half inverted", "mmd": "MMD", "dann": "DANN",
-    "dann_inverted": "DANN, half inverted", "labels": "pseudo-labels", "labels_inverted": "pseudo-labels, half inverted",
+    "dann_inverted": "DANN, half inverted", "labels": "pseudo-labels",
+    "labels_inverted": "pseudo-labels, half inverted",
 }  # fmt: skip
 share = {"limits": (0, 1)}
 mistakes = score[list(MISTAKES)].max()
