@@ -15,8 +15,8 @@
 #     recap:
 #       - First remove the shift that you understand, such as a margin, an inversion, or a brightness. It is a rival of every method, and every method starts from there.
 #       - "Call the network once for each domain, so that BatchNorm never mixes them. Take the target's statistics at the end."
-#       - Consistency pseudo-labels closed most of the gap here. They need augmentation, and they assume class shares. DANN closed less. Both gained from the inversion.
-#       - Compare with the best unadapted network that you can train. Repairing what BatchNorm broke is no gain.
+#       - Consistency pseudo-labels closed most of the gap here. They need augmentation, and they assume class shares. DANN gained from the inversion, and closed less even then.
+#       - Compare with the best unadapted network that you can train. Repairing what BatchNorm broke did not reach it.
 #       - Two measures without target labels were not enough to see a failure. Label a few hundred target images for the test, always.
 #     references: [ganin2016, li2016, sohn2020, berthelot2020, zhao2019, lee2013, bendavid2007, zhong2010]
 # ---
@@ -156,7 +156,7 @@ plt.show()
 
 # %% [markdown]
 # On dark patches the digit is bright, on bright ones dark. Inverting half of the source images lifts a network without BatchNorm from
-# {{experiment.no_norm.mean:.2f}} ± {{experiment.no_norm.half_width:.2f}} to {{experiment.inverted.mean:.2f}} ± {{experiment.inverted.half_width:.2f}}, without any target image. Preprocessing of this sort is the first
+# {{experiment.no_norm.mean:.2f}} ± {{experiment.no_norm.half_width:.2f}} to {{experiment.inverted.mean:.2f}} ± {{experiment.inverted.half_width:.2f}}, without training on a target image. Preprocessing of this sort is the first
 # rival of every method below. It is also where every method can start: from section 3 on we train with half of the source inverted.
 
 # %% [markdown]
@@ -178,7 +178,7 @@ source_only, adabn = np.mean(before == y_test), np.mean(after == y_test)
 print(f"BatchNorm {source_only:.2f}, with AdaBN {adabn:.2f}, no BatchNorm {no_norm:.2f}")
 
 # %% [markdown]
-# | labels on paper only | here: 10 epochs, not augmented | experiment: 1,500 steps, not augmented | experiment, augmented |
+# | labels on paper only | here: 10 epochs, not augmented | experiment: last 1,000 of 1,500 steps not augmented | experiment, augmented |
 # |---|---|---|---|
 # | BatchNorm | {{source_only.mean:.2f}} ± {{source_only.half_width:.2f}} | – | {{experiment.norm.mean:.2f}} ± {{experiment.norm.half_width:.2f}} |
 # | the same with AdaBN | {{adabn.mean:.2f}} ± {{adabn.half_width:.2f}} | {{experiment.adabn_plain.mean:.2f}} ± {{experiment.adabn_plain.half_width:.2f}} | {{experiment.adabn.mean:.2f}} ± {{experiment.adabn.half_width:.2f}} |
@@ -285,10 +285,10 @@ def adapt(model, rising):
 # %%
 dann = Dann()
 dann_accuracy = np.mean(adapt(dann, dann.reversal.strength) == y_test)
-print(f"DANN: {dann_accuracy:.2f}; no BatchNorm, not adapted: {no_norm:.2f}")
+print(f"DANN, half inverted: {dann_accuracy:.2f}; no BatchNorm, as found: {no_norm:.2f}")
 
 # %% [markdown]
-# Five runs: {{dann_accuracy.mean:.2f}} ± {{dann_accuracy.half_width:.2f}} (in the experiment {{experiment.dann_inverted.mean:.2f}} ± {{experiment.dann_inverted.half_width:.2f}}). What did the adversary do? The control is the same without it, AdaBN with half of the source inverted: {{experiment.adabn_inverted.mean:.2f}} ± {{experiment.adabn_inverted.half_width:.2f}}.
+# Five runs: {{dann_accuracy.mean:.2f}} ± {{dann_accuracy.half_width:.2f}} (in the experiment {{experiment.dann_inverted.mean:.2f}} ± {{experiment.dann_inverted.half_width:.2f}}). What did the adversary do? The experiment has the control, the same without it. That is AdaBN with half of the source inverted: {{experiment.adabn_inverted.mean:.2f}} ± {{experiment.adabn_inverted.half_width:.2f}}.
 # In pairs DANN adds {{experiment.dann_over_control.mean:.2f}} ± {{experiment.dann_over_control.half_width:.2f}} to it. (The inversion alone, without BatchNorm: {{experiment.inverted.mean:.2f}} ± {{experiment.inverted.half_width:.2f}}.)
 #
 # **Predict.** The adversary sees the output of the second convolution. Would the last hidden layer, close to the output, be a better place?
@@ -318,7 +318,7 @@ print(f"DANN: {dann_accuracy:.2f}; no BatchNorm, not adapted: {no_norm:.2f}")
 # 1. The label comes from the **clean** image, under the statistics of its own batch.
 # 2. It is used only where the model is confident, above 0.9.
 # 3. It trains the **augmented** copy. That is *consistency* (FixMatch, Sohn et al. 2020).
-# 4. Predictions are first brought to the **class shares** of the source, here 0.1 each (Berthelot et al. 2020).
+# 4. Before all this, predictions are brought to the **class shares** of the source, here 0.1 each (Berthelot et al. 2020).
 #
 # `SelfLabelledClassifier` is a model as `Dann` is, and adds this loss. Its factor `weight` rises from 0. `predicted` is the running mean of the predictions.
 
@@ -447,7 +447,7 @@ check.check_reverse(reverse_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): three faults
 #
-# A colleague's loss for consistency pseudo-labels has three symptoms. An untrained network counts as confident. Nothing is learned where the clean and the augmented copy disagree. And for the logits 2, −1, −3 and
+# A colleague's loss for consistency pseudo-labels has three symptoms. An untrained network counts as confident. Where the clean and the augmented copy disagree, the augmented one is right. And for the logits 2, −1, −3 and
 # the first class the cross-entropy is 0.000, where −log softmax is 0.055.
 
 
@@ -471,7 +471,7 @@ def label_loss_solution(clean_logits, augmented_logits, threshold=0.9):
 check.check_label_loss(label_loss_solution)
 
 # %% [markdown] tags=["solution"]
-# A logit of 0.95 says nothing about confidence: take the softmax first. Labels taken from the augmented copy always agree with it, so there is nothing to learn. And Keras'
+# A logit of 0.95 says nothing about confidence: take the softmax first. Labels taken from the augmented copy always agree with it, so the model only confirms its own answer. And Keras'
 # loss expects probabilities unless it is told `from_logits=True`.
 
 # %% [markdown]
