@@ -447,7 +447,7 @@ check.check_reverse(reverse_solution)
 # %% [markdown]
 # ### Exercise 2 (debug): three faults
 #
-# A colleague's loss for consistency pseudo-labels has three symptoms. An untrained network counts as confident. Where the clean and the augmented copy disagree, the augmented one is right. And for the logits 2, −1, −3 and
+# A colleague's loss for consistency pseudo-labels has three symptoms. An untrained network counts as confident. Where the clean and the augmented copy disagree, the label follows the augmented one. And for the logits 2, −1, −3 and
 # the first class the cross-entropy is 0.000, where −log softmax is 0.055.
 
 
