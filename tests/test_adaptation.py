@@ -104,6 +104,11 @@ def test_mmd_is_the_unbiased_estimate():
     assert np.isclose(layer(SOURCE, TARGET), sum(inner) - 2 * kernel[:40, 40:].mean(), atol=1e-5)
 
 
+def test_mmd_does_not_depend_on_the_scale():
+    layer = MaximumMeanDiscrepancy()
+    assert np.isclose(layer(SOURCE / 50, TARGET / 50), layer(SOURCE, TARGET), rtol=1e-3)
+
+
 @pytest.mark.parametrize("mean, spread", [(1000, 1), (100, 0.05)])
 def test_gradient_of_mmd_far_from_the_origin_is_that_of_float64(mean, spread):
     source, target = (mean + spread * x.astype("float32") for x in (SOURCE, TARGET))
@@ -267,6 +272,26 @@ def test_weight_of_the_pseudo_labels_is_used_and_the_model_can_be_saved(tmp_path
     assert np.array_equal(model(TARGET), loaded(TARGET)) and loaded.shares == [0.4, 0.6]
 
 
+def test_the_penalty_enters_the_loss_with_its_weight_and_is_told():
+    for model in (small_model(Coral(), 0.5), self_labelled(weight=0.5, threshold=0.0)):
+        for _ in range(2):  # the first call builds it
+            in_training(TARGET, model)
+        (loss,), told = model.losses, float(model.distance.result())
+        assert told > 0 and float(loss) == pytest.approx(told / 2)
+
+
+def test_by_default_a_penalty_counts_once_and_a_gradient_is_turned_as_it_is():
+    for model in (AdaptedClassifier(*small_parts(), Coral()), SelfLabelledClassifier(*small_parts())):
+        assert float(model.weight) == 1
+    assert float(GradientReversal().strength) == float(DomainAdversary().reversal.strength) == 1
+
+
+def test_layers_come_back_from_their_configuration():
+    assert DomainAdversary.from_config(DomainAdversary(units=5).get_config()).units == 5
+    reversal = GradientReversal.from_config(GradientReversal(0.25, name="turn").get_config())
+    assert (float(reversal.strength), reversal.name) == (0.25, "turn")
+
+
 def test_batches_refuse_labels_of_the_target_and_other_shapes():
     with pytest.raises(CourseError, match="must not see its labels"):
         unlabelled_target(labelled(), Samples(TARGET, np.zeros(40)))
@@ -275,7 +300,7 @@ def test_batches_refuse_labels_of_the_target_and_other_shapes():
     with pytest.raises(CourseError, match="smaller batches"):
         unlabelled_target(labelled(), TARGET, batch_size=64)
     for batch_size in (1, 0, 8.0):
-        with pytest.raises(CourseError, match="at least 2"):
+        with pytest.raises(CourseError, match="batch_size=.* at least 2"):
             unlabelled_target(labelled(), TARGET, batch_size)
 
 
@@ -283,6 +308,13 @@ def test_batches_refuse_labels_of_the_target_and_other_shapes():
 def test_impossible_weights_are_refused(weight):
     with pytest.raises(CourseError, match="weight"):
         small_model(Coral(), weight)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(value):
+    for layer, name in ((GradientReversal, "strength"), (lambda top: RampUp(None, top), "top")):
+        with pytest.raises(CourseError, match=f"{name}={value} is impossible"):
+            layer(value)
 
 
 def test_adabn_takes_the_statistics_and_nothing_else():

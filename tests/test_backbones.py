@@ -118,6 +118,7 @@ def test_every_downloaded_name_is_known_to_keras():
         ({"input_size": 224.0}, "whole number"),
         ({"input_size": True}, "whole number"),
         ({"name": "Xception", "input_size": 64}, "at least 71"),
+        ({"name": "InceptionV3", "input_size": 74}, "at least 75"),
         ({"name": "InceptionResNetV2", "input_size": 74}, "at least 75"),
         ({"include_top": True, "input_size": 128}, "input_size=224, not with 128"),
         ({"name": "MobileNetV2Torch", "include_top": True}, "no ImageNet head"),

@@ -55,6 +55,8 @@ def test_each_drawn_set_holds_both_classes():
 def test_too_few_are_told():
     with pytest.raises(CourseError, match="repeats=19 is impossible: give a whole number, at least 20"):
         bootstrap_interval(accuracy, *draw(0), repeats=19)
+    with pytest.raises(CourseError, match="seed=-1 is impossible"):
+        bootstrap_interval(accuracy, *draw(0), seed=-1)
     with pytest.raises(CourseError, match="one sample of a class"):
         bootstrap_interval(accuracy, [0, 0, 1], [0.1, 0.2, 0.9])
 

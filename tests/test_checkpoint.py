@@ -10,7 +10,9 @@ import pytest
 from course_utils.errors import CourseError
 from course_utils.models.checkpoint import MAGIC_NUMBER, PROTOCOL_VERSION, read_torch_checkpoint
 
-TORCH_TYPES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage", "bool": "BoolStorage"}
+TORCH_TYPES = {"float64": "DoubleStorage", "float32": "FloatStorage", "float16": "HalfStorage", "bool": "BoolStorage"}
+TORCH_TYPES |= {"int64": "LongStorage", "int32": "IntStorage", "int16": "ShortStorage", "int8": "CharStorage"}
+TORCH_TYPES |= {"uint8": "ByteStorage"}
 
 
 class Global:
@@ -81,6 +83,13 @@ def test_reads_every_tensor_bit_equal(tmp_path, arrays):
     for name, array in arrays.items():
         assert read[name].dtype == array.dtype and read[name].shape == array.shape
         assert read[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("kind", TORCH_TYPES)
+def test_reads_each_kind_of_number(tmp_path, kind):
+    array = np.array([0, 1, 100]).astype(kind)
+    (read,) = read_torch_checkpoint(write_checkpoint(tmp_path / "net.pth", {"x": Tensor("0", array)})).values()
+    assert read.dtype == kind and read.tolist() == array.tolist()
 
 
 def test_reads_views_of_one_storage(tmp_path):

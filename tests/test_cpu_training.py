@@ -48,6 +48,14 @@ def test_same_gradients(model, images):
         np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(None, 7), (6, None)])
+def test_layers_for_images_of_any_size_stay_as_they_are(size):
+    inputs = keras.Input((*size, 3))
+    outputs = layers.DepthwiseConv2D(3, padding="same")(layers.Conv2D(4, 1)(inputs))
+    copy = for_cpu_training(keras.Model(inputs, outputs))
+    assert [type(layer) for layer in copy.layers[1:]] == [layers.Conv2D, layers.DepthwiseConv2D]
+
+
 def test_the_copy_is_saved_and_loaded(model, images, tmp_path):
     copy = for_cpu_training(model)
     copy.save(tmp_path / "model.keras")

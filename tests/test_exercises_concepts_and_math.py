@@ -1,7 +1,6 @@
 """The checks of lesson 01 accept right answers and name each planted fault."""
 
 import keras
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -115,11 +114,18 @@ def test_each_fault_of_make_ready_is_named(faults, sentence):
         check.check_make_ready(make_ready_with(**faults))
 
 
-@pytest.mark.parametrize(
-    ("outputs", "are"), [([[0.2, 0.8]], True), ([[0, 1]], True), ([[0.2, 0.9]], False), ([[-0.2, 1.2]], False)]
-)
-def test_probabilities_are_told_from_logits(outputs, are):
-    assert check._are_probabilities(np.array(outputs)) == are
+def ending_in(activation):
+    return lambda source, classes: keras.Sequential(
+        [copy_of(source.get_layer("M")), keras.layers.Dense(classes, activation=activation)]
+    )
+
+
+def test_probabilities_are_told_from_logits():
+    check.check_carry(ending_in("softplus"))  # none below zero, their sum is not 1
+    check.check_carry(ending_in(lambda x: x - keras.ops.mean(x, axis=1, keepdims=True) + 1 / x.shape[1]))  # sum of 1
+    for sure in (1, 1e4):  # so sure that all but one are 0
+        with pytest.raises(ExerciseError, match="gives probabilities"):
+            check.check_carry(ending_in(lambda x, sure=sure: keras.ops.softmax(sure * x)))
 
 
 @pytest.fixture

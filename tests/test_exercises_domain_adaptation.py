@@ -39,12 +39,16 @@ def test_each_fault_of_reverse_is_named(reverse, sentence):
         check.check_reverse(reverse)
 
 
-def label_loss_with(softmax=True, clean=True, from_logits=True, mean=True, threshold=True, over_confident=False):
+def label_loss_with(
+    softmax=True, clean=True, from_logits=True, mean=True, always=None, over_confident=False, positive=False
+):
     """Return a `label_loss` that has the faults asked for."""
 
     def label_loss(clean_logits, augmented_logits, limit=0.9):
         scores = ops.softmax(clean_logits) if softmax else clean_logits
-        confident = ops.cast(ops.max(scores, axis=1) > (limit if threshold else 0.9), "float32")
+        confident = ops.cast(ops.max(scores, axis=1) > (limit if always is None else always), "float32")
+        if positive:
+            confident *= ops.cast(ops.max(clean_logits, axis=1) > 0, "float32")
         labels = ops.argmax(clean_logits if clean else augmented_logits, axis=1)
         losses = confident * ops.sparse_categorical_crossentropy(labels, augmented_logits, from_logits=from_logits)
         if over_confident:
@@ -66,7 +70,9 @@ def test_a_mended_label_loss_is_accepted(capsys):
         ({"clean": False}, "label of the clean one"),
         ({"from_logits": False}, "from_logits=True"),
         ({"mean": False}, "take the mean"),
-        ({"threshold": False}, "threshold is not used"),
+        ({"always": 0.9}, "threshold is not used"),
+        ({"always": 0.4}, "probability 0.45 is used"),
+        ({"positive": True}, "left out: its logits are below 0.9"),
         ({"over_confident": True}, "over all images"),
     ],
 )

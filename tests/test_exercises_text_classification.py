@@ -31,8 +31,8 @@ def in_an_array(labels, scores, recall):
 @pytest.mark.parametrize("right", [by_sorting, by_curve, in_an_array])
 def test_a_right_threshold_is_accepted(right, capsys):
     check.check_threshold_for(right)
-    said = "threshold_for is right: enough of class 1 is found, and no higher threshold would do.\n"
-    assert capsys.readouterr().out == said
+    said = capsys.readouterr().out
+    assert said.startswith("threshold_for is right") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def score_model_with(
 def test_a_mended_score_is_accepted(capsys):
     check.check_score_model(score_model_with())
     said = capsys.readouterr().out
-    assert said.startswith("score_model is mended: documents stay whole") and said.count("\n") == 1
+    assert said.startswith("score_model is mended") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -300,83 +300,89 @@ def test_a_task_that_broke_is_a_failed_run_and_one_that_is_lost_is_told(job, cal
             runner._result_of(SimpleNamespace(status=status), job)
 
 
-class Done:
+class Task:
     status = "finished"
 
-    def __init__(self, found):
-        self.found = found
-
-    def result(self):
-        return self.found
+    def __init__(self, result):
+        self.result = result
 
 
-class Client:
-    """Stands for a cluster that has done each task as soon as it is submitted."""
+class Cluster:
+    """Stands for a Dask cluster and its one worker, which does a task when its result is asked for."""
 
-    def __init__(self, results):
-        self.results, self.submitted, self.topics = results, [], []
+    status = Status.running
+
+    def __init__(self):
+        self.submitted, self.told, self.listeners = [], [], {}
 
     def submit(self, function, job, *arguments, **options):
-        self.submitted.append((function, job.name, arguments, options))
-        return Done(self.results[job.name])
+        self.submitted.append((job.name, options))
+        return Task(lambda: function(job, *arguments))
 
     def subscribe_topic(self, topic, handler):
-        self.topics.append(topic)
-        for name in ("one[1]", "of another run"):
-            for done in range(3):
-                handler((0, {"name": name, "done": done, "total": 2}))
+        self.listeners[topic] = handler
+        handler((0, {"name": "of another run", "done": 0, "total": 2}))
 
     def unsubscribe_topic(self, topic):
-        self.topics.remove(topic)
+        del self.listeners[topic]
 
-
-def test_each_job_is_submitted_once_the_first_first_and_told_when_it_is_done(job, monkeypatch, capsys):
-    named = [dataclasses.replace(job, name=n, output=job.output.with_name(n)) for n in ("one[1]", "two", "three")]
-    client = Client({one.name: {"status": "passed", "seconds": 2.4, "of": one.name} for one in named})
-    monkeypatch.setattr(runner, "as_completed", lambda futures: reversed(list(futures)))
-    results = runner._run_on(client, named, 7.0, True)
-    assert {output.name: result["of"] for output, result in results.items()} == {one.name: one.name for one in named}
-    assert client.submitted == [
-        (runner._run_job, one.name, (7.0, True), {"pure": False, "priority": -place}) for place, one in enumerate(named)
-    ]
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert [line for line in lines if " in " in line] == [f"{one.name}: passed in 2 s" for one in reversed(named)]
-    bars = [line for line in lines if "━" in line]
-    assert [line.split()[0] for line in bars] == ["all", "one[1]", "two", "three"] and "3/3" in bars[0]
-    assert ["passed" in line for line in bars[1:]] == [True] * 3 and client.topics == []
+    def log_event(self, topic, message):
+        self.told.append(tuple(message.values()))
+        self.listeners[topic]((0, message))
 
 
 @pytest.fixture
-def worker(monkeypatch):
-    """A worker at work, which keeps what it is told."""
-    told = []
-    found = SimpleNamespace(status=Status.running, told=told, log_event=lambda *event: told.append(event))
+def cluster(monkeypatch):
+    """The cluster that `run_jobs` finds; the last job is done first."""
+    found = Cluster()
+
+    @contextmanager
+    def open_cluster(workers, scheduler, folder):
+        yield found
+
+    monkeypatch.setattr(runner, "open_cluster", open_cluster)
     monkeypatch.setattr(runner, "get_worker", lambda: found)
+    monkeypatch.setattr(runner, "as_completed", lambda futures: reversed(list(futures)))
     return found
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_a_worker_tells_each_finished_cell_once_and_keeps_its_room_to_itself(worker, alone):
-    def run(limit, tell):
-        assert runner.ROOM.locked() == alone and limit == 7.0
+def test_each_job_is_submitted_once_the_first_first_and_told_when_it_is_done(job, cluster, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(Job, "run", lambda job, limit, tell: {"status": "passed", "seconds": 2.4, "of": job.name})
+    names = ["one[1]", "two", "three"]
+    named = [dataclasses.replace(job, name=name, output=job.output.with_name(name)) for name in names]
+    assert [result["of"] for result in run_jobs(named, 2)] == names
+    assert cluster.submitted == [(name, {"pure": False, "priority": -place}) for place, name in enumerate(names)]
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert [line for line in lines if " in " in line] == [f"{name}: passed in 2 s" for name in reversed(names)]
+    whole, *bars = [line for line in lines if " in " not in line]
+    assert whole.startswith("all ") and "3/3" in whole and [line.split()[0] for line in bars] == names
+    assert all("passed" in line for line in bars) and not cluster.listeners
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://a:1", None])
+def test_a_worker_tells_each_finished_cell_once_and_one_of_a_cluster_keeps_its_room_to_itself(
+    job, cluster, monkeypatch, scheduler
+):
+    def run(job, limit, tell):
+        assert runner.ROOM.locked() == (scheduler is not None) and limit == 7.0
         for done in (1, 1, 2):
             tell(done, 2)
-        return "result"
+        return PASSED
 
-    assert runner._run_job(SimpleNamespace(name="one", run=run), 7.0, alone) == "result"
-    told = [(topic, event["name"], event["done"], event["total"]) for topic, event in worker.told]
-    assert told == [(runner.TOPIC, "one", done, total) for done, total in ((0, 1), (1, 2), (2, 2))]
-    assert not runner.ROOM.locked()
+    monkeypatch.setattr(Job, "run", run)
+    assert run_jobs([job], 1, scheduler, limit=7.0) == [PASSED]
+    assert cluster.told == [("one", 0, 1), ("one", 1, 2), ("one", 2, 2)] and not runner.ROOM.locked()
 
 
-def test_a_worker_that_has_no_room_or_closes_gives_its_job_back(worker):
-    one = SimpleNamespace(name="one", run=lambda limit, tell: "result")
+def test_a_worker_that_has_no_room_or_closes_gives_its_job_back(job, cluster, monkeypatch):
+    monkeypatch.setattr(Job, "run", lambda job, limit, tell: PASSED)
     with runner.ROOM:
         with pytest.raises(Reschedule):
-            runner._run_job(one, 7.0, True)
-        assert runner._run_job(one, 7.0, False) == "result"  # on this machine each has a process of its own
+            run_jobs([job], 1, "tcp://a:1")
+        assert run_jobs([job], 1) == [PASSED]  # on this machine each has a process of its own
     for status in (Status.closing, Status.closed):
-        worker.status = status
+        cluster.status = status
         with pytest.raises(Reschedule):
-            runner._run_job(one, 7.0, True)
+            run_jobs([job], 1, "tcp://a:1")
         assert not runner.ROOM.locked()

@@ -50,15 +50,16 @@ def test_more_than_three_names_stand_upright(classes, rotation):
 def test_figures_tell_what_they_show_and_have_no_scale_of_colours():
     figures = evaluate(LABELS, SIGMOID).figures
     assert figures["confusion_matrix"].get_label().startswith("Confusion matrix: number of samples")
-    assert figures["curves"].get_label() == "ROC curve and precision-recall curve"
+    assert "ROC" in figures["curves"].get_label()
     (matrix,) = figures["confusion_matrix"].axes
-    assert matrix.images[0].get_cmap().name == "Blues"  # many samples are dark
-    assert {type(figure.get_layout_engine()).__name__ for figure in figures.values()} == {"ConstrainedLayoutEngine"}
+    colours = matrix.images[0].get_cmap()
+    assert sum(colours(1.0)[:3]) < sum(colours(0.0)[:3])  # many samples are dark
+    assert all(figure.get_layout_engine() for figure in figures.values())
 
 
 def test_a_matrix_of_more_classes_takes_more_room():
     two, four = (evaluate(range(n), np.eye(n)).figures["confusion_matrix"].get_size_inches() for n in (2, 4))
-    assert four - two == pytest.approx(1) and (two[0] > two[1] > 4)
+    assert (four > two).all() and two[0] > two[1] > 4
 
 
 def test_a_threshold_counts_in_table_matrix_and_metrics():

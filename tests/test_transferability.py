@@ -1,5 +1,8 @@
 """Scores against densities and covariances written out, and the recommender on made-up measurements."""
 
+from types import SimpleNamespace
+
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ from scipy.stats import multivariate_normal
 
 from course_utils.data.dataset import Samples
 from course_utils.errors import CourseError
+from course_utils.zoo import candidates
 from course_utils.zoo.candidates import measure_candidates
 from course_utils.zoo.recommender import recommend, spoken
 from course_utils.zoo.transferability import RATIOS, h_score, log_evidence, prepared
@@ -217,6 +221,39 @@ def test_measurements_of_a_real_network():
     assert row[["pass", "training step", "head"]].min() > 0
     with pytest.raises(CourseError, match="at least one pair"):
         measure_candidates(sample, [])
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """Networks of the registry with two features, four images at a time."""
+
+    def load_backbone(name, input_size, weights="imagenet"):
+        inputs = keras.Input((input_size, input_size, 3))
+        return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 1)(inputs)))
+
+    monkeypatch.setattr(candidates, "load_backbone", load_backbone)
+    monkeypatch.setattr(candidates, "BATCH", 4)
+    return load_backbone
+
+
+def test_each_image_has_its_features_and_the_time_is_that_of_one(small_networks, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3)).astype(np.uint8)
+    clock = iter([0, 8, 10, 14, 20, 32])  # three batches of 8, 4 and 12 seconds
+    monkeypatch.setattr(candidates, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    model = small_networks("any", 8)
+    features, seconds = candidates.timed_features(model, images)
+    assert np.allclose(features, model(images.astype("float32")), rtol=1e-4) and seconds == 8 / 4
+
+
+def test_a_training_step_costs_as_many_passes_as_measured_on_the_first(small_networks, monkeypatch):
+    x, y = clouds(2.0, n=12)
+    sample = Samples(np.zeros((12, 8, 8, 3), np.uint8), y)
+    passes = iter([0.5, 0.5, 2.0])  # of random weights, of two candidates
+    monkeypatch.setattr(candidates, "timed_features", lambda model, images: (x, next(passes)))
+    monkeypatch.setattr(candidates, "median_seconds", lambda step, repeats: step() and 3.0 * candidates.BATCH)
+    table = measure_candidates(sample, [("MobileNetV2Torch", 8), ("EfficientNetLite0", 8)])
+    assert table["training step"].tolist() == [3.0, 12.0] and table["pass"].tolist() == [0.5, 2.0]
+    assert set(table["score"]) == set(table["random score"]) == {log_evidence(x, y)} and set(table["classes"]) == {3}
 
 
 def test_times_are_told_in_a_readable_unit():
