@@ -67,6 +67,7 @@ def test_the_page_shows_each_figure_with_its_interval_its_contrast_and_full(tmp_
     bands = [record["default"]["bands"] for record in read_bands().values()]
     assert len(rows) >= sum(map(len, bands))
     assert any(row.startswith("| `validation_accuracy` (The whole thing first) | 0.") for row in rows)
+    assert any(row.startswith("| `baseline` | 0.") for row in rows)  # no section but that of the checks names it
     assert len([line for line in lines if line.startswith("## ")]) == len(bands)
     assert any("five networks together" in row and row.endswith("| 0.988 |") for row in rows)
 

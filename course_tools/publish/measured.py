@@ -7,7 +7,7 @@ from nbformat import NotebookNode
 
 from course_tools.build.compose import PLACEHOLDER
 from course_tools.measure.records import RESULTS_PATH, read_tables
-from course_tools.notebooks import Notebook, all_notebooks
+from course_tools.notebooks import Notebook, all_notebooks, tags_of
 from course_tools.run.job import BUILD
 from course_utils.evaluation.expectations import Band, read_bands
 from course_utils.whole_file import read_json
@@ -42,9 +42,9 @@ def _table(notebook: Notebook, measured: dict, full: dict) -> list[str]:
 
 
 def _sections(cells: list[NotebookNode]) -> dict[str, str]:
-    """Return the heading under which each figure is first quoted in prose, or named in code."""
+    """Return the heading under which each figure is first quoted in prose, or named in code before the last checks."""
     section, found = "", {}
-    for cell in cells:
+    for cell in (cell for cell in cells if "headline" not in tags_of(cell)):  # those name all figures of the notebook
         for line in cell.source.splitlines():
             if cell.cell_type == "code":
                 names = IN_CODE.findall(line)

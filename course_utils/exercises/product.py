@@ -57,7 +57,7 @@ def check_private_gradient(private_gradient: Callable) -> None:
     require(bool(np.isfinite(noisy_sum(np.zeros((2, 3)), 1, 0)).all()), "A gradient of length 0 gives NaN.")
     ones = np.ones((5, 20_000)) / 1000  # shorter than clip: with noise, a sum of 0.005 in each place
     drawn = noisy_sum(ones, 2, 3) - 0.005
-    require(np.ptp(drawn) > 0, "Every place of the sum has the same noise: draw one number for each place.")
+    require(np.ptp(drawn) > 0, "Every place of the sum has the same noise, or none: draw one number for each place.")
     require(
         abs(drawn.std() - 6) < 0.2,
         f"With noise 3 and clip 2 the noise has a standard deviation of {drawn.std():.1f} instead of 6: noise * clip, "

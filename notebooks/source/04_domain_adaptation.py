@@ -13,7 +13,7 @@
 #     prerequisites:
 #       - lesson 03 (the two states of BatchNorm).
 #     recap:
-#       - First remove the shift that you understand, such as a margin, an inversion, or a brightness. It is a rival of every method, and every method starts from there.
+#       - First remove the shift that you understand, such as a margin, an inversion, or a brightness. It is a rival of every method, and every method can start from there.
 #       - "Call the network once for each domain, so that BatchNorm never mixes them. Take the target's statistics at the end."
 #       - Consistency pseudo-labels closed most of the gap here. They need augmentation, and they assume class shares. DANN gained from the inversion, and closed less even then.
 #       - Compare with the best unadapted network that you can train. Repairing what BatchNorm broke did not reach it.
