@@ -37,7 +37,7 @@ TOKENS = 28  # of prompt and answer together
 # %% [markdown]
 # ## The whole thing first
 #
-# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second half, run the imports and sections 4 to 7.
+# Two halves, each usable alone: an **encoder**, which reads (sections 1 to 3), and a **decoder**, which writes (4 to 7). For the second alone, run the imports.
 
 # %%
 import tempfile
@@ -56,9 +56,9 @@ texts, labels = list(reviews.train.x[:GIVEN]), reviews.train.y[:GIVEN]
 test_texts, test_labels = list(reviews.test.x[:TESTED]), reviews.test.y[:TESTED]
 
 # %% [markdown]
-# We train on 200 sentences of product reviews, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a small BERT with 22 million weights, trained further so that sentences of like meaning get like vectors.
+# We train on 200 sentences of product reviews, each rated by some twenty people (Hutto & Gilbert 2014). The model is MiniLM (Wang et al. 2020), a small BERT with 22 million weights, trained further so that sentences of similar meaning get similar vectors.
 #
-# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then the network trains along, except for its embeddings and lower three layers.
+# As in lesson 03, the head comes first: a logistic regression on the frozen vectors becomes the last layer. Then `fit` trains the network too, except its embeddings and lower three layers.
 
 # %%
 folder = str(fetch("minilm"))  # with internet: a preset such as "bert_base_en_uncased"
@@ -98,9 +98,9 @@ ax.set(xlim=(0, 1.1), xlabel="probability of positive")
 plt.show()
 
 # %% [markdown]
-# Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. They can be sure and wrong: look at "I would buy it again." KerasHub's `fit` takes them in their order: shuffle yours first.
+# Strings go in. Out come two **logits** for each sentence; the softmax makes probabilities of them. A sure answer may be wrong: look at "I would buy it again." KerasHub's `fit` does not shuffle the sentences: shuffle yours first.
 #
-# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs (runs draw 500 of 2,943 sentences and share some: intervals are a little too narrow). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
+# Accuracy on 300 test sentences is {{head_accuracy.mean:.2f}} ± {{head_accuracy.half_width:.2f}} before `fit` and {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}} after, over five runs (runs share sentences, so intervals are a little too narrow). Taken within each run (*as pairs*), `fit` adds {{fit_gain.mean:+.3f}} ± {{fit_gain.half_width:.3f}}. This start is weak; section 3 has a stronger one. Always "positive" gives about 0.59.
 #
 # ## 1. From text to numbers
 #
@@ -137,7 +137,7 @@ plt.show()
 # %% [markdown]
 # A **tokenizer** cuts a text into **tokens**: words, or pieces of rare words. `##` marks a piece that continues a word. Each token has a number, its **id**. `[CLS]` and `[SEP]` stand around the sentence.
 #
-# The **mask** says which positions are real. BERT, pretrained to guess hidden words from both sides (Devlin et al. 2019), gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. For this MiniLM the mean of the real positions is better: on films (experiment), heads on it reach {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
+# The **mask** says which positions are real. BERT, pretrained to guess hidden words from both sides (Devlin et al. 2019), gives one vector of 384 numbers for each position (`sequence_output`), and one for the whole sentence (`pooled_output`), made from that of `[CLS]`. (`segment_ids` number the texts of a pair.) For this MiniLM the mean of the real positions is better: on films (experiment), a classifier on it reaches {{experiment.hub_mean.mean:.2f}} ± {{experiment.hub_mean.half_width:.2f}}, on the pooled output {{experiment.hub_pooled.mean:.2f}} ± {{experiment.hub_pooled.half_width:.2f}}.
 #
 # The tokenizer belongs to the weights. KerasHub keeps accents; these weights were trained without them, and "café" becomes `[UNK]`, unknown, without a warning. Hence `strip_accents=True` above (experiment: right and wrong vectors have a cosine of only {{experiment.accent_cosine.mean:.2f}}).
 #
@@ -196,13 +196,13 @@ plt.show()
 #
 # ## 3. Frozen or fine-tuned?
 #
-# **Word counts** (TF-IDF) know no language. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. These three get a logistic regression, its `C` chosen by cross-validation.
+# **Word counts** (TF-IDF) know no language. **Frozen vectors** are the mean over the real positions of the pretrained BERT. A **control** is the same network with random weights, frozen too. These three get a logistic regression, its penalty (`C`) chosen by cross-validation.
 #
 # **Predict.** With 200 sentences: which wins?
 #
 # <details><summary>Answer</summary>
 #
-# Accuracy on 300 test sentences over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}.
+# Frozen and fine-tuned, about equally. Accuracy over five runs: untrained {{untrained_accuracy.mean:.2f}} ± {{untrained_accuracy.half_width:.2f}}, word counts {{words_accuracy.mean:.2f}} ± {{words_accuracy.half_width:.2f}}, frozen {{frozen_accuracy.mean:.2f}} ± {{frozen_accuracy.half_width:.2f}}, fine-tuned {{tuned_accuracy.mean:.2f}} ± {{tuned_accuracy.half_width:.2f}}.
 #
 # </details>
 
@@ -249,11 +249,11 @@ print(f"untrained {untrained:.3f}, word counts {words:.3f}, frozen {frozen:.3f},
 # | 400 | four domains ([experiment 08](experiments/08_text_classification.ipynb)) | {{experiments/08_text_classification.fine_tuning_inside.mean:+.3f}} ± {{experiments/08_text_classification.fine_tuning_inside.half_width:.3f}} |
 # | 800 (frozen: some 1,770) | product reviews ([lesson 08](08_text_classification.ipynb)) | {{08_text_classification.test_tuned_minus_frozen.mean:+.3f}} ± {{08_text_classification.test_tuned_minus_frozen.half_width:.3f}} |
 #
-# The difference mixes two things: fine-tuned reads the pooled output, frozen the mean. The rows differ in more than labels: no trend. The first interval contains zero; the last, corrected for shared sentences (lesson 08), does not.
+# The difference mixes two things: fine-tuned reads the pooled output, frozen the mean. The rows differ in more than labels: read no trend. The first interval contains zero; the last, corrected for shared sentences (lesson 08), does not.
 #
 # ## 4. A decoder guesses the next token
 #
-# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers, here from a file of some 4 bits a weight. Ours was also tuned to follow instructions (*Instruct*). It is built like Llama, hence `Llama3` below.
+# A **decoder** such as GPT (Radford et al. 2018) sees only what stands before a position, and is trained to guess the next token. SmolLM2 (Allal et al. 2025) has 135 million weights in 30 layers, stored with some 4 bits a weight. Ours was also tuned to follow instructions (*Instruct*). It is built like Llama, hence `Llama3` below.
 
 # %%
 from course_utils.text import load_smollm2
@@ -301,7 +301,7 @@ plt.show()
 # - **temperature** $T$: draw from $\operatorname{softmax}(z/T)$, with logits $z$; a small $T$ is nearly greedy;
 # - **top-p**: draw only among the most probable tokens that together reach the probability $p$.
 #
-# Usually one writes `lm.compile(sampler="greedy")`. But after each `compile`, `generate` builds its graph anew, which takes over ten seconds. With $p$ and $T$ as variables one graph serves all: at $p = 0$ only the most probable token remains.
+# Usually one writes `lm.compile(sampler="greedy")`. But after each `compile`, `generate` builds its graph anew, which is slow. With $p$ and $T$ as variables one graph serves all: at $p = 0$ only the most probable token remains.
 #
 # **Predict.** Three times the same beginning. Which of the settings below gives three times the same text? Which gives nonsense?
 #
@@ -331,7 +331,7 @@ for name, p, T in (("greedy", 0, 1), ("T = 0.7, top-p 0.9", 0.9, 0.7), ("T = 1.5
 # ### Talk to it in its own format
 #
 # An *Instruct* model was tuned on conversations in one format, its **chat template**. SmolLM2's begins each turn with `<|im_start|>` and ends it with `<|im_end|>`, on which `generate` stops.
-# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. The original also puts a system turn first.
+# `generate` always puts the first `<|im_start|>` in front (`add_start_token=False` counts in training only), so our template begins behind it. The original puts general instructions first (a *system* turn).
 
 # %%
 questions = ["What is the capital of France?", "Name three fruits.", "What is the opposite of hot?"]
@@ -341,13 +341,13 @@ for question, *answers in zip(questions, with_template, without):
     print(question, *(f"\n   {way}: {text!r}" for way, text in zip(("template", "without "), answers)))
 
 # %% [markdown]
-# Without the rest of the template the first answer is empty, the second is none, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt: answers break off.)
+# Without the rest of the template the first answer is empty, the second names no fruit, the third is right. **The symptom:** empty answers, or beside the point. (`max_length` counts the prompt: answers break off.)
 #
 # ## 6. Two mistakes that everybody makes once
 #
 # ### No causal mask
 #
-# A decoder that sees the next token can copy it instead of guessing. A test: change the *last* position, and look which outputs move.
+# The **causal mask** hides later positions. Without it, a decoder can copy the next token instead of guessing. A test: change the *last* position, and look which outputs move.
 #
 # **Predict.** Eight positions, the last one changed. Which outputs may move?
 #
@@ -454,7 +454,7 @@ for name in held_out:
     print(f"perplexity of 16 {name}: {before[name]:.0f} before, {corrected[name]:.0f} after")
 
 # %% [markdown]
-# Five runs: perplexity falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}: a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
+# Five runs: perplexity falls to {{lora_share.mean:.0%}} ± {{lora_share.half_width:.0%}} of what it was. But these reviews end with `<|im_end|>`, even those cut after 20 tokens. Without it: {{lora_share_without_end.mean:.0%}} ± {{lora_share_without_end.half_width:.0%}}, so a gain on the words is *not shown*. 32 sentences mainly taught where a text ends. Editorials stay at {{lora_share_on_editorials.mean:.0%}} ± {{lora_share_on_editorials.half_width:.0%}}. **Ask which tokens gained.**
 #
 # In the experiment, all weights of three layers learn from 200 tweets, without end tokens: the perplexity of others falls from {{experiment.style_perplexity.contrast:.0f}} to {{experiment.style_perplexity.mean:.0f}} ± {{experiment.style_perplexity.half_width:.0f}}. Without training, three tweets in the prompt give {{experiment.style_in_context.mean:.0f}} ± {{experiment.style_in_context.half_width:.0f}}. Try the prompt first.
 #
@@ -495,7 +495,7 @@ plt.show()
 
 # %% [markdown]
 # Is a tweet positive or negative? 200 labels, 200 test tweets; two of six layers train in MiniLM, three of 30 in SmolLM2. As pairs, LoRA changes the balanced accuracy of the frozen decoder by {{experiment.lora_gain.mean:+.3f}} ±
-# {{experiment.lora_gain.half_width:.3f}}, all weights by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: no way of training was shown to help.
+# {{experiment.lora_gain.half_width:.3f}}, all weights by {{experiment.full_gain.mean:+.3f}} ± {{experiment.full_gain.half_width:.3f}}. A **null result**: no way of training was shown to help. (No word counts here.)
 #
 # The [experiment](experiments/06_bert_and_gpt.ipynb) also predicts mean ratings (root mean squared error: fine-tuned {{experiment.rating_error_tuned.mean:.2f}}, frozen {{experiment.rating_error.mean:.2f}}, no difference shown; TF-IDF of characters {{experiment.rating_error_characters.mean:.2f}}) and trains BERT in TensorFlow Hub's form: Keras 3 refuses `hub.KerasLayer`, our `HubLayer` trains.
 #
@@ -503,7 +503,7 @@ plt.show()
 #
 # ### Exercise 1 (implement): attention with its masks
 #
-# Write `attend` for one head. `real` is `False` where a position is padding: nobody may take anything from there. With `causal=True`, nobody may take anything from later positions. `np.tri(n, dtype=bool)` is `True` on and below the diagonal.
+# Write `attend` for one head. `real` is `False` where a position is padding: nobody may take anything from there. With `causal=True`, the same holds for later positions. `np.tri(n, dtype=bool)` is `True` on and below the diagonal.
 
 # %% tags=["exercise"]
 from course_utils.exercises import bert_and_gpt as check
@@ -564,7 +564,7 @@ check.check_ready(ready_solution)
 # ### Exercise 3 (your own data): do vectors beat word counts?
 #
 # Put the path of a CSV file into `my_file`, with columns `text` and `label`, 400 texts or more, and classes of similar size. Fit two new classifiers, on frozen vectors and on word counts, both on the first 200 texts of `mine.train`; predict `my_test`.
-# You can use `vectors_of(texts)` and `linear()`. `vectors_of` reads only 32 positions of a text.
+# You can use `linear()` and `vectors_of(texts)`, which reads only 32 positions of a text.
 
 # %% tags=["exercise"]
 from course_utils.data import load_text_csv
@@ -585,7 +585,7 @@ own_gain = check.check_own_texts(predicted, my_counts.fit(my_texts, my_labels).p
 # %% [markdown]
 # ## Take it home
 #
-# A `.keras` file holds tokenizer, network and head: strings in, logits out. It would also hold the state of Adam, two numbers for each trained weight. `model.compile()` without arguments forgets it. The fresh process needs `import keras_hub`, or it cannot read the file.
+# A `.keras` file holds tokenizer, network and head: strings in, logits out. It would also hold the state of Adam, two numbers for each trained weight. `model.compile()` without arguments forgets it. To read it, a fresh process must `import keras_hub`.
 
 # %%
 import json
@@ -645,7 +645,7 @@ assert np.allclose(loaded, positive, atol=0.01), "the loaded model answers other
 #
 # <details><summary>Answer</summary>
 #
-# No. The text still goes up through all weights, and the error comes down again. What shrinks is the memory for gradients and Adam's state, and the file.
+# No. The forward and the backward pass still go through all layers. What shrinks is the memory for gradients and Adam's state, and the file.
 #
 # </details>
 #
