@@ -83,9 +83,9 @@ shown.figure_.set_label("Confusion matrix: most sentences lie on the diagonal, w
 plt.show()
 
 # %% [markdown]
-# Each row of this **confusion matrix** is a label, each column an answer; the diagonal is right. `fit` and `predict` take plain strings. The preprocessor cuts them into pieces of words, and pads them to 32 pieces (lesson 06); longer sentences lose their end.
+# Each row of this **confusion matrix** is a label, each column an answer; the diagonal is right. `fit` and `predict` take plain strings. The preprocessor cuts them into pieces of words, puts `[CLS]` in front and pads to 32 (lesson 06); longer sentences lose their end.
 #
-# **Quoted numbers** are means of five runs of this notebook, each with another split; "±" is the 95% interval of that mean. A single run may lie outside. The leak in section 1, the GPT in section 2 and section 7 quote the experiment.
+# **Quoted numbers** are means of five runs of this notebook, each with another split; "±" is the 95% interval of that mean. A single run may lie outside.
 #
 # **These intervals are too narrow**: the splits share sentences. The correction of Nadeau & Bengio (2003), $\sqrt{1 + 5\,n_\text{test}/n_\text{train}}$, makes them 1.6 times as wide (BERT, with 800 sentences: 2.2 times). If an interval *so corrected* contains zero, we call the difference **not shown**.
 #
@@ -154,7 +154,7 @@ for split, groups in {"by row": None, "by document": documents[everything.index]
 pd.Series(remembered, name="balanced accuracy of the memory").round(3).to_frame()
 
 # %% [markdown]
-# A split by row leaks. Do classifiers that *read* gain by it? Word counts and a frozen encoder got {{experiment.leak.mean:+.3f}} ± {{experiment.leak.half_width:.3f}} (two domains). Corrected, this contains zero: not shown. A split by document costs nothing. Our
+# A split by row leaks. Do classifiers that *read* gain by it? Word counts and a frozen encoder got {{experiment.leak.mean:+.3f}} ± {{experiment.leak.half_width:.3f}} (experiment, two domains). Corrected, this contains zero: not shown. A split by document costs nothing. Our
 # `stratified_split` (60% training, 20% validation, 20% test) uses scikit-learn's `StratifiedGroupKFold`.
 #
 # **The symptom:** results that fall when the classifier meets new authors, products or months.
@@ -257,9 +257,19 @@ pd.Series(score, name="balanced accuracy on validation").round(3).to_frame()
 # As pairs: frozen minus word counts {{frozen_minus_counts.mean:+.3f}} ± {{frozen_minus_counts.half_width:.3f}}, above zero when corrected, too. Fine-tuned minus frozen {{tuned_minus_frozen.mean:+.3f}} ±
 # {{tuned_minus_frozen.half_width:.3f}}: not shown.
 #
-# Frozen and fine-tuned differ in more than one thing: all sentences or 800, up to 256 pieces or 32, mean or `[CLS]`, class weights (section 6) or none. And these sentences chose the `C` of the middle two, which flatters them a little.
+# Frozen and fine-tuned differ in more than one thing: all sentences or 800, up to 256 pieces or 32, mean vector or that of `[CLS]`, class weights (section 6) or none. And these sentences chose the `C` of the middle two, which flatters them a little.
 #
-# A GPT can be *asked* (lesson 06). In the [experiment](experiments/08_text_classification.ipynb), over four domains, SmolLM2 reached {{experiment.chat_zero.mean:.2f}} ± {{experiment.chat_zero.half_width:.2f}} in its chat template, {{experiment.chat_calibrated.mean:.2f}} ± {{experiment.chat_calibrated.half_width:.2f}} with a threshold from texts without content, in plain text at best {{experiment.plain_median.mean:.2f}} ± {{experiment.plain_median.half_width:.2f}} (its threshold assumes equal classes); label names {{experiment.names_calibrated.mean:.2f}} ± {{experiment.names_calibrated.half_width:.2f}}, a frozen encoder with 50 labels {{experiment.frozen_25.mean:.2f}}. Labelled sentences chose the wording, and all of validation the `C`.
+# A GPT can be *asked* (lesson 06): which word is likelier, "positive" or "negative"? In the [experiment](experiments/08_text_classification.ipynb), over four domains:
+#
+# | way | balanced accuracy |
+# |---|---|
+# | SmolLM2, chat template | {{experiment.chat_zero.mean:.2f}} ± {{experiment.chat_zero.half_width:.2f}} |
+# | the same, threshold from empty texts such as "N/A" | {{experiment.chat_calibrated.mean:.2f}} ± {{experiment.chat_calibrated.half_width:.2f}} |
+# | plain text, best threshold (assumes equal classes) | {{experiment.plain_median.mean:.2f}} ± {{experiment.plain_median.half_width:.2f}} |
+# | label names, threshold from empty texts | {{experiment.names_calibrated.mean:.2f}} ± {{experiment.names_calibrated.half_width:.2f}} |
+# | frozen encoder, 50 labels | {{experiment.frozen_25.mean:.2f}} |
+#
+# Labelled sentences chose the wording, and a whole validation set the `C`.
 #
 # ## 3. How many labels are enough?
 #
@@ -295,7 +305,7 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# *One* run: do not read a single dip. (`C` is not chosen here: 1 for vectors, 10 for counts.)
+# *One* run: a single dip means nothing. (`C` is not chosen here: 1 for vectors, 10 for counts.)
 #
 # **Enough** is where the curve of *your* data stops rising. Over five runs, the last step, from 800 labels to all, brought word counts {{counts_doubling.mean:+.3f}} ± {{counts_doubling.half_width:.3f}}, the encoder {{frozen_doubling.mean:+.3f}} ± {{frozen_doubling.half_width:.3f}}. Corrected for 800 sentences, both contain zero: a gain is not shown, and not excluded.
 #
@@ -423,9 +433,9 @@ ax.legend(loc="lower left", fontsize=11)
 plt.show()
 
 # %% [markdown]
-# Neutral sentences are in neither part.
+# In use, neutral sentences arrive too; this test has none.
 #
-# Over five runs, the threshold for 0.95 found {{recall_at_threshold.mean:.3f}} ± {{recall_at_threshold.half_width:.3f}} of the test complaints, 0.5 found {{recall_at_half.mean:.3f}} ± {{recall_at_half.half_width:.3f}}. Precision fell from {{precision_at_half.mean:.2f}} ± {{precision_at_half.half_width:.2f}} to {{precision_at_threshold.mean:.2f}} ± {{precision_at_threshold.half_width:.2f}}. A threshold chosen on
+# Over five runs, the threshold for 0.95 found {{recall_at_threshold.mean:.3f}} ± {{recall_at_threshold.half_width:.3f}} of the test complaints, the threshold 0.5 {{recall_at_half.mean:.3f}} ± {{recall_at_half.half_width:.3f}}. Precision fell from {{precision_at_half.mean:.2f}} ± {{precision_at_half.half_width:.2f}} to {{precision_at_threshold.mean:.2f}} ± {{precision_at_threshold.half_width:.2f}}. A threshold chosen on
 # few complaints has an error of its own, so ask for a little more than you need. It belongs to these weights alone. Whether 5% of the sentences with a score of 0.05 are complaints was not checked (*calibration*, lesson 07).
 #
 # ## 6. Three classes, and class weights
@@ -438,7 +448,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# The recall rises by {{neutral_gain.mean:.2f}} ± {{neutral_gain.half_width:.2f}}. The accuracy falls: not shown here, but in the experiment.
+# The recall rises by {{neutral_gain.mean:.2f}} ± {{neutral_gain.half_width:.2f}}. The accuracy falls, which only the experiment shows.
 #
 # </details>
 
