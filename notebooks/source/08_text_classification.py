@@ -264,12 +264,12 @@ pd.Series(score, name="balanced accuracy on validation").round(3).to_frame()
 # | way | balanced accuracy |
 # |---|---|
 # | SmolLM2, chat template | {{experiment.chat_zero.mean:.2f}} ± {{experiment.chat_zero.half_width:.2f}} |
-# | the same, threshold from empty texts such as "N/A" | {{experiment.chat_calibrated.mean:.2f}} ± {{experiment.chat_calibrated.half_width:.2f}} |
+# | the same, threshold set on texts like "N/A" | {{experiment.chat_calibrated.mean:.2f}} ± {{experiment.chat_calibrated.half_width:.2f}} |
 # | plain text, best threshold (assumes equal classes) | {{experiment.plain_median.mean:.2f}} ± {{experiment.plain_median.half_width:.2f}} |
-# | label names, threshold from empty texts | {{experiment.names_calibrated.mean:.2f}} ± {{experiment.names_calibrated.half_width:.2f}} |
+# | label names, threshold set likewise | {{experiment.names_calibrated.mean:.2f}} ± {{experiment.names_calibrated.half_width:.2f}} |
 # | frozen encoder, 50 labels | {{experiment.frozen_25.mean:.2f}} |
 #
-# Labelled sentences chose the wording, and a whole validation set the `C`.
+# Labelled sentences chose the wording, and a whole validation set the encoder's `C`.
 #
 # ## 3. How many labels are enough?
 #
@@ -435,7 +435,7 @@ plt.show()
 # %% [markdown]
 # In use, neutral sentences arrive too; this test has none.
 #
-# Over five runs, the threshold for 0.95 found {{recall_at_threshold.mean:.3f}} ± {{recall_at_threshold.half_width:.3f}} of the test complaints, the threshold 0.5 {{recall_at_half.mean:.3f}} ± {{recall_at_half.half_width:.3f}}. Precision fell from {{precision_at_half.mean:.2f}} ± {{precision_at_half.half_width:.2f}} to {{precision_at_threshold.mean:.2f}} ± {{precision_at_threshold.half_width:.2f}}. A threshold chosen on
+# Over five runs, the threshold for 0.95 found {{recall_at_threshold.mean:.3f}} ± {{recall_at_threshold.half_width:.3f}} of the test complaints, that of 0.5 only {{recall_at_half.mean:.3f}} ± {{recall_at_half.half_width:.3f}}. Precision fell from {{precision_at_half.mean:.2f}} ± {{precision_at_half.half_width:.2f}} to {{precision_at_threshold.mean:.2f}} ± {{precision_at_threshold.half_width:.2f}}. A threshold chosen on
 # few complaints has an error of its own, so ask for a little more than you need. It belongs to these weights alone. Whether 5% of the sentences with a score of 0.05 are complaints was not checked (*calibration*, lesson 07).
 #
 # ## 6. Three classes, and class weights
