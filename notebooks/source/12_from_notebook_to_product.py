@@ -92,7 +92,7 @@ plt.show()
 #
 # One line of Keras wrote the file; after a first `predict`, `format="onnx"` writes one for ONNX Runtime. **LiteRT**, formerly TensorFlow Lite, is a small library that runs such files on phones, on small servers and here.
 #
-# *As pairs*: within each run, on the same images. "±" is half the width of the 95% interval of the mean over five runs, each with its own split. All runs share the same pictograms: corrected as in lesson 08, intervals are 1.6 times as wide.
+# *As pairs*: within each run, on the same images. "±" is half the width of the 95% interval of the mean over five runs, each with its own split. All runs share the same pictograms: corrected as in lesson 08, intervals would be 1.6 times as wide.
 #
 # ## 1. Smaller: eight bits instead of 32
 #
