@@ -62,7 +62,7 @@ def test_reversal_is_the_identity_forward_and_minus_lambda_times_the_differences
         tape.watch(x)
         value = tf.reduce_sum(tf.sin(layer(x)))
     moved = [tf.reduce_sum(tf.sin(layer(x + 1e-6 * unit))) for unit in tf.eye(4, dtype="float64")]
-    assert np.array_equal(layer(x), x)
+    assert np.array_equal(layer(x), x) and not layer.trainable_weights  # no optimizer changes λ
     assert np.allclose(tape.gradient(value, x), -strength * (tf.stack(moved) - value) / 1e-6, atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_coral_is_the_published_formula():
 def test_mmd_is_the_unbiased_estimate():
     layer, both = MaximumMeanDiscrepancy(), np.concatenate([SOURCE, TARGET])
     distances = ((both[:, None] - both[None]) ** 2).sum(axis=2)
-    kernel = np.mean([np.exp(-distances / (m * distances.mean())) for m in layer.MULTIPLES], axis=0)
+    kernel = np.mean([np.exp(-distances / (m * distances.mean())) for m in (0.25, 0.5, 1, 2, 4)], axis=0)
     inner = [(k.sum() - np.trace(k)) / (40 * 39) for k in (kernel[:40, :40], kernel[40:, 40:])]
     assert np.isclose(layer(SOURCE, TARGET), sum(inner) - 2 * kernel[:40, 40:].mean(), atol=1e-5)
 
@@ -351,6 +351,13 @@ def test_adabn_refuses_what_it_cannot_adapt():
     norm.trainable = False
     with pytest.raises(CourseError, match="is frozen"):
         adapt_batch_norm(model, TARGET, batch_size=10)
+
+
+def test_the_probe_is_the_one_with_which_the_figures_were_measured():
+    """Another penalty, or another order of the rows, gives from 0.64 to 0.71 here."""
+    draw = np.random.default_rng(0)
+    source, target = draw.normal(size=(60, 20)), draw.normal(0.3, 1, size=(60, 20))
+    assert domain_accuracy(source, target) == pytest.approx(86 / 120)
 
 
 def test_measures():
