@@ -33,7 +33,9 @@ FILES = {
     "fake/data/photo_1.jpg": b"one",
     "fake/data/photo_2.jpg": b"two",
     "fake/data/.hidden": b"no part of any family",
-    "fake-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n",
+    # What it asks for does not count: an asset is fetched by itself, into any Python.
+    "fake-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n"
+    b"Requires-Python: <3\nRequires-Dist: a-package-that-is-nowhere\n",
     "fake-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "fake-1.0.dist-info/RECORD": b"",
 }
