@@ -221,6 +221,8 @@ def test_measurements_of_a_real_network():
     assert row[["pass", "training step", "head"]].min() > 0
     with pytest.raises(CourseError, match="at least one pair"):
         measure_candidates(sample, [])
+    with pytest.raises(CourseError, match="have 4 channels, not 1 or 3"):
+        measure_candidates(sample._replace(x=np.repeat(sample.x, 4, axis=-1)), [("MobileNetV2Torch", 32)])
 
 
 @pytest.fixture
