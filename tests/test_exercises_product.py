@@ -58,7 +58,7 @@ def test_a_right_private_gradient_is_accepted(capsys):
         (lambda *_: None, "instead of"),
         (noisy(lambda draw, scale, d: draw.normal(0, scale)), "draw one number for each place"),
         (noisy(lambda draw, scale, d: 0), "the same noise, or none"),
-        (noisy(lambda draw, scale, d: draw.normal(0.5, scale, d)), "has a mean of 0.5 instead of 0"),
+        (noisy(lambda draw, scale, d: draw.normal(scale / 12, scale, d)), "has a mean of 0.5 instead of 0"),
         (noisy(lambda draw, scale, d: draw.normal(0, 0.95 * scale, d)), "5.7 instead of 6"),
         (noisy(lambda draw, scale, d: draw.uniform(-1, 1, d) * scale * 3**0.5), "not normal"),
         (noisy(lambda draw, scale, d: draw.laplace(0, scale / 2**0.5, d)), "not normal"),
