@@ -150,6 +150,18 @@ def test_pip_finds_the_archive(cache, monkeypatch, write):
     assert not leftovers(cache)
 
 
+def test_what_pip_unpacks_lies_in_the_folder_that_goes_with_a_killed_fetch(tmp_path, monkeypatch):
+    started = []
+    answer = subprocess.CompletedProcess((), 0, "", "")
+    monkeypatch.setattr(
+        assets.subprocess, "run", lambda command, **how: started.append((command, how["env"])) or answer
+    )
+    assert assets.pip_download(tmp_path, "any", "fake==1.0") == ""
+    ((command, environment),) = started
+    assert [environment[name] for name in ("TMPDIR", "TEMP", "TMP")] == [str(tmp_path)] * 3
+    assert environment["PATH"] == os.environ["PATH"] and command[-3:] == ["fake==1.0", "--dest", str(tmp_path)]
+
+
 def test_no_network_gives_one_sentence_with_the_remedy(cache, monkeypatch):
     asset = describe(write_wheel(cache / "elsewhere"))
     use(asset, monkeypatch)
