@@ -266,10 +266,39 @@ def test_weight_of_the_pseudo_labels_is_used_and_the_model_can_be_saved(tmp_path
     first, second = (fitted(model=self_labelled(weight=w, threshold=0.0)) for w in (0.0, 3.0))
     pairs = zip(first.extractor.get_weights()[:2], second.extractor.get_weights()[:2], strict=True)
     assert max(np.abs(a - b).max() for a, b in pairs) > 1e-3
-    model = fitted(model=self_labelled(weight=0.5, shares=[0.4, 0.6]))
+    model = fitted(model=self_labelled(weight=0.5, shares=[0.4, 0.6], threshold=0.7))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert np.array_equal(model(TARGET), loaded(TARGET)) and loaded.shares == [0.4, 0.6]
+    assert (loaded.threshold, float(loaded.weight)) == (0.7, 0.5)
+
+
+def test_a_label_counts_above_nine_tenths_unless_another_confidence_is_asked_for():
+    def counts(share, **threshold):
+        logits = np.array([[np.log(share / (1 - share)), 0]], "float32")
+        return float(self_labelled(**threshold).disagreement(logits, np.zeros((1, 2), "float32"))) > 0
+
+    assert [counts(share) for share in (0.89, 0.91)] == [False, True]
+    assert [counts(share, threshold=0.6) for share in (0.59, 0.61)] == [False, True]
+    assert counts(0.6, threshold=0) and not counts(0.999, threshold=1)
+
+
+@pytest.mark.parametrize("threshold", [-0.01, 1.01, np.nan, "0.9", None])
+def test_an_impossible_confidence_is_refused(threshold):
+    with pytest.raises(CourseError, match="is impossible: give a confidence from 0 to 1"):
+        self_labelled(threshold=threshold)
+
+
+def test_shares_that_are_no_numbers_are_refused():
+    for shares in (["a", "b"], [0.5, np.nan]):
+        with pytest.raises(CourseError, match="^The shares"):
+            self_labelled(shares=shares)
+
+
+def test_no_optimizer_changes_the_weight_of_a_penalty_or_the_running_mean():
+    model = self_labelled(shares=[0.5, 0.5])
+    in_training(TARGET, model)
+    assert not {"weight", "predicted"} & {weight.name for weight in model.trainable_weights}
 
 
 def test_the_penalty_enters_the_loss_with_its_weight_and_is_told():
