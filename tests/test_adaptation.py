@@ -256,6 +256,12 @@ def test_predictions_are_brought_to_the_shares():
     assert np.isclose(reached, losses.mean(), rtol=1e-4)
 
 
+def test_after_the_shares_each_row_is_a_probability_again():
+    clean = np.array([[5.0, 0], [0, 5]], "float32")  # as frequent as the shares, so nothing moves
+    reached = self_labelled(shares=[0.5, 0.5]).disagreement(clean, clean)  # both above the threshold of 0.9
+    assert np.isclose(reached, np.log1p(np.exp(-5.0)), rtol=1e-4)
+
+
 def test_the_running_mean_of_predictions_moves_by_a_twentieth():
     model = self_labelled(shares=[0.2, 0.8])
     model.disagreement(np.array([[0.0, 0], [0, 200]], "float32"), np.zeros((2, 2), "float32"))
