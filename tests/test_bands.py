@@ -1,8 +1,10 @@
 """Bands from runs: wide enough for one more run, too narrow for the broken variant; the runs are those of a sweep."""
 
 import math
+import platform
 
 import nbformat
+import numpy as np
 import pytest
 
 from course_tools import notebooks
@@ -68,6 +70,28 @@ def test_bands_of_other_parameters_never_replace_those_of_the_stored_ones():
     assert profile_of(recorded("default_phantom"), "default", {"DATA": "phantom"}) == "default_phantom"
     with pytest.raises(CourseError, match="keeps none of their own for -p SIZE 64"):
         profile_of(recorded("default"), "default", {"SIZE": "64"})
+
+
+def test_figures_of_no_or_of_two_profiles_give_no_bands():
+    for profiles in ([], ["smoke", "default"]):
+        with pytest.raises(CourseError, match=f"recorded under {len(profiles)} profiles; one is needed"):
+            profile_of([[{"name": "accuracy", "profile": profile}] for profile in profiles], "smoke", {})
+
+
+def test_bands_are_written_with_seeds_versions_and_the_median_of_the_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(expectations, "BANDS_PATH", tmp_path / "bands.toml")
+    monkeypatch.setattr(records, "SECONDS_PATH", tmp_path / "seconds.toml")
+    times = (10.0, 99.0, 12.34)
+    results = [
+        {"records": [run[0] | {"profile": "default_phantom"}], "seconds": seconds}
+        for run, seconds in zip(runs([0.6, 0.7, 0.65]), times, strict=True)
+    ]
+    found = bands.write_bands(Notebook("07_a", True), "default", {"DATA": "phantom"}, results)
+    kept = records.read_tables(tmp_path / "bands.toml")["experiments/07_a"]["default_phantom"]
+    assert kept["bands"] == found == bands_from(runs([0.6, 0.7, 0.65])) and kept["seeds"] == [0, 1, 2]
+    assert set(kept["versions"]) == {"tensorflow", "keras", "keras-hub", "numpy", "scikit-learn", "python"}
+    assert kept["versions"]["numpy"] == np.__version__ and kept["versions"]["python"] == platform.python_version()
+    assert records.read_seconds("experiments/07_a") == {"default_phantom": 12.3}
 
 
 SOURCE = """\

@@ -40,6 +40,9 @@ def test_the_frame_surrounds_the_source(course):
     assert composed.cells[-1].source.startswith("# @title This run beside five runs\nexpect(")
     assert "The right way gives 0.90 ± 0.012, the wrong one 0.123." in text_of(composed)
     assert "It reached 0.90." in composed.cells[-3].source
+    # With these, Jupyter opens it without asking for a kernel, and colours its code.
+    assert composed.metadata.kernelspec.name == "python3" and composed.metadata.language_info.name == "python"
+    assert composed.metadata.kernelspec.language == "python" and composed.metadata.kernelspec.display_name == "Python 3"
 
 
 def test_each_storey_links_the_other(course):
@@ -65,11 +68,13 @@ def test_with_an_address_badge_and_clone_are_there(course, monkeypatch):
 
 def test_solutions_and_machinery_are_folded(course):
     code, prose = cells_tagged(composed := compose.compose(LESSON), "solution")
-    assert code.metadata.jupyter.source_hidden and code.metadata.cellView == "form"
+    assert code.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
     assert code.source == "# @title Solution\n1 + 1"
     assert prose.source.startswith("<details>")
     (machinery,) = cells_tagged(composed, "fold")
-    assert machinery.source == "# @title The machinery\nseveral = 1" and machinery.metadata.jupyter.source_hidden
+    assert machinery.source == "# @title The machinery\nseveral = 1"
+    assert machinery.metadata.jupyter == {"source_hidden": True}  # what it shows is seen
+    assert code.metadata.cellView == machinery.metadata.cellView == "form"  # folded on Colab, too
 
 
 def test_a_figure_that_was_not_measured_is_refused(course, edit):
@@ -149,6 +154,18 @@ def test_figures_are_stored_small_and_look_the_same():
     assert len(stored) < 0.5 * len(original.getvalue())
     difference = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"), float) - photo
     assert np.abs(difference).mean() < 4  # of 255
+    assert len(Image.open(io.BytesIO(stored)).getcolors()) == 256
+
+
+def test_a_figure_that_is_small_already_and_other_outputs_stay_as_they_are():
+    two_colours = io.BytesIO()
+    Image.fromarray(np.eye(64, dtype=bool)).save(two_colours, "png", optimize=True)
+    small = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(two_colours.getvalue()).decode()})
+    outputs = [nbformat.v4.new_output("stream", text="epoch 1"), small]
+    outputs.append(nbformat.v4.new_output("display_data", {"text/html": "<b>1</b>"}))
+    before = str(outputs)
+    shrink_figures(outputs)
+    assert str(outputs) == before
 
 
 def test_a_failing_source_leaves_the_stored_notebook_alone(course, edit):

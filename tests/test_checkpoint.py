@@ -35,6 +35,10 @@ class Storage:
         self.identifier = ("storage", kind, tensor.key, "cpu", tensor.array.size, None)
 
 
+class OfPython2(bytes):
+    """Pickled as a string of Python 2: bytes without a word of their letters."""
+
+
 class LegacyPickler(pickle._Pickler):
     """Writes the globals and storages of PyTorch without PyTorch."""
 
@@ -49,6 +53,8 @@ class LegacyPickler(pickle._Pickler):
             self.save(Global("torch._utils", "_rebuild_tensor_v2"))
             self.save(arguments)
             self.write(pickle.REDUCE)
+        elif isinstance(item, OfPython2):
+            self.write(pickle.SHORT_BINSTRING + bytes([len(item)]) + item)
         else:
             super().save(item, save_persistent_id)
 
@@ -149,6 +155,14 @@ def test_zip_format_is_read_bit_equal(tmp_path, arrays):
         assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
         assert read[name].tobytes() == array.tobytes()
     np.testing.assert_array_equal(read["transposed"], values.reshape(3, 4).T)
+
+
+@pytest.mark.parametrize("kind", ["legacy", "zip"])
+def test_names_that_python_2_wrote_are_read_as_utf_8(tmp_path, kind):
+    state = OrderedDict({OfPython2("größe.weight".encode()): Tensor("0", np.arange(3, dtype=np.float32))})
+    write = write_checkpoint if kind == "legacy" else write_zip
+    read = read_torch_checkpoint(write(tmp_path / "net.pth", state))
+    assert {name: array.tolist() for name, array in read.items()} == {"größe.weight": [0, 1, 2]}
 
 
 def test_bad_zip_files_are_refused(tmp_path):

@@ -54,6 +54,11 @@ def test_each_fault_of_adapt_is_named(answer, sentence):
         check.check_adapt(answer)
 
 
+def test_a_mistake_of_another_kind_is_shown_as_python_tells_it():
+    with pytest.raises(TypeError, match="positional argument"):
+        check.check_adapt(lambda w, x: w)
+
+
 def measure_with(unseen=True, apart=True, mean=True):
     """Return a `measure` that has the faults asked for."""
 

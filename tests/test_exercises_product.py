@@ -58,6 +58,8 @@ def test_a_right_private_gradient_is_accepted(capsys):
         (lambda *_: None, "instead of"),
         (noisy(lambda draw, scale, d: draw.normal(0, scale)), "draw one number for each place"),
         (noisy(lambda draw, scale, d: 0), "the same noise, or none"),
+        (noisy(lambda draw, scale, d: draw.normal(scale / 12, scale, d)), "has a mean of 0.5 instead of 0"),
+        (noisy(lambda draw, scale, d: draw.normal(0, 0.95 * scale, d)), "5.7 instead of 6"),
         (noisy(lambda draw, scale, d: draw.uniform(-1, 1, d) * scale * 3**0.5), "not normal"),
         (noisy(lambda draw, scale, d: draw.laplace(0, scale / 2**0.5, d)), "not normal"),
         (noisy(lambda draw, scale, d: np.random.normal(0, scale, d)), "and nothing else"),
@@ -196,6 +198,14 @@ def test_what_is_no_file_is_refused(model, images, labels, file, chosen, sentenc
 def test_images_without_as_many_labels_are_refused(model, images, labels):
     with pytest.raises(ExerciseError, match="40 images and 39 labels"):
         check.check_file(model, __file__, images, labels[1:])
+
+
+def test_a_file_of_several_inputs_or_outputs_is_refused(model, images, labels, tmp_path):
+    one, other = keras.Input((16, 16, 3), name="one"), keras.Input((16, 16, 3), name="other")
+    for number, (inputs, outputs) in enumerate([([one, other], one + other), (one, [one + 1, one - 1])]):
+        keras.Model(inputs, outputs).export(tmp_path / f"{number}.tflite", format="litert", verbose=False)
+        with pytest.raises(ExerciseError, match="several inputs or outputs"):
+            check.check_file(model, tmp_path / f"{number}.tflite", images, labels)
 
 
 def test_images_of_another_size_are_refused(model, images, labels, right_file):

@@ -31,11 +31,12 @@ def small_model():
     inputs = keras.Input((8, 8, 3))
     x = layers.BatchNormalization(name="after_input")(inputs)
     x = layers.Conv2D(4, 3, use_bias=False, name="plain")(x)
-    x = layers.BatchNormalization(name="folds_no_bias")(x)
+    x = layers.BatchNormalization(axis=3, name="folds_no_bias")(x)
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", bias_initializer="normal", name="depthwise")(x)
     x = layers.BatchNormalization(scale=False, name="folds_depthwise")(x)
     x = layers.Conv2D(4, 1, strides=2, bias_initializer="normal", name="with_bias")(x)
     x = layers.BatchNormalization(center=False, epsilon=0.05, name="folds_bias")(x)
+    x = layers.BatchNormalization(axis=1, name="of_rows")(layers.Conv2D(4, 1, name="rows")(x))
     x = layers.Conv2D(4, 1, activation="relu", name="active")(x)
     x = layers.BatchNormalization(name="after_activation")(x)
     twice = layers.Conv2D(4, 1, name="read_twice")(x)
@@ -50,7 +51,7 @@ def test_folds_what_can_be_folded_and_nothing_else():
     model = small_model()
     randomise_statistics(model)
     folded = fold_batch_norm(model)
-    kept = ["after_input", "after_activation", "not_alone", "after_shared", "beside_output"]
+    kept = ["after_input", "of_rows", "after_activation", "not_alone", "after_shared", "beside_output"]
     assert norms(folded) == kept
     assert sorted(foldable_pairs(model)) == ["depthwise", "plain", "with_bias"]
     pixels = np.random.default_rng(1).normal(size=(3, 8, 8, 3)).astype(np.float32)

@@ -38,3 +38,10 @@ def test_a_handout_keeps_the_checks_and_hangs_on_no_solution(lesson, tmp_path, m
     solutions = [cell for cell in whole if cell.cell_type == "code" and "solution" in tags_of(cell)]
     (defined, used), (in_solutions, _) = names_in(code), names_in(solutions)
     assert (in_solutions - defined) & used == set()
+
+
+def test_a_handout_is_written_anew_in_a_folder_that_is_there_and_without_its_last_checks(tmp_path, monkeypatch):
+    monkeypatch.setattr(handout, "BUILD", tmp_path / "not" / "there")
+    paths = {handout.write_handout(LESSONS[0]) for _ in range(2)}
+    assert paths == {tmp_path / "not" / "there" / "handout" / f"{LESSONS[0].key}.ipynb"}
+    assert not any("headline" in tags_of(cell) for cell in nbformat.read(paths.pop(), as_version=4).cells)

@@ -290,6 +290,12 @@ def test_what_killed_runs_left_is_swept_out_of_all_folders_before_and_after(job,
         pass
 
 
+def test_what_cannot_be_swept_out_stops_nobody(tmp_path):
+    for _ in range(2):
+        with alone_in(tmp_path / "not" / "there", "Another"):
+            (tmp_path / "not" / "there" / ".partial-file").touch()  # no folder, such as a run leaves
+
+
 def test_a_task_that_broke_is_a_failed_run_and_one_that_is_lost_is_told(job, calls):
     finished = SimpleNamespace(status="finished", result=lambda: PASSED)
     assert runner._result_of(finished, job) == PASSED

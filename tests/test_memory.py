@@ -1,6 +1,7 @@
 """Working memory against arithmetic done by hand, and against processes that really take it."""
 
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from keras import layers
 
 from course_utils.errors import CourseError
+from course_utils.zoo import memory
 from course_utils.zoo.memory import count_memory, measure_memory, peak_memory
 
 
@@ -42,6 +44,36 @@ def test_a_failing_process_says_why():
     inputs = keras.Input((8, 8, 3))
     with pytest.raises(CourseError, match="could not run lost on 2 images: TypeError: .*deserialized"):
         measure_memory(keras.Model(inputs, Unknown()(inputs), name="lost"), 2)
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """What the fresh process answers, and how it was started."""
+    answer = SimpleNamespace(returncode=0, stdout="greetings\n12.5\n", stderr="", started=[])
+
+    def run(command, **options):
+        answer.started.append((command[-1], options["env"]["CUDA_VISIBLE_DEVICES"]))
+        return answer
+
+    monkeypatch.setattr(memory.subprocess, "run", run)
+    return answer
+
+
+def test_the_last_word_of_the_fresh_process_counts_and_it_has_no_gpu(process):
+    assert measure_memory(wide_network(8), 3) == 12.5 and process.started == [("3", "-1")]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("Killed", "exit code -9, perhaps for want of memory$"),
+        ("FirstError: one\nMemoryError: two\n note: NoError: three\nend", "MemoryError: two$"),
+    ],
+)
+def test_a_process_that_ended_is_told_with_its_last_error(process, words, reason):
+    process.returncode, process.stderr = -9, words
+    with pytest.raises(CourseError, match=f"could not run .* on 2 images: {reason}"):
+        measure_memory(wide_network(8), 2)
 
 
 def test_a_model_of_any_size_is_refused_at_once():

@@ -85,12 +85,15 @@ def test_a_value_of_another_type_is_refused(tmp_path, name, value, sentence):
 
 
 def test_a_path_that_is_typed_begins_where_the_command_was_called(write_notebook, one, tmp_path, monkeypatch):
-    parameters = 'PROFILE = "default"\nSEED = 0\nDATA = ""\nNAME = ""'
+    parameters = 'PROFILE = "default"\nSEED = 0\nDATA = ""\nFOLDER = ""\nOUT = ""\nNAME = ""'
     write_notebook("01_one", parameters=parameters).rename(one.path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     given = run_parameters(one, "default", {"DATA": "mine", "NAME": "mine"})
     assert given == {"DATA": str(tmp_path / "mine"), "NAME": "mine"}
+    for name in ("DATA", "FOLDER", "OUT"):
+        assert run_parameters(one, "default", {name: "3"}) == {name: str(tmp_path / "3")}
+    assert run_parameters(one, "default", {"NAME": "3"}) == {"NAME": "3"}  # no number where the default is a text
     assert run_parameters(one, "default", {"DATA": "~/mine"}) == {"DATA": str(tmp_path / "home" / "mine")}
 
 

@@ -3,9 +3,11 @@
 import csv
 import io
 import os
+import runpy
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -268,6 +270,43 @@ def test_a_vocabulary_beside_the_program_makes_pieces_of_the_texts(tmp_path, mon
     predict_texts.main(tmp_path / "new.csv", "text")
     assert capsys.readouterr().out.splitlines()[1:] == ["1,yes,0.3750,0.6250", "2,yes,0.2500,0.7500"]
     assert loaded.batches == [(2, 5)]
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Return a function that runs a program as a script on a console of Latin letters, and gives what it wrote."""
+    model = SimpleNamespace(predict=lambda batch, verbose: np.tile(np.float32([0.25, 0.75]), (len(batch), 1)))
+    monkeypatch.setattr(keras.saving, "load_model", lambda path, compile: model)
+
+    def run(kind, *words, **constants):
+        (tmp_path / "predict.py").write_text(predict_program(kind, **constants), encoding="utf-8")
+        console = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", newline="\r\n")  # as Windows ends its lines
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["predict.py", *map(str, words)])
+            patch.setattr(sys, "stdout", console)
+            runpy.run_path(str(tmp_path / "predict.py"), run_name="__main__")
+        console.flush()
+        return console.buffer.getvalue()
+
+    return run
+
+
+def test_as_a_script_a_program_writes_utf_8_and_ends_each_line_once_on_any_console(program, tmp_path):
+    (tmp_path / "new.csv").write_text("review,text\ngood,bad\n", encoding="utf-8")
+    Image.new("L", (2, 2)).save(tmp_path / "猫.png")
+    names = ["é", "猫\udcff"]  # half a character has no bytes in UTF-8
+    written = program("texts", tmp_path / "new.csv", CLASSES=names, COLUMN="review")
+    table = "row,class,é,猫\\udcff\r\n1,猫\\udcff,0.2500,0.7500\r\n"
+    assert written.decode("utf-8") == table
+    assert program("texts", tmp_path / "new.csv", "text", CLASSES=names).decode("utf-8") == table  # another column
+    written = program("images", tmp_path / "猫.png", CLASSES=names, SIZE=2).decode("utf-8")
+    assert written == f"file,class,é,猫\\udcff\r\n{tmp_path / '猫.png'},猫\\udcff,0.2500,0.7500\r\n"
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_a_program_without_words_tells_how_it_is_called(program, kind):
+    with pytest.raises(SystemExit, match="python predict.py "):
+        program(kind, CLASSES=["a", "b"])
 
 
 def test_predict_refuses_what_holds_no_image(tmp_path, monkeypatch, capsys):

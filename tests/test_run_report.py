@@ -2,11 +2,12 @@
 
 import nbformat
 import pytest
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_tools import settings
 from course_tools.build.compose import compose
 from course_tools.notebooks import Notebook
+from course_tools.run import report
 from course_tools.run.report import leave_report
 
 
@@ -38,3 +39,23 @@ def test_a_report_of_own_data_cites_nothing_of_other_data(tmp_path):
         leave_report(tmp_path / "run.ipynb", {"OUT": str(tmp_path), "DATA": data})
         page = (tmp_path / "report.html").read_text()
         assert ("openmoji" in page.lower().partition("references")[2]) == credited and "Salton" in page
+
+
+def test_a_report_lies_in_the_folder_that_the_notebook_has_made_and_is_whole_without_a_net(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    image = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    outputs = [
+        new_output("stream", text="10%\r90%\rdone\n1/2\x08\x08\x082/2\nend\r\n"),
+        new_output("display_data", {"image/png": image}),
+    ]
+    nbformat.write(new_notebook(cells=[new_code_cell("fit()", outputs=outputs)]), tmp_path / "run.ipynb")
+    assert leave_report(tmp_path / "run.ipynb", {}) is None
+    assert leave_report(tmp_path / "run.ipynb", {"OUT": "out"}) is None  # it was not made
+    out = tmp_path / "notebooks" / "out"
+    out.mkdir(parents=True)
+    assert leave_report(tmp_path / "run.ipynb", {"OUT": "../notebooks/out"}) == out
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.ipynb"]
+    (cell,) = nbformat.read(out / "report.ipynb", as_version=4).cells
+    assert cell.outputs[0].text == "done\n2/2\nend\r\n" and cell.outputs[1].data["image/png"] == image
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert image in page and "<script" not in page and "90%" not in page

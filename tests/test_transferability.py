@@ -201,6 +201,8 @@ def test_no_better_than_random_means_from_scratch():
         (dict(budget=0), "above 0"),
         (dict(budget=float("nan")), "above 0"),
         (dict(classes=1), "two classes"),
+        (dict(images=1000.5), "images=1000.5 is impossible"),
+        (dict(classes=8.0), "classes=8.0 is impossible"),
         (dict(images=5), "at least one image of each"),
         (dict(budget=1), "fastest needs about 10 s"),
         (dict(classes=9), "shows 8 classes of 9"),
@@ -221,6 +223,8 @@ def test_measurements_of_a_real_network():
     assert row[["pass", "training step", "head"]].min() > 0
     with pytest.raises(CourseError, match="at least one pair"):
         measure_candidates(sample, [])
+    with pytest.raises(CourseError, match="have 4 channels, not 1 or 3"):
+        measure_candidates(sample._replace(x=np.repeat(sample.x, 4, axis=-1)), [("MobileNetV2Torch", 32)])
 
 
 @pytest.fixture
