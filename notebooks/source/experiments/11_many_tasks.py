@@ -773,7 +773,7 @@ plt.show()
 # | ensemble − name | {{zero_clip_ensemble.mean:+.3f}} ± {{zero_clip_ensemble.half_width:.3f}} | {{zero_ridge_ensemble.mean:+.3f}} ± {{zero_ridge_ensemble.half_width:.3f}} |
 # | best on the test classes − chosen (the mistake) | {{zero_clip_flattered.mean:+.3f}} ± {{zero_clip_flattered.half_width:.3f}} | {{zero_ridge_flattered.mean:+.3f}} ± {{zero_ridge_flattered.half_width:.3f}} |
 #
-# **The mistake: words chosen on the test classes.** The last row is what this would add on paper; it cannot be negative. The wording that is best on 27 classes adds nothing that could be shown on 27 others. The ensemble needs no choice; with ridge its interval lies above zero, in one of four comparisons.
+# **The mistake: words chosen on the test classes.** The last row is what this would add on paper; it cannot be negative. The wording that is best on 27 classes adds nothing that could be shown on 27 others. The ensemble needs no choice, and no gain of it is shown either.
 #
 # The small CLIP and the ridge regression rise side by side with the number of pairs. From 872 to 100 pairs both lose more than half of their recall. No difference between them is shown.
 
