@@ -41,16 +41,17 @@ def near_images(small: np.ndarray) -> csr_array:
     x = small.reshape(len(small), -1).astype(np.float32)
     x -= x.mean(axis=1, keepdims=True)
     x /= np.maximum(x.std(axis=1, keepdims=True), FAINTEST)
-    return _near(x, NEAR_IMAGES * np.sqrt(x.shape[1]), "euclidean")
+    return _near(x, NEAR_IMAGES * np.sqrt(x.shape[1]))
 
 
 def near_texts(texts: pd.Series) -> csr_array:
     """Tell which texts are nearly the same: (n, n), not 0 where the words of two texts differ little."""
     words = TfidfVectorizer(token_pattern=r"(?u)\w+|[^\w\s]", ngram_range=(1, 2), dtype=np.float32)
     try:
-        return _alike(csr_array(words.fit_transform(texts)), 1 - NEAR_TEXTS)
+        x = words.fit_transform(texts)
     except ValueError:  # no words at all
         return csr_array((len(texts), len(texts)))
+    return _alike(csr_array(x), 1 - NEAR_TEXTS)
 
 
 def _alike(x: csr_array, least: float) -> csr_array:
@@ -81,8 +82,8 @@ def _alike(x: csr_array, least: float) -> csr_array:
     return upper + upper.T
 
 
-def _near(x: np.ndarray, radius: float, metric: str) -> csr_array:
-    finder, near = NearestNeighbors(metric=metric, algorithm="brute").fit(x), []
+def _near(x: np.ndarray, radius: float) -> csr_array:
+    finder, near = NearestNeighbors(algorithm="brute").fit(x), []
     rows = max(1, MEMORY_MB * 2**20 // (8 * x.shape[0]))
     for start in range(0, x.shape[0], rows):
         found = finder.radius_neighbors(x[start : start + rows], radius, return_distance=False)
