@@ -144,15 +144,19 @@ def test_a_change_of_code_prose_or_tags_is_noticed(course, edit, before, after):
     assert len(build.differences(LESSON)) == 1
 
 
+def figure_of(photo):
+    png = io.BytesIO()
+    Image.fromarray(photo).save(png, "png")
+    return nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(png.getvalue()).decode()})
+
+
 def test_figures_are_stored_small_and_look_the_same():
-    photo = skimage.data.chelsea()
-    original = io.BytesIO()
-    Image.fromarray(photo).save(original, "png")
-    output = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(original.getvalue()).decode()})
+    output = figure_of(photo := skimage.data.chelsea())
+    original = len(output.data["image/png"])
     shrink_figures([output])
-    stored = base64.b64decode(output.data["image/png"])
-    assert len(stored) < 0.5 * len(original.getvalue())
-    difference = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"), float) - photo
+    assert len(output.data["image/png"]) < 0.5 * original
+    stored = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    difference = np.asarray(stored.convert("RGB"), float) - photo
     assert np.abs(difference).mean() < 4  # of 255
     assert len(Image.open(io.BytesIO(stored)).getcolors()) == 256
 
@@ -166,6 +170,24 @@ def test_a_figure_that_is_small_already_and_other_outputs_stay_as_they_are():
     before = str(outputs)
     shrink_figures(outputs)
     assert str(outputs) == before
+
+
+def test_a_figure_is_shrunk_when_it_is_made_and_kept_when_the_text_is_filled_anew(course, edit, monkeypatch):
+    photo = figure_of(skimage.data.chelsea())
+
+    def show(path):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[-1].outputs = [photo]
+        nbformat.write(notebook, path)
+
+    monkeypatch.setattr(build, "execute", lambda draft, *_: show(draft) or {"status": "passed", "seconds": 1.0})
+    build.build(LESSON)
+    (made,) = outputs_of(LESSON)[-1]
+    assert len(made.data["image/png"]) < 0.5 * len(photo.data["image/png"])
+    show(LESSON.path)  # a stored figure is not touched, even where it could be smaller
+    edit(SOURCE, "The right way gives", "Done well, it gives")
+    assert build.build(LESSON) is None
+    assert outputs_of(LESSON)[-1] == [photo]
 
 
 def test_a_failing_source_leaves_the_stored_notebook_alone(course, edit):

@@ -115,6 +115,16 @@ def test_own_predictions_are_scored(folder):
     assert check.check_own([0, 0, 0, 1, 1, 0], folder) == pytest.approx(5 / 6)
 
 
+def test_own_predictions_of_shuffled_files_are_noticed(folder, capsys):
+    for number in range(40):
+        (folder / ("cat", "dog")[number % 2] / f"more{number}.png").touch()
+    labels = np.repeat([0, 1], 23)
+    check.check_own(np.where(np.arange(46) % 4 == 0, 1 - labels, labels), folder)  # three of four are right
+    assert "no better than guessing" not in capsys.readouterr().out
+    check.check_own(np.random.default_rng(0).permutation(labels), folder)
+    assert "no better than guessing" in (said := capsys.readouterr().out) and "(shuffle=False)" in said
+
+
 @pytest.mark.parametrize(
     ("predicted", "sentence"),
     [(None, "still None"), ([0, 1], "the folder has 6 images"), ([0, 0, 0, 1, 1, 2], "outside 0 to 1")],

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from course_utils.data import inspection
+from course_utils.data import inspection, project_checks
 from course_utils.data.inspection import balance, is_leak, near_images, near_texts, telling_word, told_by
 from course_utils.data.project_checks import (
     leaks,
@@ -197,6 +198,23 @@ def test_a_whole_split_stays_as_it_was_given_and_needs_every_class_in_every_part
         )
 
 
+def test_many_samples_are_split_in_bundles_and_groups_stay_whole(monkeypatch):
+    given, split = [], project_checks.stratified_split
+    monkeypatch.setattr(
+        project_checks, "stratified_split", lambda y, groups, seed: given.append(groups) or split(y, groups, seed)
+    )
+    labels = ["a"] * 2500 + ["b"] * 90 + ["a", "b"] * 5
+    groups = [*range(2590), *np.repeat(range(3000, 3005), 2)]  # the last ten are five pairs
+    table = table_of(labels, group=groups)
+    parts = with_parts(table, 0)[0]["part"]
+    assert len(set(given[0])) == 834 + 90 + 5  # three samples to a bundle of a; b and the pairs as they are
+    assert given[0][2500:].tolist() == groups[2500:]
+    assert (parts[2590::2].to_numpy() == parts[2591::2].to_numpy()).all()
+    for label, count in (("a", 2505), ("b", 95)):
+        sizes = parts[table["label"] == label].value_counts()
+        assert sizes[["validation", "test"]].tolist() == pytest.approx([count / 5] * 2, abs=3)
+
+
 def test_three_names_are_shown_and_the_others_counted():
     assert named(["a", "b", "c"]) == "a; b; c" and named(["a", "b", "c", "d", "e"]) == "a; b; c; 2 more"
 
@@ -251,6 +269,19 @@ def test_texts_are_near_up_to_a_bound_and_in_pieces_as_in_one(monkeypatch):
         assert pair.nnz == near
     monkeypatch.setattr(inspection, "MEMORY_MB", 0)
     assert np.array_equal(near_texts(texts).toarray(), whole)
+
+
+@pytest.mark.parametrize(("vocabulary", "length"), [(2, 4), (30, 3), (3000, 20)])
+def test_near_texts_are_those_of_all_pairs(vocabulary, length):
+    random = np.random.default_rng(0)
+    words = 1 / np.arange(1, vocabulary + 1)  # few words are frequent, as in a language
+    texts = [random.choice(vocabulary, length, p=words / words.sum()) for _ in range(200)]
+    texts += [np.concatenate([text[:-1], [vocabulary]]) for text in texts[:50]]
+    texts = pd.Series([" ".join(f"w{word}" for word in text) for text in texts])
+    vectors = TfidfVectorizer(ngram_range=(1, 2)).fit_transform(texts)
+    expected = (vectors @ vectors.T).toarray() >= 1 - inspection.NEAR_TEXTS
+    np.fill_diagonal(expected, False)
+    assert expected.any() and np.array_equal(near_texts(texts).toarray() > 0, expected)
 
 
 def test_a_word_must_be_in_five_texts_and_words_are_facts_too():

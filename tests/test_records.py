@@ -1,11 +1,22 @@
-"""Files of measurements: what is written anew, what stays, and in which order it stands."""
+"""Files of measurements: what is written anew, what stays, in which order, and by several processes at once."""
 
+import subprocess
+import sys
 import tomllib
 
 import pytest
 
 from course_tools.measure import records
 from course_utils.evaluation import expectations
+
+WRITER = """
+import sys
+from pathlib import Path
+from course_tools.measure import records
+records.SECONDS_PATH = Path(sys.argv[1])
+for number in range(50):
+    records.update_seconds(f"{sys.argv[2]}{number}", "default", 1.5)
+"""
 
 
 @pytest.fixture
@@ -42,4 +53,22 @@ def test_a_writing_that_fails_leaves_the_file_as_it_was(files):
     records.update_seconds("01_a", "default", 1.0)
     with pytest.raises(TypeError):
         records.update_seconds("01_a", "smoke", object())
-    assert records.read_seconds("01_a") == {"default": 1.0} and len(list(files.iterdir())) == 1
+    assert records.read_seconds("01_a") == {"default": 1.0} and len(list(files.glob("*.toml"))) == 1
+
+
+def test_writers_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "seconds.toml"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, letter]) for letter in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert records.read_tables(path) == {
+        f"{letter}{number}": {"default": 1.5} for letter in "ab" for number in range(50)
+    }
+
+
+def test_after_an_error_the_file_stays_as_it_was(tmp_path):
+    path = tmp_path / "seconds.toml"
+    path.write_text("[a]\ndefault = 1.5\n")
+    with pytest.raises(KeyError), records.tables_to_change(path) as known:
+        known["a"]["default"] = 2.5
+        raise KeyError
+    assert path.read_text() == "[a]\ndefault = 1.5\n"

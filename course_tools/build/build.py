@@ -55,20 +55,22 @@ def differences(notebook: Notebook) -> list[str]:
 
 
 def _executed(composed: NotebookNode, draft: Path, notebook: Notebook, on_cell) -> tuple[float, list[NotebookNode]]:
-    """Execute the cells in a file of their own; return the seconds and the cells with their outputs."""
+    """Execute the cells in a file of their own; return the seconds and the cells with their outputs, figures shrunk."""
     nbformat.write(composed, draft)
     result = execute(draft, draft, {}, on_cell)
     if result["status"] != "passed":
         error = result["error"]
         raise CourseError(f"{notebook.key} failed in the cell\n{error['cell']}\n{error['message']}")
-    return result["seconds"], nbformat.read(draft, as_version=4).cells
+    cells = nbformat.read(draft, as_version=4).cells
+    for cell in code_cells(cells):
+        shrink_figures(cell.outputs)
+    return result["seconds"], cells
 
 
 def _with_outputs(composed: NotebookNode, cells: list[NotebookNode]) -> NotebookNode:
     """Give the code cells their outputs, and nothing of the times and paths that a run leaves in the metadata."""
     for cell, run in zip(code_cells(composed.cells), code_cells(cells), strict=True):
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
-        shrink_figures(cell.outputs)
     return composed
 
 

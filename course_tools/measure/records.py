@@ -1,9 +1,12 @@
 """Files of measurements, read and written: bands, which decide outputs; seconds and results, which do not."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tomli_w
+from filelock import FileLock
 
 from course_utils.evaluation import expectations
 from course_utils.settings import ROOT
@@ -16,9 +19,8 @@ HEADER = "# Written by `course bands`, `course build` and `course results`: do n
 
 def update_bands(notebook: str, profile: str, record: dict) -> None:
     """Put these fields into a notebook's record of one profile; the others stay."""
-    known = read_tables(expectations.BANDS_PATH)
-    known.setdefault(notebook, {}).setdefault(profile, {}).update(record)
-    write_tables(expectations.BANDS_PATH, known)
+    with tables_to_change(expectations.BANDS_PATH) as known:
+        known.setdefault(notebook, {}).setdefault(profile, {}).update(record)
 
 
 def read_seconds(notebook: str) -> dict[str, float]:
@@ -28,9 +30,8 @@ def read_seconds(notebook: str) -> dict[str, float]:
 
 def update_seconds(notebook: str, profile: str, seconds: float) -> None:
     """Keep how long a notebook took."""
-    known = read_tables(SECONDS_PATH)
-    known.setdefault(notebook, {})[profile] = seconds
-    write_tables(SECONDS_PATH, known)
+    with tables_to_change(SECONDS_PATH) as known:
+        known.setdefault(notebook, {})[profile] = seconds
 
 
 def read_tables(path: Path) -> dict[str, dict]:
@@ -38,8 +39,16 @@ def read_tables(path: Path) -> dict[str, dict]:
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def write_tables(path: Path, known: dict[str, dict]) -> None:
-    """Write the file whole or not at all, in order."""
-    ordered = {name: dict(sorted(known[name].items())) for name in sorted(known)}
-    with replacing(path) as partial:
-        partial.write_text(HEADER + tomli_w.dumps(ordered), encoding="utf-8")
+@contextmanager
+def tables_to_change(path: Path) -> Iterator[dict[str, dict]]:
+    """Yield the tables of a file, by notebook; at the end they are written in order, the file whole or not at all.
+
+    Another process that wants to change them waits until then, so that nobody's entry is lost. After an error the file
+    stays as it was.
+    """
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        known = read_tables(path)
+        yield known
+        ordered = {name: dict(sorted(known[name].items())) for name in sorted(known)}
+        with replacing(path) as partial:
+            partial.write_text(HEADER + tomli_w.dumps(ordered), encoding="utf-8")

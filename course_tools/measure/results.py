@@ -2,7 +2,7 @@
 
 import json
 
-from course_tools.measure.records import RESULTS_PATH, read_tables, write_tables
+from course_tools.measure.records import RESULTS_PATH, tables_to_change
 from course_tools.notebooks import Notebook, all_notebooks
 from course_tools.parameters import run_parameters
 from course_tools.run.job import BUILD
@@ -24,7 +24,8 @@ def keep_full_runs() -> list[str]:
         raise CourseError(
             f"{BUILD.name}/ holds no finished run of the full profile; make one with `course run 02 --profile full`."
         )
-    write_tables(RESULTS_PATH, read_tables(RESULTS_PATH) | runs)
+    with tables_to_change(RESULTS_PATH) as known:
+        known |= runs
     return list(runs)
 
 

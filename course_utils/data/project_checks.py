@@ -14,6 +14,7 @@ from course_utils.data.splits import N_FOLDS, stratified_split
 from course_utils.errors import CourseError
 
 ORDER = {"test": 0, "validation": 1}  # of copies the one in the test part stays, else it is known before the test
+BUNDLES = 1000  # groups of one sample that a label has in the split, at most
 MANY = 2  # samples of one source, on average, that make a name suspicious
 LEAK = "in two parts of the given split: a leak"
 # What is looked for: the names under which the checks tell what they have found.
@@ -166,7 +167,8 @@ def with_parts(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, dict[str, 
         part, missing = table["part"].copy(), [name for name in ("validation", "test") if name not in given]
         told |= {name: f"The given split has no {name} part: a fifth of train serves as such." for name in missing}
     rows = np.flatnonzero(part == "train")
-    _, *cut = stratified_split(table["label"].to_numpy(str)[rows], table["group"].to_numpy()[rows], seed)
+    groups = _bundled(table.iloc[rows], seed)
+    _, *cut = stratified_split(table["label"].to_numpy(str)[rows], groups.to_numpy(), seed)
     for name, chosen in zip(("validation", "test"), cut, strict=True):
         if name in missing:
             part.iloc[rows[chosen]] = name
@@ -179,3 +181,15 @@ def with_parts(table: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, dict[str, 
         f"Split, {how}: {counts['train']} to train, {counts['validation']} to choose, {counts['test']} to test once."
     )
     return table.assign(part=part), told
+
+
+def _bundled(table: pd.DataFrame, seed: int) -> pd.Series:
+    """Return the groups, those of one sample bundled by label at random where a label has more than `BUNDLES` of them.
+
+    scikit-learn places group after group, which would take minutes for many.
+    """
+    alone = table[~table["group"].duplicated(keep=False)].sample(frac=1, random_state=seed)
+    in_label = alone.groupby("label")["group"]
+    size = -(-in_label.transform("size") // BUNDLES)  # rounded up
+    bundle = alone.groupby(["label", in_label.cumcount() // size])["group"].transform("first")
+    return bundle.reindex(table.index).fillna(table["group"]).astype(table["group"].dtype)

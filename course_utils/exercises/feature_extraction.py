@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from course_utils.data.image_folders import class_folders, visible_files
 from course_utils.exercises.answers import require
+from course_utils.exercises.guessing import limit_of_guessing
 
 
 def check_extract(extract: Callable) -> None:
@@ -225,11 +226,7 @@ def check_predictions(true: np.ndarray, predicted: np.ndarray, folder: str | Pat
         np.isin(predicted, np.arange(len(counts))).all(),
         f"Predictions must be class numbers from 0 to {len(counts) - 1}.",
     )
-    accuracy = balanced_accuracy_score(labels, predicted)
-    random = np.random.default_rng(0)
-    share = 1 / (len(counts) * np.bincount(labels)[labels])  # of each image in the balanced accuracy
-    shuffled = [share[labels == random.permutation(predicted)].sum() for _ in range(1000)]
-    limit = max(chance, np.quantile(shuffled, 0.99))
+    accuracy, limit = balanced_accuracy_score(labels, predicted), limit_of_guessing(labels, predicted)
     require(
         accuracy > limit + 1e-9,
         f"The balanced accuracy is {accuracy:.2f}, no better than guessing: the same predictions in random order reach "

@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from course_utils.data.image_folders import class_folders, visible_files
 from course_utils.exercises.answers import require
+from course_utils.exercises.guessing import limit_of_guessing
 
 RATES_AND_STEPS = (0.1, 3), (0.02, 5)
 
@@ -111,6 +112,9 @@ def check_measure(measure: Callable) -> None:
 def check_own(predicted: np.ndarray, folder: str | Path) -> float:
     """Compare class numbers, predicted from the names of the classes alone, with the folders of the images.
 
+    Predictions that are no better than the same ones in random order are told: the order may be lost, or the words say
+    nothing of these images.
+
     Parameters
     ----------
     predicted : array of int, shape (n,)
@@ -140,6 +144,11 @@ def check_own(predicted: np.ndarray, folder: str | Path) -> float:
         bool(np.isin(predicted, np.arange(len(counts))).all()),
         f"predicted has class numbers outside 0 to {len(counts) - 1}.",
     )
-    accuracy = balanced_accuracy_score(labels, predicted)
+    accuracy, limit = balanced_accuracy_score(labels, predicted), limit_of_guessing(labels, predicted)
     print(f"Balanced accuracy {accuracy:.2f} without a label; chance is {1 / len(counts):.2f}.")
+    if accuracy <= limit + 1e-9:
+        print(
+            f"That is no better than guessing: the same predictions in random order reach up to {limit:.2f}. Are they "
+            "in the order of the files (shuffle=False)? If so, these words do not tell the images apart."
+        )
     return float(accuracy)

@@ -84,20 +84,27 @@ def check_read(read: Callable) -> None:
     ExerciseError
         With the first fault that is still there.
     """
+    _check_colours(read)
+    _check_white(read)
+    _check_upright(read)
+    _check_stretched(read)
+    print("read is mended.")
 
-    def pixels(image: Image.Image, size: int = 16, **saved: object) -> np.ndarray:
-        file = io.BytesIO()
-        image.save(file, "PNG", **saved)
-        file.seek(0)
-        answer = np.asarray(read(file, size))
-        require(
-            answer.shape == (size, size, 3), f"read returned the shape {answer.shape} instead of {(size, size, 3)}."
-        )
-        require(answer.dtype == np.float32, f"The pixels are {answer.dtype}; the interpreter takes float32.")
-        return answer
 
+def _pixels(read: Callable, image: Image.Image, size: int = 16, **saved: object) -> np.ndarray:
+    """Return what `read` makes of an image that was saved so, float32 of shape (size, size, 3)."""
+    file = io.BytesIO()
+    image.save(file, "PNG", **saved)
+    file.seek(0)
+    answer = np.asarray(read(file, size))
+    require(answer.shape == (size, size, 3), f"read returned the shape {answer.shape} instead of {(size, size, 3)}.")
+    require(answer.dtype == np.float32, f"The pixels are {answer.dtype}; the interpreter takes float32.")
+    return answer
+
+
+def _check_colours(read: Callable) -> None:
     colour = (200, 100, 50)
-    said = pixels(Image.new("RGB", (40, 40), colour))
+    said = _pixels(read, Image.new("RGB", (40, 40), colour))
     require(said.max() > 1, "The pixels lie between 0 and 1; the model was trained on 0 to 255.")
     require(
         not np.allclose(said, colour[::-1], atol=1), "Red and blue have changed places: BGR, where RGB was trained on."
@@ -105,6 +112,9 @@ def check_read(read: Callable) -> None:
     require(
         np.allclose(said, colour, atol=1), f"An image of the colour {colour} was read as {said[8, 8].round().tolist()}."
     )
+
+
+def _check_white(read: Callable) -> None:
     palette = Image.new("P", (40, 40), 0)
     palette.putpalette([0, 0, 0, 255, 255, 255])
     clear, half = Image.new("RGBA", (40, 40), (0, 0, 0, 0)), Image.new("RGBA", (40, 40), (0, 0, 0, 128))
@@ -113,26 +123,31 @@ def check_read(read: Callable) -> None:
         ("A transparent image with a palette", palette, {"transparency": 0}, 255),
         ("A black image that is half transparent", half, {}, 127),
     ):
-        said = pixels(image, **saved)
+        said = _pixels(read, image, **saved)
         require(np.allclose(said, right, atol=1), f"{kind} was read as {said[8, 8].tolist()}: lay it on white.")
+
+
+def _check_upright(read: Callable) -> None:
     lying = Image.new("RGB", (40, 40), "white")
     lying.paste((0, 0, 0), (0, 0, 20, 40))  # dark on the left
     for orientation, dark, light in ((6, (2, 8), (13, 8)), (3, (8, 13), (8, 2))):  # turned by a quarter, by a half
         exif = Image.Exif()
         exif[0x0112] = orientation
-        said = pixels(lying, exif=exif)
+        said = _pixels(read, lying, exif=exif)
         require(
             bool(said[dark].max() < 50 and said[light].min() > 200),
             "An image that EXIF says to turn was not turned as it says: use ImageOps.exif_transpose.",
         )
+
+
+def _check_stretched(read: Callable) -> None:
     wide = Image.new("RGB", (80, 40), "white")
     wide.paste((0, 0, 0), (0, 0, 20, 40))  # the left quarter
-    said = pixels(wide, 32)
+    said = _pixels(read, wide, 32)
     require(
         bool(said[2, 4].max() < 50 and said[2, 12].min() > 200),
         "An image that is no square was cut or padded; the service stretches it to a square.",
     )
-    print("read is mended.")
 
 
 def check_file(model: keras.Model, file: str | Path, images: np.ndarray, labels: np.ndarray) -> float:

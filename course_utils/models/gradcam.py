@@ -6,8 +6,6 @@ Selvaraju, Cogswell, Das, Vedantam, Parikh & Batra (2017), "Grad-CAM: Visual exp
 gradient-based localization", ICCV, https://arxiv.org/abs/1610.02391
 """
 
-from itertools import zip_longest
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -49,9 +47,10 @@ def grad_cam(model: keras.Model, images: np.ndarray, layer: str, batch_size: int
     activations, score = find_activations(model, layer), model.outputs[0]
     if score.shape[1:] != (1,):
         raise CourseError(f"{model.name} gives the shape {score.shape}; Grad-CAM here explains one score.")
-    accepted = model.inputs[0].shape
-    if len(images) == 0 or any(a not in (None, b) for a, b in zip_longest(accepted, np.shape(images), fillvalue=-1)):
-        raise CourseError(f"The images have the shape {np.shape(images)}; accepted are one or more of {accepted}.")
+    accepted, given = model.inputs[0].shape, np.shape(images)
+    fits = len(given) == len(accepted) and all(a in (None, b) for a, b in zip(accepted, given, strict=True))
+    if not fits or len(images) == 0:
+        raise CourseError(f"The images have the shape {given}; accepted are one or more of {accepted}.")
     network = keras.Model(model.inputs, [activations, score])
     parts = np.array_split(images, range(batch_size, len(images), batch_size))
     maps = np.concatenate([weighted_maps(network, tf.cast(part, tf.float32), layer).numpy() for part in parts])
@@ -64,9 +63,8 @@ def grad_cam(model: keras.Model, images: np.ndarray, layer: str, batch_size: int
 def find_activations(model: keras.Model, layer: str) -> keras.KerasTensor:
     """Return the output of a layer that keeps places."""
     spatial = [each.name for each in model.layers if len(getattr(getattr(each, "output", None), "shape", ())) == 4]
-    for each in model.layers:  # a functional network inside of this one is called there, its own output is another
-        inside = isinstance(each, keras.Model) and layer in [part.name for part in each.layers]
-        if inside or (layer == each.name and isinstance(each, keras.Model) and not isinstance(each, keras.Sequential)):
+    for each in model.layers:
+        if isinstance(each, keras.Model) and _hides(each, layer):
             raise CourseError(
                 f"{layer!r} belongs to {each.name}, a network inside of {model.name}: build the model from "
                 f"{each.name}.input and {each.name}.output, then its layers can be explained."
@@ -77,6 +75,16 @@ def find_activations(model: keras.Model, layer: str) -> keras.KerasTensor:
             f"there are {', '.join(spatial[-3:]) or 'none'}{' and others' if len(spatial) > 3 else ''}."
         )
     return model.get_layer(layer).output
+
+
+def _hides(network: keras.Model, layer: str) -> bool:
+    """Tell whether the activations of a layer are out of reach, as it belongs to a network inside of another.
+
+    Those of the whole network, too: its ``output`` belongs to its own input; only a Sequential has that of its call.
+    """
+    is_inside = layer in [part.name for part in network.layers]
+    is_whole = layer == network.name and not isinstance(network, keras.Sequential)
+    return is_inside or is_whole
 
 
 def weighted_maps(network: keras.Model, batch: tf.Tensor, layer: str) -> tf.Tensor:

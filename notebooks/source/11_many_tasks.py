@@ -36,6 +36,8 @@ EPISODES = 200  # of the training by episodes, and of each test
 # Then we ask in words for pictures that were not trained on.
 
 # %%
+import textwrap
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,7 +92,7 @@ for row, query, chosen in zip(axes, queries, test[np.argsort(-found)[:, :6]]):
     for ax, i in zip(row, chosen):
         ax.imshow(pictures[i])
         ax.axis("off")
-        ax.set_title(names[i][:22], fontsize=8)
+        ax.set_title(textwrap.fill(names[i], 22), fontsize=8)
     row[0].text(-30, 50, query, rotation=90, va="center", fontsize=12)
 plt.show()
 
@@ -150,12 +152,15 @@ def by_clip(rows):
 # %%
 from sklearn.linear_model import Ridge
 
-ridge = Ridge(alpha=1000).fit(x[train], t[train])
-middle = t[train].mean(axis=0)  # what all names share; without it their directions differ more
+ridge, middle = Ridge(alpha=1000).fit(x[train], t[train]), t[train].mean(axis=0)
+
+
+def centred(vectors):  # without what all names share their directions differ more; unit vectors, for cosines
+    return keras.utils.normalize(vectors - middle)
 
 
 def by_ridge(rows):
-    return (t[rows] - middle) @ keras.utils.normalize(ridge.predict(x[rows]) - middle).T
+    return centred(t[rows]) @ centred(ridge.predict(x[rows])).T
 
 
 # %%
@@ -202,11 +207,11 @@ two_each = pd.Series(given).groupby(kind[given]).head(2)
 two_used = LogisticRegression(C=0.1, max_iter=1000).fit(x[two_each], kind[two_each])
 # %%
 fits = np.array(ops.matmul(tower[0](x[asked]), ops.transpose(tower[1](words))))
-centred = keras.utils.normalize(ridge.predict(x[asked]) - middle)
+guessed = centred(ridge.predict(x[asked]))
 symbols = meaning([name.replace("-", " ") + " symbol" for name in kinds])
 named = {"zero-shot, small CLIP": kinds[fits.argmax(axis=1)]}
-named |= {"zero-shot, ridge": kinds[(centred @ (words - middle).T).argmax(axis=1)]}
-named |= {'zero-shot, ridge, with the word "symbol"': kinds[(centred @ (symbols - middle).T).argmax(axis=1)]}
+named |= {"zero-shot, ridge": kinds[(guessed @ centred(words).T).argmax(axis=1)]}
+named |= {'zero-shot, ridge, with the word "symbol"': kinds[(guessed @ centred(symbols).T).argmax(axis=1)]}
 named |= {"head with two labels a class": two_used.predict(x[asked])}
 named |= {"head with all labels": labels_used.predict(x[asked])}
 zero_shot = pd.Series({way: np.mean(answer == kind[asked]) for way, answer in named.items()}, name="accuracy")
@@ -261,8 +266,7 @@ def learn(model):
     weigh = {"category": known, "meaning": np.ones(len(train))}
     model.fit(x[train], goals, sample_weight=weigh, batch_size=128, epochs=EPOCHS, verbose=0)
     p = {task: np.array(answer) for task, answer in model(x[test]).items()}  # 300 rows: faster than `predict`
-    similarity = (t[test] - middle) @ keras.utils.normalize(p["meaning"] - middle).T
-    return balanced_accuracy_score(y[test], p["category"].argmax(axis=1)), recall(similarity)
+    return balanced_accuracy_score(y[test], p["category"].argmax(1)), recall(centred(t[test]) @ centred(p["meaning"]).T)
 
 
 # %%
