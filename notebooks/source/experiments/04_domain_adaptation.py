@@ -319,7 +319,7 @@ for name, way in {"DANN": Way(DomainAdversary), "pseudo-labels": Way(model=SelfL
 # ## 3. Not adapted, and what BatchNorm does
 #
 # How good is a network that no method adapts? Its source images are augmented or not, and half of them are inverted or not. The inversion uses
-# knowledge of the shift: it takes a look at target images, but trains on none.
+# knowledge of the shift: it takes a look at target images, but trains on none. (Where a name does not say "not augmented", images are augmented.)
 
 # %%
 IMAGES = {  # of the source
@@ -357,7 +357,7 @@ digits.table(f"{network}{images}" for network in ("BatchNorm", "AdaBN") for imag
 #
 # ### Why does the control gain from the inversion?
 #
-# With half of the source inverted, and what that changes (in pairs, all else equal):
+# AdaBN, augmented, is the control of the methods below. All with half of the source inverted, and what that changes (in pairs, all else equal):
 #
 # | half inverted | not augmented | changed by | augmented | changed by |
 # |---|---|---|---|---|
@@ -365,7 +365,7 @@ digits.table(f"{network}{images}" for network in ("BatchNorm", "AdaBN") for imag
 # | AdaBN | {{adabn_plain_inverted.mean:.2f}} ± {{adabn_plain_inverted.half_width:.2f}} | {{inversion_over_adabn_plain.mean:+.2f}} ± {{inversion_over_adabn_plain.half_width:.2f}} | {{adabn_inverted.mean:.2f}} ± {{adabn_inverted.half_width:.2f}} | {{inversion_over_adabn.mean:+.2f}} ± {{inversion_over_adabn.half_width:.2f}} |
 # | no BatchNorm | {{inverted.mean:.2f}} ± {{inverted.half_width:.2f}} | {{inversion_over_no_norm.mean:+.2f}} ± {{inversion_over_no_norm.half_width:.2f}} | {{inverted_augmented.mean:.2f}} ± {{inverted_augmented.half_width:.2f}} | {{inversion_over_no_norm_augmented.mean:+.2f}} ± {{inversion_over_no_norm_augmented.half_width:.2f}} |
 #
-# All six gain, so the gain needs neither BatchNorm, nor AdaBN, nor augmentation: images of both polarities are enough. It is larger with BatchNorm than
+# All six gain, so the gain needs neither BatchNorm, nor AdaBN, nor augmentation. It is larger with BatchNorm than
 # without. As found, AdaBN stays below the network that never had BatchNorm; with the inversion it is above. Why these two go together we did not test.
 #
 # ## 4. Penalties on the features
