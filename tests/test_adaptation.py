@@ -182,6 +182,10 @@ def test_batches_hold_both_domains_and_source_labels_only():
         assert np.array_equal(inputs["augmented"], inputs["target"] + 100)
 
 
+def test_batches_start_no_thread_that_the_end_of_fit_waits_for():
+    assert unlabelled_target(labelled(), TARGET, batch_size=8).options().autotune.enabled is False
+
+
 def test_orders_are_those_of_the_seed_and_differ_between_domains_and_epochs():
     def orders(**seed):
         numbers = np.arange(40)

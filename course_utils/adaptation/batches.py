@@ -55,4 +55,6 @@ def unlabelled_target(
         inputs = {"source": augment(tf.gather(x, i)), "target": clean, "augmented": augment(clean)}
         return inputs, tf.gather(y, i)
 
-    return tf.data.Dataset.zip(rows, target_rows).batch(batch_size).map(batch).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing here can be tuned, and the end of `fit` would wait for the tuner
+    return tf.data.Dataset.zip(rows, target_rows).batch(batch_size).map(batch).prefetch(2).with_options(options)
