@@ -1,7 +1,5 @@
 """What to know of a data set before anything is trained: near copies, answers that leak, unequal classes."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array, csr_array
@@ -21,8 +19,6 @@ FAINTEST = 4  # grey levels of SD: below this an image is plain, and noise is no
 NEAR_TEXTS = 0.15  # cosine distance of TF-IDF vectors of words: one word in ten or so is another
 SHARE_OF_GAP = 0.3  # from chance level to 1: a leak that is worth a sentence
 MEMORY_MB = 128  # for the distances that are computed at a time
-PAIR_BYTES = 1000  # of two texts that are compared, about
-ROUNDING = 1e-5  # of float32
 
 
 def near_images(small: np.ndarray) -> csr_array:
@@ -41,49 +37,20 @@ def near_images(small: np.ndarray) -> csr_array:
     x = small.reshape(len(small), -1).astype(np.float32)
     x -= x.mean(axis=1, keepdims=True)
     x /= np.maximum(x.std(axis=1, keepdims=True), FAINTEST)
-    return _near(x, NEAR_IMAGES * np.sqrt(x.shape[1]))
+    return _near(x, NEAR_IMAGES * np.sqrt(x.shape[1]), "euclidean")
 
 
 def near_texts(texts: pd.Series) -> csr_array:
     """Tell which texts are nearly the same: (n, n), not 0 where the words of two texts differ little."""
     words = TfidfVectorizer(token_pattern=r"(?u)\w+|[^\w\s]", ngram_range=(1, 2), dtype=np.float32)
     try:
-        x = words.fit_transform(texts)
+        return _near(words.fit_transform(texts), NEAR_TEXTS, "cosine")
     except ValueError:  # no words at all
         return csr_array((len(texts), len(texts)))
-    return _alike(csr_array(x), 1 - NEAR_TEXTS)
 
 
-def _alike(x: csr_array, least: float) -> csr_array:
-    """Tell which rows, unit vectors, have a product of at least `least`, without computing most of the others.
-
-    Of each row the most frequent columns are left out, as long as what is left out is shorter than `least`: it alone
-    makes no partner. So partners have one of the kept columns in common, and few rows have these.
-    """
-    row, frequency = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr)), np.bincount(x.indices, minlength=x.shape[1])
-    order = np.lexsort((-frequency[x.indices], row))
-    up_to_here = np.cumsum(x.data[order].astype(np.float64) ** 2)
-    up_to_here -= np.concatenate([[0], up_to_here])[x.indptr[:-1]][row]  # of the own row alone
-    left_out = up_to_here < least**2 - ROUNDING
-    short = np.sqrt(np.bincount(row[left_out], x.data[order[left_out]] ** 2, x.shape[0]))
-    kept = order[~left_out]
-    rare = csr_array((x.data[kept], (row[kept], x.indices[kept])), shape=x.shape)
-    products = np.cumsum(np.bincount(row[kept], frequency[x.indices[kept]], x.shape[0]))
-    part, near = products // max(1, MEMORY_MB * 2**20 // PAIR_BYTES), []
-    for start, end in itertools.pairwise([*np.flatnonzero(np.diff(part, prepend=-1)), x.shape[0]]):
-        found = (rare[start:end] @ x.T).tocoo()
-        one, other = found.row + start, found.col
-        possible = (one < other) & (found.data + short[one] >= least - ROUNDING)
-        one, other = one[possible], other[possible]
-        close = (x[one] * x[other]).sum(axis=1) >= least
-        near.append((one[close], other[close]))
-    one, other = np.concatenate([np.zeros((2, 0), int), *near], axis=1)
-    upper = coo_array((np.ones(len(one)), (one, other)), shape=(x.shape[0],) * 2).tocsr()
-    return upper + upper.T
-
-
-def _near(x: np.ndarray, radius: float) -> csr_array:
-    finder, near = NearestNeighbors(algorithm="brute").fit(x), []
+def _near(x, radius: float, metric: str) -> csr_array:
+    finder, near = NearestNeighbors(metric=metric, algorithm="brute").fit(x), []
     rows = max(1, MEMORY_MB * 2**20 // (8 * x.shape[0]))
     for start in range(0, x.shape[0], rows):
         found = finder.radius_neighbors(x[start : start + rows], radius, return_distance=False)
