@@ -160,6 +160,8 @@ def test_pairs_are_compared(carried, gain, verdict, folder, capsys):
         ([0.8, 0.9, 0.7, 0.8], "There are 4 and 5 accuracies"),
         ([80, 90, 70, 80, 90], "no share of the 10 images"),
         ([0.85, 0.9, 0.7, 0.8, 0.9], "no share of the 10 images"),
+        ([-0.1, 0.9, 0.7, 0.8, 0.9], "no share of the 10 images"),
+        ([1.1, 0.9, 0.7, 0.8, 0.9], "no share of the 10 images"),
         ([float("nan")] * 5, "no share of the 10 images"),
         (ALONE, "Both lists are the same"),
         ([0.8] * 5, "one value five times"),

@@ -30,6 +30,8 @@ def test_a_right_extract_is_accepted(capsys):
         (lambda b, d: [extract(b, d), extract(b, d)][1], "read 2 times"),
         (lambda b, d: None, "must return two things"),
         (lambda b, d: extract(b, d)[::-1], "are swapped"),
+        (lambda b, d: (extract(b, d)[1],) * 2, r"features of 10 images have the shape \(10,\)"),
+        (lambda b, d: (extract(b, d)[0],) * 2, r"labels of 10 images have the shape \(10, 2\)"),
         (lambda b, d: tuple(zip(*[(b(x, training=False), y) for x, y in d], strict=True)), "join its batches"),
         (lambda b, d: extract(lambda x, training: b(x / 255, training=training), d), "once and unchanged"),
     ],

@@ -69,8 +69,9 @@ def test_each_wrong_threshold_is_named(wrong, sentence):
 
 
 def score_model_with(
-    by="document", fit_all=False, argmax=False, plain=False, share=0.2, turned=False, dropped=False, quiet=False
-):
+    by="document", fit_all=False, argmax=False, plain=False, share=0.2, turned=False, dropped=False, quiet=False,
+    asked=True, short=0,
+):  # fmt: skip
     """Return a `score_model` that has the faults asked for."""
 
     def score_model(table, model):
@@ -81,7 +82,10 @@ def score_model_with(
             train, test = (table.iloc[rows] for rows in next(split.split(table, groups=table["document"])))
         train = table if fit_all else train[:-5] if dropped else train
         labels = (train["label"] == "positive").to_numpy()
-        model.fit(train["text"].tolist(), labels[::-1] if turned else labels)
+        if short is not None:
+            model.fit(train["text"].tolist(), labels[::-1] if turned else labels[short:])
+        if not asked:
+            return 0.5
         found = model.predict(test["text"].tolist())
         answers = found.argmax(axis=1) if argmax else found[:, 0] > 0.5
         truth = test["label"] == "positive"
@@ -110,6 +114,9 @@ def test_a_mended_score_is_accepted(capsys):
         ({"turned": True}, "labels given to fit"),
         ({"dropped": True}, "on neither side: fit on all documents that are not asked about"),
         ({"quiet": True}, "instead of a number"),
+        ({"short": 3}, "fit got (\\d+) sentences, but \\d+ labels"),
+        ({"short": None}, "was not fitted"),
+        ({"asked": False}, "was not asked"),
     ],
 )
 def test_each_fault_of_score_is_named(faults, sentence):
