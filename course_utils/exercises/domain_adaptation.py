@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 import tensorflow as tf
 
-from course_utils.exercises.answers import require
+from course_utils.exercises.answers import ExerciseError, require
 
 
 def check_reverse(reverse: Callable) -> None:
@@ -187,7 +187,8 @@ def _share(tell_apart: Callable, old: np.ndarray, new: np.ndarray) -> float:
     try:
         value = tell_apart(old, new)
     except ValueError as error:
-        require("dim 4" not in str(error), "scikit-learn takes one row for each image: x.reshape(len(x), -1).")
+        if "dim 4" in str(error):
+            raise ExerciseError("scikit-learn takes one row for each image: x.reshape(len(x), -1).") from None
         raise
     require(not tf.is_tensor(value), "tell_apart returns a tensor: return a number, such as float(accuracy).")
     require(
