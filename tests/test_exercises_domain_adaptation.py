@@ -1,5 +1,8 @@
 """The checks of lesson 04 accept right answers and name each planted fault."""
 
+from collections import defaultdict
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from course_utils.adaptation import GradientReversal
 from course_utils.exercises import domain_adaptation as check
 from course_utils.exercises.answers import ExerciseError
+from course_utils.settings import ROOT
 
 
 def test_a_right_reverse_is_accepted(capsys):
@@ -182,6 +186,14 @@ def test_the_same_images_in_both_folders_are_suspected(capsys):
     shuffled = StratifiedKFold(5, shuffle=True, random_state=0)
     assert check.check_tell_apart(teller(pixels, shuffled), IMAGES, IMAGES) < 0.35
     assert "the same images in both folders?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["", "holiday"])
+def test_only_the_images_of_the_course_are_compared_with_a_band(folder):
+    source = (ROOT / "notebooks/source/04_domain_adaptation.py").read_text(encoding="utf-8")
+    names = defaultdict(lambda: np.ones(1), my_old="", my_new=folder, max=max, np=np, expect=Mock())
+    exec(source.split('# %% tags=["headline"]\n')[1], {}, names)
+    assert ("apart" in [call.args[0] for call in names["expect"].call_args_list]) == (not folder)
 
 
 def test_images_of_two_sizes_are_refused():

@@ -91,11 +91,11 @@ plt.show()
 
 # %% [markdown]
 # This was **AdaBN** (Li et al. 2016): two lines, and no label of a photograph. Five runs on 1,000 test images: {{source_only.mean:.2f}} ± {{source_only.half_width:.2f}} before, {{adabn.mean:.2f}} ± {{adabn.half_width:.2f}} after.
-# In the picture, nearly all answers before are one class. That is how wrong statistics show.
+# In the picture, nearly all answers before are one class: so wrong statistics show.
 #
 # ("Five runs" repeats this notebook. "The experiment" trains its unadapted networks longer, augments more, and tests on 2,000 images.)
 #
-# Did it pay? Section 2 answers. Sections 3 and 4 train with the unlabelled images and get further; there you need the two parts of the network, extractor and head.
+# Did it pay? Section 2 answers. Sections 3 and 4 train with the unlabelled images and get further.
 
 # %% [markdown]
 # ## 1. Look before you adapt
@@ -142,7 +142,7 @@ ax.set_title("hatched: knows the shift", fontsize=12)
 plt.show()
 
 # %% [markdown]
-# A logistic regression on pixels, five runs. Much of this *domain gap*, the loss of accuracy between domains, was a margin. Cropping each digit to its ink more than doubles the accuracy.
+# A logistic regression on pixels, five runs. Much of this *domain gap*, the loss of accuracy between domains, was a margin.
 #
 # Now look at the photographs. MNIST-M is |patch − digit|, where the patch is cut from a photograph:
 
@@ -161,8 +161,8 @@ plt.show()
 
 # %% [markdown]
 # The ink inverts the patch's colour: bright on dark patches, dark on bright ones, purple on green ones. Inverting half of the source images lifts a network without BatchNorm from
-# {{experiment.no_norm.mean:.2f}} ± {{experiment.no_norm.half_width:.2f}} to {{experiment.inverted.mean:.2f}} ± {{experiment.inverted.half_width:.2f}}, without training on a target image. Preprocessing of this sort is the first
-# rival of every method below. It is also where every method can start: from section 3 on we train with half of the source inverted.
+# {{experiment.no_norm.mean:.2f}} ± {{experiment.no_norm.half_width:.2f}} to {{experiment.inverted.mean:.2f}} ± {{experiment.inverted.half_width:.2f}}, without training on a target image. Such preprocessing is the first
+# rival of every method, and a place to start: from section 3 on we train with half of the source inverted.
 
 # %% [markdown]
 # ## 2. What did AdaBN gain?
@@ -318,7 +318,7 @@ print(f"Half inverted: DANN {dann_accuracy:.2f}, its control in the experiment {
 # **once for each domain**, as above, and take the target's statistics at the end.
 #
 # **The symptom**: training goes well and the target accuracy is far below. You see it only with labelled target images. In the experiment, without the inversion, the mistake takes DANN from
-# {{experiment.dann.mean:.2f}} ± {{experiment.dann.half_width:.2f}} to {{experiment.dann_one_batch.mean:.2f}} ± {{experiment.dann_one_batch.half_width:.2f}}. Nothing else differs.
+# {{experiment.dann.mean:.2f}} ± {{experiment.dann.half_width:.2f}} to {{experiment.dann_one_batch.mean:.2f}} ± {{experiment.dann_one_batch.half_width:.2f}}.
 
 # %% [markdown]
 # ## 4. Consistency pseudo-labels
@@ -389,7 +389,7 @@ plt.show()
 # %% [markdown]
 # ## 6. What the experiments say
 #
-# [The experiment](experiments/04_domain_adaptation.ipynb) gives every network the same steps and 2,000 test images, over five seeds.
+# [The experiment](experiments/04_domain_adaptation.ipynb) gives every network the same steps, over five seeds.
 
 # %% tags=["fold"]
 # Figure: all ways compared, from the experiment
@@ -426,10 +426,9 @@ plt.show()
 #
 # <details><summary>Can a failure be seen without target labels?</summary>
 #
-# Two measures were not enough: the accuracy on source images, and the *proxy A-distance* (Ben-David et al. 2007), which says how well a linear classifier tells the domains apart.
-# Do they order the rows of the experiment as the target accuracy does? The *rank correlation*, 0 for no relation, is
-# {{experiment.rank_source.mean:+.2f}} ± {{experiment.rank_source.half_width:.2f}} for the first (+1 would be perfect) and {{experiment.rank_distance.mean:+.2f}} ± {{experiment.rank_distance.half_width:.2f}} for the second (−1 would be perfect).
-# A third, *reverse validation* (Zhong et al. 2010), is only in the longer run of the experiment, `full`.
+# Two measures without them were not enough. Over the rows of the experiment, the *rank correlation* of source accuracy with target accuracy is {{experiment.rank_source.mean:+.2f}} ± {{experiment.rank_source.half_width:.2f}} (0: no relation, 1: the same order).
+# That of the *proxy A-distance* (Ben-David et al. 2007: how well a linear classifier tells the domains apart) is {{experiment.rank_distance.mean:+.2f}} ± {{experiment.rank_distance.half_width:.2f}}, where −1 would be perfect.
+# *Reverse validation* (Zhong et al. 2010) is only in the longer run, `full`.
 #
 # </details>
 
@@ -497,7 +496,7 @@ check.check_label_loss(label_loss_solution)
 # ### Exercise 3 (your own data): are they from elsewhere?
 #
 # Before you adapt: does a classifier tell your new images from the old ones? Write `tell_apart(old, new)`. It gets two arrays of images and returns the accuracy of a classifier on images **that it was not
-# fitted on**; 0.5 should be guessing. `sklearn.model_selection.cross_val_score` does it; flatten the images and divide the pixels by 255. Then look at *what* it uses. Put two folders of ten or more images into `my_old` and `my_new`. Without images of your own, compare paper with photographs.
+# fitted on**; 0.5 should be guessing. `sklearn.model_selection.cross_val_score` does it; flatten the images and divide the pixels by 255. Then look at *what* it uses. Put two folders of ten or more images into `my_old` and `my_new`.
 
 # %% tags=["exercise"]
 my_old, my_new = "", ""  # folders of images; empty: digits on paper, digits on photographs
