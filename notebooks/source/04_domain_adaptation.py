@@ -91,7 +91,7 @@ plt.show()
 
 # %% [markdown]
 # This was **AdaBN** (Li et al. 2016): two lines, and no label of a photograph. Five runs on 1,000 test images: {{source_only.mean:.2f}} ± {{source_only.half_width:.2f}} before, {{adabn.mean:.2f}} ± {{adabn.half_width:.2f}} after.
-# In the picture, nearly all answers before are one class: so wrong statistics show.
+# In the picture, nearly all answers before are one class: the symptom of wrong statistics.
 #
 # ("Five runs" repeats this notebook. "The experiment" trains its unadapted networks longer, augments more, and tests on 2,000 images.)
 #
@@ -144,7 +144,7 @@ plt.show()
 # %% [markdown]
 # A logistic regression on pixels, five runs. Much of this *domain gap*, the loss of accuracy between domains, was a margin.
 #
-# Now look at the photographs. MNIST-M is |patch − digit|, where the patch is cut from a photograph:
+# MNIST-M is |patch − digit|, where the patch is cut from a photograph:
 
 # %% tags=["fold"]
 # Figure: the same ten digits on paper and on photographs
@@ -190,7 +190,7 @@ print(f"BatchNorm {source_only:.2f}, with AdaBN {adabn:.2f}, no BatchNorm {no_no
 # | no BatchNorm | {{no_norm.mean:.2f}} ± {{no_norm.half_width:.2f}} | {{experiment.no_norm.mean:.2f}} ± {{experiment.no_norm.half_width:.2f}} | {{experiment.no_norm_augmented.mean:.2f}} ± {{experiment.no_norm_augmented.half_width:.2f}} |
 #
 # Five runs each. (All networks of the experiment start with 500 augmented steps; the column names the 1,000 that follow.) AdaBN seems to gain a lot, but it repairs what BatchNorm broke. **The honest baseline is the best unadapted network that we tried.** Here it has no BatchNorm. (We did not try GroupNorm, LayerNorm or
-# augmented colours. Augmentation, by shifts, turns and zooms, lowered all three means; we did not test why.)
+# augmented colours. Augmentation lowered all three means; we did not test why.)
 #
 # The methods below are built on BatchNorm; we did not try them without. They start from the half-inverted source, and there AdaBN does not lag behind (section 3).
 
@@ -437,7 +437,7 @@ plt.show()
 #
 # ### Exercise 1 (implement): gradient reversal
 #
-# Write `reverse`. Forward it returns `x`. Backward it multiplies the gradient by `-strength`. No custom gradient is needed: `ops.stop_gradient(x)` has the value of `x` and the derivative
+# Write `reverse`. Forward it returns `x`. Backward it multiplies the gradient by `-strength`. `ops.stop_gradient(x)` has the value of `x` and the derivative
 # zero, and the derivative of a sum is the sum of the derivatives.
 
 # %% tags=["exercise"]
