@@ -158,7 +158,7 @@ def test_figures_are_stored_small_and_look_the_same():
     stored = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
     difference = np.asarray(stored.convert("RGB"), float) - photo
     assert np.abs(difference).mean() < 4  # of 255
-    assert len(Image.open(io.BytesIO(stored)).getcolors()) == 256
+    assert len(stored.getcolors()) == 256
 
 
 def test_a_figure_that_is_small_already_and_other_outputs_stay_as_they_are():
