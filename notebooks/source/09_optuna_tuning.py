@@ -103,6 +103,7 @@ test_accuracy = model.evaluate(*test, verbose=0)[1]
 with plt.style.context({}):  # Optuna's plots change the style; here it comes back
     ax = optuna.visualization.matplotlib.plot_optimization_history(study, target_name="accuracy on validation")
     ax.axhline(test_accuracy, color="black", linestyle=":", label="accuracy on test")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower right")
     ax.figure.set_label("Accuracy of finished trials, the best so far, and the test accuracy.")
     plt.show()

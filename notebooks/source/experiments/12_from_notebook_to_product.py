@@ -617,7 +617,7 @@ ax = adapted.plot.bar(figsize=(9, 3.6), rot=0)
 ax.figure.set_label(
     "Accuracy under four shifts. Adaptation helps under three, and stays below the statistics of ImageNet."
 )
-ax.set(ylabel="accuracy on test", ylim=(0, 0.75), title="Strength 3, one run")
+ax.set(xlabel="shift, strength 3", ylabel="accuracy on test", ylim=(0, 0.75), title="One run")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -785,13 +785,15 @@ private.round(3)
 # %%
 figure, ax = plt.subplots(figsize=(8, 4.4))
 figure.set_label("Accuracy against the AUC of the attack: private heads by noise, logistic regressions by penalty.")
+beside = {"noise": {"xytext": (-6, 2), "ha": "right"}, "C =": {"xytext": (4, -12)}}
 for kind, marker in {"noise": "o", "C =": "s"}.items():
     line = private[private.index.str.startswith(kind)]
     ax.plot(
         line["attack"], line["accuracy"], marker=marker, label="DP-SGD" if kind == "noise" else "logistic regression"
     )
     for name, point in line.drop(["noise 0.5", "noise 1", "C = 100"], errors="ignore").iterrows():
-        ax.annotate(name, (point["attack"], point["accuracy"]), xytext=(4, -12), textcoords="offset points", fontsize=9)
+        at = point["attack"], point["accuracy"]
+        ax.annotate(name, at, textcoords="offset points", fontsize=9, **beside[kind])
 ax.axvline(0.5, color="0.4", linestyle=":")
 ax.set(xlabel="AUC of the attack (0.5: guessing)", ylabel="accuracy on test", title="One run")
 ax.legend(loc="lower right")
